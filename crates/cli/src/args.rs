@@ -1,0 +1,189 @@
+//! The command line: verbs and their options, and nothing of what they do.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// JSON events from Amazon Kinesis Data Streams into Snowflake tables, exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "frazil", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+    /// How log lines are written
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "FRAZIL_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// The whole way on this machine, with no account anywhere: stream, connector, table, queries
+    #[cfg(feature = "local")]
+    Demo(Demo),
+    /// Run the connectors of a configuration
+    Run(Run),
+    /// Run the local Kinesis, DynamoDB and Snowflake, to point any tool at
+    #[cfg(feature = "local")]
+    Local(Local),
+    /// Put the lines of a file into a stream, one record each
+    Send(Send),
+    /// Ask the Snowflake of a configuration, or a local one
+    Sql(Sql),
+    /// What the connectors of a running worker do, shard by shard
+    Status(Status),
+    /// Compare what PutRecords answered with the rows in the table: lost and doubled records
+    Verify(Verify),
+    /// Let shards that stopped at a row error go on
+    Resume(Resume),
+}
+
+#[cfg(feature = "local")]
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// End when every event is in the table, with exit code 1 if one was lost or doubled
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// How many events to send
+    #[arg(long, default_value_t = 20_000)]
+    pub(crate) events: u64,
+    /// Keep everything in this folder instead of a temporary one
+    #[arg(long)]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The configuration
+    #[arg(short, long, default_value = "frazil.yaml")]
+    pub(crate) config: PathBuf,
+    /// Start a local Kinesis, DynamoDB and Snowflake in this process and use them instead of the configured ones
+    #[cfg(feature = "local")]
+    #[arg(long)]
+    pub(crate) local: bool,
+    /// Where the local services keep their data
+    #[cfg(feature = "local")]
+    #[arg(long, default_value = "frazil-data", requires = "local")]
+    pub(crate) data: PathBuf,
+    /// Take over shards whose rows went to another destination before
+    #[arg(long)]
+    pub(crate) accept_destination: bool,
+}
+
+#[cfg(feature = "local")]
+#[derive(Debug, Args)]
+pub(crate) struct Local {
+    /// Where everything is kept
+    #[arg(long, default_value = "frazil-data")]
+    pub(crate) data: PathBuf,
+    /// Port of Kinesis (0 takes a free one)
+    #[arg(long, default_value_t = 4567)]
+    pub(crate) kinesis_port: u16,
+    /// Port of DynamoDB (0 takes a free one)
+    #[arg(long, default_value_t = 4568)]
+    pub(crate) dynamodb_port: u16,
+    /// Port of Snowflake over plain HTTP (0 takes a free one)
+    #[arg(long, default_value_t = 4569)]
+    pub(crate) snowflake_port: u16,
+    /// Port of Snowflake over TLS (0 takes a free one)
+    #[arg(long, default_value_t = 4570)]
+    pub(crate) snowflake_tls_port: u16,
+    /// Make this stream if it is missing, as NAME or NAME=SHARDS; may be given more than once
+    #[arg(long)]
+    pub(crate) stream: Vec<String>,
+    /// Make this table if it is missing, as DATABASE.SCHEMA.TABLE, with schema evolution on; may be given more than once
+    #[arg(long)]
+    pub(crate) table: Vec<String>,
+    /// Faults to rehearse
+    #[arg(long)]
+    pub(crate) faults: Option<PathBuf>,
+    /// Wait this many milliseconds before accepted rows are committed, as the service takes seconds
+    #[arg(long)]
+    pub(crate) commit_interval_ms: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// The file: one JSON event a line ("-" for standard input)
+    pub(crate) file: PathBuf,
+    /// The stream (of the configuration's first connector, if not given)
+    #[arg(long)]
+    pub(crate) stream: Option<String>,
+    /// The configuration that names stream and credentials
+    #[arg(short, long, default_value = "frazil.yaml")]
+    pub(crate) config: PathBuf,
+    /// A running local Kinesis, instead of the configured one
+    #[arg(long)]
+    pub(crate) local: Option<String>,
+    /// Send the file this often; a number is added to each event as "frazilEvent"
+    #[arg(long)]
+    pub(crate) repeat: Option<u64>,
+    /// At most this many records a second
+    #[arg(long)]
+    pub(crate) rate: Option<u64>,
+    /// Write what PutRecords answered, one JSON line a record, for `frazil verify`
+    #[arg(long)]
+    pub(crate) receipts: Option<PathBuf>,
+    /// The field of the event that becomes the partition key (a random key, if not given)
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sql {
+    /// The statement
+    pub(crate) statement: String,
+    /// The configuration whose first destination is asked
+    #[arg(short, long, default_value = "frazil.yaml")]
+    pub(crate) config: PathBuf,
+    /// The data folder of a running `frazil local`, instead of a configuration
+    #[arg(long)]
+    pub(crate) data: Option<PathBuf>,
+    /// One JSON array of objects instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Where the worker's console listens
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub(crate) address: SocketAddr,
+    /// The state as the worker gives it
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// What `frazil send --receipts` wrote
+    pub(crate) receipts: PathBuf,
+    /// The configuration whose first destination is asked
+    #[arg(short, long, default_value = "frazil.yaml")]
+    pub(crate) config: PathBuf,
+    /// The data folder of a running `frazil local`, instead of the configured destination's account
+    #[arg(long)]
+    pub(crate) data: Option<PathBuf>,
+    /// The table, as database.schema.table (of the configuration, if not given)
+    #[arg(long)]
+    pub(crate) table: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    /// The configuration
+    #[arg(short, long, default_value = "frazil.yaml")]
+    pub(crate) config: PathBuf,
+    /// One shard; all that stopped, if not given
+    #[arg(long)]
+    pub(crate) shard: Option<String>,
+}

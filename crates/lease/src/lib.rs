@@ -1,0 +1,38 @@
+//! Owning: who reads which shard, and what is remembered of it.
+//!
+//! What it is: a door to the lease table ([`LeaseStore`]; [`DynamoLeases`] is the real one, [`fake::MemoryLeases`] one in
+//! memory) and the [`LeaseCoordinator`] above it, which takes, holds, hands over and gives back shards for one worker.
+//!
+//! How it works: the table has the layout of the Openflow Connector for Amazon Kinesis Data Streams: one row per shard,
+//! one heartbeat row per worker ([`row`]). Nobody renews a shard's lease: a worker beats once per tick, and others judge by
+//! their own clock how long its beat stood still ([`liveness`]). Who should hold how many shards follows from the rows
+//! alone, the same for every worker ([`assign`]). Each change of a row is one conditional update ([`update`]).
+//!
+//! What it guarantees:
+//! - a shard's row changes its owner only by a write that saw its exact values, and each such change raises its *epoch*;
+//! - a checkpoint is written only by the owner in its own epoch, and never goes back (I3, I4);
+//! - a write whose answer was lost is recognised by what stands in the row;
+//! - while the lease table cannot be reached, held shards stay held; after a sleep of its own a worker may not act before it has
+//!   read the table again ([`LeaseCoordinator::may_act`]).
+//!
+//! What it does not: it cannot stop a worker that acts against [`LeaseCoordinator::may_act`], or that falls asleep just after asking.
+//! That a late append of it commits nothing is the channel's doing (I7), not the lease's.
+
+pub mod assign;
+mod coordinator;
+mod dynamo;
+mod error;
+pub mod fake;
+pub mod liveness;
+pub mod row;
+mod state;
+mod store;
+pub mod update;
+
+pub use coordinator::{CheckpointOutcome, Held, HeldShards, LeaseCoordinator, LeaseOptions};
+pub use dynamo::DynamoLeases;
+pub use error::Error;
+pub use state::{
+    ChannelMark, Checkpoint, Counters, Pin, PinnedShard, PinnedStart, ShardState, StreamIdentity, Tenure,
+};
+pub use store::{LeaseStore, Scope, Written};

@@ -1,0 +1,171 @@
+//! What is remembered of a shard, as the rest of the program sees it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use frazil_model::{Position, ShardId, WorkerId};
+use serde::{Deserialize, Serialize};
+
+/// Which stream a row speaks of: a stream that was deleted and made again under the same name is another one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StreamIdentity {
+    /// The stream's ARN.
+    pub arn: String,
+    /// When the stream was made: milliseconds since 1970 UTC (Kinesis API reference, `StreamCreationTimestamp`).
+    pub created_ms: i64,
+}
+
+impl fmt::Display for StreamIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.arn, self.created_ms)
+    }
+}
+
+impl FromStr for StreamIdentity {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (arn, created) = text.rsplit_once('@').ok_or("has no '@' between ARN and creation time")?;
+        let created_ms = created.parse().map_err(|_| "has no creation time after the '@'")?;
+        Ok(Self { arn: arn.to_owned(), created_ms })
+    }
+}
+
+/// The channel a position was committed through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelMark {
+    /// The channel's name.
+    pub name: String,
+    /// The pipe it belongs to, fully qualified.
+    pub pipe: String,
+    /// When the service made it: milliseconds since 1970 UTC.
+    pub created_on_ms: i64,
+}
+
+/// What the channel had counted when the position was committed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Rows inserted since the channel was made.
+    pub rows_inserted: i64,
+    /// Rows refused since the channel was made.
+    pub row_errors: i64,
+}
+
+/// One worker's time as the owner of one shard.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Tenure {
+    /// The shard.
+    pub shard: ShardId,
+    /// The number of the tenure; every change of owner raises it.
+    pub epoch: u64,
+    /// The generation of the shard's positions; only a rewind raises it.
+    pub generation: u64,
+}
+
+/// A shard's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardState {
+    /// The shard.
+    pub shard: ShardId,
+    /// The generation of its positions.
+    pub generation: u64,
+    /// The number of the current or latest tenure; 0 before the first.
+    pub epoch: u64,
+    /// The worker that owns it; none where nobody or a foreign program does.
+    pub owner: Option<WorkerId>,
+    /// A foreign program that owns it.
+    pub foreign_owner: Option<String>,
+    /// The end of the committed span. Where another program moved `sequenceNumber`, that record, wholly.
+    pub position: Option<Position>,
+    /// Another program moved `sequenceNumber` since Frazil last wrote it.
+    pub foreign_moved: bool,
+    /// Read and committed to its end.
+    pub ended: bool,
+    /// The channel the position was committed through.
+    pub channel: Option<ChannelMark>,
+    /// What that channel had counted.
+    pub counters: Counters,
+    /// The fingerprint of the destination.
+    pub destination: Option<String>,
+    /// The stream the row speaks of; none in rows no Frazil has owned yet.
+    pub stream: Option<StreamIdentity>,
+    /// Why the shard must not go on until a person says so.
+    pub stop: Option<String>,
+}
+
+impl ShardState {
+    /// The state of a shard that has no row.
+    #[must_use]
+    pub fn unknown(shard: ShardId) -> Self {
+        Self {
+            shard,
+            generation: 0,
+            epoch: 0,
+            owner: None,
+            foreign_owner: None,
+            position: None,
+            foreign_moved: false,
+            ended: false,
+            channel: None,
+            counters: Counters::default(),
+            destination: None,
+            stream: None,
+            stop: None,
+        }
+    }
+}
+
+/// What is to be remembered of a shard. Parts that are `None` (or `false`) are left as they stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The end of the committed span.
+    pub position: Option<Position>,
+    /// Read and committed to its end.
+    pub ended: bool,
+    /// The channel the position was committed through.
+    pub channel: Option<ChannelMark>,
+    /// What that channel had counted.
+    pub counters: Counters,
+    /// The fingerprint of the destination.
+    pub destination: Option<String>,
+}
+
+/// Where the shards of a pin start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "at", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PinnedStart {
+    /// At the oldest record the stream still had.
+    TrimHorizon,
+    /// At what arrived after the pin was made; shards that were closed then count as ended, unread.
+    Latest {
+        /// When the pin was made: milliseconds since 1970 UTC.
+        ms: i64,
+    },
+    /// At the first record that arrived at or after this moment.
+    AtTimestamp {
+        /// The moment: milliseconds since 1970 UTC.
+        ms: i64,
+    },
+}
+
+/// A shard that stood when the pin was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedShard {
+    /// The shard.
+    pub id: ShardId,
+    /// It took no records any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
+}
+
+/// What stood at the application's first start on the stream. Shards that are not in it are younger than the start and begin
+/// at their oldest record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The stream.
+    pub stream: StreamIdentity,
+    /// Where its shards start.
+    pub start: PinnedStart,
+    /// The shards that stood.
+    pub shards: Vec<PinnedShard>,
+}

@@ -1,0 +1,214 @@
+//! Who calls: key-pair JWTs of registered users, and the scoped tokens that are given for them.
+//!
+//! A key-pair JWT is RS256, `iss` = `ACCOUNT.USER.SHA256:<fingerprint>`, `sub` = `ACCOUNT.USER`, `iat` and `exp` in seconds
+//! or milliseconds, good for at most one hour after `iat` (Snowflake documentation, "Using key-pair authentication"). A
+//! scoped token is a JWT of ours (HS256) with a `jti`, so that no two are equal; its key is kept in the catalog, so tokens
+//! survive a restart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::{hmac, signature};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderMap;
+use serde::Deserialize;
+
+use super::catalog::{Catalog, now_ms};
+use crate::{Error, Result};
+
+const SECRET: &str = "scoped_token_key";
+const HOUR_MS: i64 = 60 * 60 * 1000;
+/// How far ahead of ours a client's clock may be.
+const LEEWAY_MS: i64 = 60 * 1000;
+/// Numbers above this are milliseconds: as seconds they would be the year 5138.
+const MILLISECONDS_FROM: f64 = 1e11;
+
+/// An authenticated caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// Upper-case user name.
+    pub user: String,
+    /// The role asked for, as written.
+    pub role: Option<String>,
+}
+
+/// Why a caller is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthFailure {
+    /// HTTP status.
+    pub status: u16,
+    /// Snowflake's code.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+/// Checks tokens against the catalog's users.
+pub struct Auth {
+    catalog: Arc<Catalog>,
+    account: String,
+    key: hmac::Key,
+    lifetime: Duration,
+}
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Auth").field("account", &self.account).finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct JwtHeader {
+    alg: String,
+}
+
+#[derive(Deserialize)]
+struct KeyPairClaims {
+    iss: String,
+    sub: String,
+    iat: f64,
+    exp: f64,
+    #[serde(default)]
+    scp: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ScopedClaims {
+    sub: String,
+    exp: i64,
+    #[serde(default)]
+    role: Option<String>,
+}
+
+impl Auth {
+    pub(crate) fn new(catalog: Arc<Catalog>, account: &str, lifetime: Duration) -> Result<Self> {
+        let secret = match catalog.meta(SECRET)? {
+            Some(secret) => secret,
+            None => {
+                let mut secret = vec![0; 32];
+                aws_lc_rs::rand::fill(&mut secret).map_err(|_| Error::Key("no randomness".into()))?;
+                catalog.set_meta(SECRET, &secret)?;
+                secret
+            }
+        };
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        Ok(Self { catalog, account: account.to_uppercase(), key, lifetime })
+    }
+
+    /// Checks the `Authorization: Bearer` token, of either kind.
+    ///
+    /// # Errors
+    /// What to answer.
+    pub fn authenticate(&self, headers: &HeaderMap) -> std::result::Result<Login, AuthFailure> {
+        let token = bearer(headers).ok_or_else(|| failure("390101", "Authorization header not found in the request data."))?;
+        self.check(token)
+    }
+
+    /// Checks a token of either kind.
+    pub(crate) fn check(&self, token: &str) -> std::result::Result<Login, AuthFailure> {
+        match part::<JwtHeader>(token, 0).map(|header| header.alg).as_deref() {
+            Some("RS256") => self.check_key_pair(token),
+            Some("HS256") => self.check_scoped(token),
+            _ => Err(failure("390303", "Invalid OAuth access token.")),
+        }
+    }
+
+    /// Checks a key-pair JWT.
+    pub(crate) fn check_key_pair(&self, token: &str) -> std::result::Result<Login, AuthFailure> {
+        self.key_pair_login(token).map_err(|reason| {
+            tracing::debug!(reason, "key-pair token refused");
+            failure("390144", "JWT token is invalid.")
+        })
+    }
+
+    fn key_pair_login(&self, token: &str) -> std::result::Result<Login, &'static str> {
+        let header: JwtHeader = part(token, 0).ok_or("no header")?;
+        if header.alg != "RS256" {
+            return Err("not RS256");
+        }
+        let claims: KeyPairClaims = part(token, 1).ok_or("no claims")?;
+        let (subject, fingerprint) = claims.iss.split_once(".SHA256:").ok_or("iss without fingerprint")?;
+        if subject != claims.sub {
+            return Err("iss and sub differ");
+        }
+        let (account, user) = subject.split_once('.').ok_or("sub without user")?;
+        if account != self.account {
+            return Err("other account");
+        }
+        let stored = self.catalog.user_key(user, &format!("SHA256:{fingerprint}")).map_err(|_| "catalog failed")?;
+        let public = stored.ok_or("unknown user or key")?;
+        let (signed, signature) = token.rsplit_once('.').ok_or("no signature")?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "signature is not base64url")?;
+        signature::UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, public)
+            .verify(signed.as_bytes(), &signature)
+            .map_err(|_| "wrong signature")?;
+        let (issued, expires) = (milliseconds(claims.iat), milliseconds(claims.exp));
+        let now = now_ms();
+        if issued > now + LEEWAY_MS {
+            return Err("issued in the future");
+        }
+        if now >= expires.min(issued.saturating_add(HOUR_MS)) {
+            return Err("expired");
+        }
+        let role = claims.scp.as_deref().and_then(|scope| scope.strip_prefix("session:role:")).map(str::to_owned);
+        Ok(Login { user: user.to_owned(), role })
+    }
+
+    /// A new scoped token; never equal to an earlier one.
+    pub(crate) fn issue(&self, login: &Login, scope: &str) -> String {
+        let now = now_ms() / 1000;
+        let claims = serde_json::json!({
+            "iss": "frazil-local",
+            "sub": login.user,
+            "role": login.role,
+            "scope": scope,
+            "iat": now,
+            "exp": now.saturating_add_unsigned(self.lifetime.as_secs()),
+            "jti": uuid::Uuid::new_v4().to_string(),
+        });
+        let head = URL_SAFE_NO_PAD.encode(br#"{"typ":"JWT","alg":"HS256"}"#);
+        let signed = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let tag = hmac::sign(&self.key, signed.as_bytes());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
+    }
+
+    fn check_scoped(&self, token: &str) -> std::result::Result<Login, AuthFailure> {
+        let invalid = || failure("390303", "Invalid OAuth access token.");
+        let (signed, tag) = token.rsplit_once('.').ok_or_else(invalid)?;
+        let tag = URL_SAFE_NO_PAD.decode(tag).map_err(|_| invalid())?;
+        hmac::verify(&self.key, signed.as_bytes(), &tag).map_err(|_| invalid())?;
+        let claims: ScopedClaims = part(token, 1).ok_or_else(invalid)?;
+        if now_ms() / 1000 >= claims.exp {
+            return Err(failure("390318", "OAuth access token expired."));
+        }
+        if !self.catalog.user_exists(&claims.sub).unwrap_or(false) {
+            return Err(invalid());
+        }
+        Ok(Login { user: claims.sub, role: claims.role })
+    }
+}
+
+/// The bearer token of a request.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn failure(code: &'static str, message: &str) -> AuthFailure {
+    AuthFailure { status: 401, code, message: message.to_owned() }
+}
+
+fn part<T: for<'de> Deserialize<'de>>(token: &str, index: usize) -> Option<T> {
+    let text = token.split('.').nth(index)?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a float cast saturates, and a claim out of range is in the past or future")]
+fn milliseconds(claim: f64) -> i64 {
+    if claim > MILLISECONDS_FROM { claim as i64 } else { (claim * 1000.0) as i64 }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

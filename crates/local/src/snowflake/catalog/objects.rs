@@ -1,0 +1,319 @@
+//! Databases, schemas and tables: CREATE, DROP, list, ALTER.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
+
+use super::super::model::{ColumnDef, CreateMode, Created, NamespaceRow, NewTable, TableDef};
+use super::{Catalog, existing, now_ms, write};
+use crate::{Error, Result};
+
+const TABLE_COLUMNS: &str = "id, database, schema, name, columns, schema_evolution, error_logging, created_on_ms";
+
+impl Catalog {
+    /// CREATE DATABASE, with its schema PUBLIC.
+    ///
+    /// # Errors
+    /// [`Error::ObjectExists`] in mode `New`.
+    pub fn create_database(&self, name: &str, mode: CreateMode) -> Result<Created> {
+        let mut connection = self.lock();
+        let transaction = write(&mut connection)?;
+        let there = database_exists(&transaction, name)?;
+        if there {
+            if !existing(mode, "Database", || name.to_owned())? {
+                return Ok(Created::Existed);
+            }
+            self.remove_database(&transaction, name)?;
+        }
+        let now = now_ms();
+        transaction.execute("INSERT INTO databases (name, created_on_ms) VALUES (?1, ?2)", (name, now))?;
+        transaction.execute("INSERT INTO schemas (database, name, created_on_ms) VALUES (?1, 'PUBLIC', ?2)", (name, now))?;
+        transaction.commit()?;
+        self.changed();
+        Ok(if there { Created::Replaced } else { Created::Made })
+    }
+
+    /// CREATE SCHEMA.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchObject`] if the database is missing, [`Error::ObjectExists`] in mode `New`.
+    pub fn create_schema(&self, database: &str, name: &str, mode: CreateMode) -> Result<Created> {
+        let mut connection = self.lock();
+        let transaction = write(&mut connection)?;
+        if !database_exists(&transaction, database)? {
+            return Err(Error::NoSuchObject { kind: "Database", name: database.to_owned() });
+        }
+        let there = schema_exists(&transaction, database, name)?;
+        if there {
+            if !existing(mode, "Schema", || format!("{database}.{name}"))? {
+                return Ok(Created::Existed);
+            }
+            self.remove_schema(&transaction, database, name)?;
+        }
+        transaction.execute(
+            "INSERT INTO schemas (database, name, created_on_ms) VALUES (?1, ?2, ?3)",
+            (database, name, now_ms()),
+        )?;
+        transaction.commit()?;
+        self.changed();
+        Ok(if there { Created::Replaced } else { Created::Made })
+    }
+
+    /// CREATE TABLE. A replaced table gets a new id, so its pipe and channels are new ones too.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchObject`] if database or schema is missing, [`Error::ObjectExists`] in mode `New`.
+    pub fn create_table(&self, new: &NewTable, mode: CreateMode) -> Result<Created> {
+        let mut connection = self.lock();
+        let transaction = write(&mut connection)?;
+        if !schema_exists(&transaction, &new.database, &new.schema)? {
+            return Err(Error::NoSuchObject { kind: "Schema", name: format!("{}.{}", new.database, new.schema) });
+        }
+        let old = table(&transaction, &new.database, &new.schema, &new.name)?;
+        if let Some(old) = &old {
+            if !existing(mode, "Table", || format!("{}.{}.{}", new.database, new.schema, new.name))? {
+                return Ok(Created::Existed);
+            }
+            self.remove_table(&transaction, old.id)?;
+        }
+        transaction.execute(
+            "INSERT INTO tables (database, schema, name, columns, schema_evolution, error_logging, created_on_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            (
+                &new.database,
+                &new.schema,
+                &new.name,
+                columns_text(&new.columns)?,
+                new.schema_evolution,
+                new.error_logging,
+                now_ms(),
+            ),
+        )?;
+        transaction.commit()?;
+        self.changed();
+        Ok(if old.is_some() { Created::Replaced } else { Created::Made })
+    }
+
+    /// DROP DATABASE with all below it; false if it was not there.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn drop_database(&self, name: &str) -> Result<bool> {
+        let mut connection = self.lock();
+        let transaction = write(&mut connection)?;
+        let there = database_exists(&transaction, name)?;
+        if there {
+            self.remove_database(&transaction, name)?;
+            transaction.commit()?;
+            self.changed();
+        }
+        Ok(there)
+    }
+
+    /// DROP SCHEMA with all below it; false if it was not there.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn drop_schema(&self, database: &str, name: &str) -> Result<bool> {
+        let mut connection = self.lock();
+        let transaction = write(&mut connection)?;
+        let there = schema_exists(&transaction, database, name)?;
+        if there {
+            self.remove_schema(&transaction, database, name)?;
+            transaction.commit()?;
+            self.changed();
+        }
+        Ok(there)
+    }
+
+    /// DROP TABLE with its pipe and channels; false if it was not there.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn drop_table(&self, database: &str, schema: &str, name: &str) -> Result<bool> {
+        let mut connection = self.lock();
+        let transaction = write(&mut connection)?;
+        let Some(table) = table(&transaction, database, schema, name)? else { return Ok(false) };
+        self.remove_table(&transaction, table.id)?;
+        transaction.commit()?;
+        self.changed();
+        Ok(true)
+    }
+
+    /// Stores a changed definition (columns, properties, name) of the table with this id.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchObject`] if it was dropped meanwhile.
+    pub fn alter_table(&self, table: &TableDef) -> Result<()> {
+        let connection = self.lock();
+        let changed = connection.execute(
+            "UPDATE tables SET name = ?2, columns = ?3, schema_evolution = ?4, error_logging = ?5 WHERE id = ?1",
+            (table.id, &table.name, columns_text(&table.columns)?, table.schema_evolution, table.error_logging),
+        )?;
+        if changed == 0 {
+            return Err(Error::NoSuchObject { kind: "Table", name: table.name.clone() });
+        }
+        self.changed();
+        Ok(())
+    }
+
+    /// Whether the database is there.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn database_exists(&self, name: &str) -> Result<bool> {
+        database_exists(&self.lock(), name)
+    }
+
+    /// Whether the schema is there.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn schema_exists(&self, database: &str, name: &str) -> Result<bool> {
+        schema_exists(&self.lock(), database, name)
+    }
+
+    /// All databases by name.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn list_databases(&self) -> Result<Vec<NamespaceRow>> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached("SELECT name, '', created_on_ms FROM databases ORDER BY name")?;
+        Ok(statement.query_map([], namespace)?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Schemas of one or all databases, by name.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn list_schemas(&self, database: Option<&str>) -> Result<Vec<NamespaceRow>> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(
+            "SELECT database, name, created_on_ms FROM schemas WHERE ?1 IS NULL OR database = ?1 ORDER BY database, name",
+        )?;
+        Ok(statement.query_map([database], namespace)?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Tables of one or all databases and schemas, by name.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`], [`Error::Damaged`].
+    pub fn list_tables(&self, database: Option<&str>, schema: Option<&str>) -> Result<Vec<TableDef>> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT {TABLE_COLUMNS} FROM tables
+             WHERE (?1 IS NULL OR database = ?1) AND (?2 IS NULL OR schema = ?2) ORDER BY database, schema, name"
+        ))?;
+        let mut rows = statement.query((database, schema))?;
+        let mut tables = Vec::new();
+        while let Some(row) = rows.next()? {
+            tables.push(table_row(row)?);
+        }
+        Ok(tables)
+    }
+
+    /// One table's definition.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`], [`Error::Damaged`].
+    pub fn table(&self, database: &str, schema: &str, name: &str) -> Result<Option<TableDef>> {
+        table(&self.lock(), database, schema, name)
+    }
+
+    /// One table's definition by id.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`], [`Error::Damaged`].
+    pub fn table_by_id(&self, id: i64) -> Result<Option<TableDef>> {
+        table_by_id(&self.lock(), id)
+    }
+
+    /// Committed rows and bytes on disk of a table.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn table_size(&self, table_id: i64) -> Result<(u64, u64)> {
+        let connection = self.lock();
+        let mut statement = connection
+            .prepare_cached("SELECT coalesce(sum(rows), 0), coalesce(sum(bytes), 0) FROM segments WHERE table_id = ?1")?;
+        let (rows, bytes): (i64, i64) = statement.query_row([table_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok((rows.unsigned_abs(), bytes.unsigned_abs()))
+    }
+
+    fn remove_database(&self, transaction: &Transaction<'_>, name: &str) -> Result<()> {
+        let schemas: Vec<String> = transaction
+            .prepare_cached("SELECT name FROM schemas WHERE database = ?1")?
+            .query_map([name], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for schema in schemas {
+            self.remove_schema(transaction, name, &schema)?;
+        }
+        transaction.execute("DELETE FROM databases WHERE name = ?1", [name])?;
+        Ok(())
+    }
+
+    fn remove_schema(&self, transaction: &Transaction<'_>, database: &str, name: &str) -> Result<()> {
+        let tables: Vec<i64> = transaction
+            .prepare_cached("SELECT id FROM tables WHERE database = ?1 AND schema = ?2")?
+            .query_map([database, name], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for table in tables {
+            self.remove_table(transaction, table)?;
+        }
+        transaction.execute("DELETE FROM schemas WHERE database = ?1 AND name = ?2", [database, name])?;
+        Ok(())
+    }
+
+    fn remove_table(&self, transaction: &Transaction<'_>, id: i64) -> Result<()> {
+        transaction.execute(
+            "INSERT INTO garbage (path, generation) SELECT path, ?2 FROM segments WHERE table_id = ?1",
+            (id, self.pins.number()),
+        )?;
+        for from in ["segments", "channels", "pipes"] {
+            transaction.execute(&format!("DELETE FROM {from} WHERE table_id = ?1"), [id])?;
+        }
+        transaction.execute("DELETE FROM tables WHERE id = ?1", [id])?;
+        Ok(())
+    }
+}
+
+fn namespace(row: &Row<'_>) -> rusqlite::Result<NamespaceRow> {
+    Ok(NamespaceRow { database: row.get(0)?, schema: row.get(1)?, created_on_ms: row.get(2)? })
+}
+
+fn database_exists(connection: &Connection, name: &str) -> Result<bool> {
+    Ok(connection.prepare_cached("SELECT 1 FROM databases WHERE name = ?1")?.exists([name])?)
+}
+
+fn schema_exists(connection: &Connection, database: &str, name: &str) -> Result<bool> {
+    Ok(connection.prepare_cached("SELECT 1 FROM schemas WHERE database = ?1 AND name = ?2")?.exists([database, name])?)
+}
+
+pub(super) fn table(connection: &Connection, database: &str, schema: &str, name: &str) -> Result<Option<TableDef>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {TABLE_COLUMNS} FROM tables WHERE database = ?1 AND schema = ?2 AND name = ?3"
+    ))?;
+    statement.query_row([database, schema, name], |row| Ok(table_row(row))).optional()?.transpose()
+}
+
+pub(super) fn table_by_id(connection: &Connection, id: i64) -> Result<Option<TableDef>> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {TABLE_COLUMNS} FROM tables WHERE id = ?1"))?;
+    statement.query_row([id], |row| Ok(table_row(row))).optional()?.transpose()
+}
+
+fn table_row(row: &Row<'_>) -> Result<TableDef> {
+    let columns: String = row.get(4)?;
+    Ok(TableDef {
+        id: row.get(0)?,
+        database: row.get(1)?,
+        schema: row.get(2)?,
+        name: row.get(3)?,
+        columns: serde_json::from_str(&columns).map_err(|error| Error::Damaged(format!("columns of a table: {error}")))?,
+        schema_evolution: row.get(5)?,
+        error_logging: row.get(6)?,
+        created_on_ms: row.get(7)?,
+    })
+}
+
+pub(super) fn columns_text(columns: &[ColumnDef]) -> Result<String> {
+    serde_json::to_string(columns).map_err(|error| Error::Damaged(format!("columns of a table: {error}")))
+}

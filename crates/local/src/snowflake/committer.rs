@@ -1,0 +1,219 @@
+//! Turns accepted batches into committed rows.
+//!
+//! Per table and in log order: read the batches back, convert them into columns, write a segment, sync it and its folder,
+//! then one catalog transaction for the segment, new columns and every channel's token and counters. Batches of a channel
+//! that was opened again or dropped meanwhile are left out; the transaction itself checks that.
+//!
+//! A table whose commit fails is tried again with growing pauses and holds up no other table.
+
+mod runner;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+pub(crate) use self::runner::Runner;
+use super::backlog::Backlog;
+use super::catalog::commit::{ChannelCommit, Outcome, RowError, TableCommit};
+use super::catalog::{Catalog, now_ms};
+use super::late::LateCounters;
+use super::log::Batch;
+use super::model::{ColumnDef, Counters, TableDef};
+use super::rows::{self, AcceptedRows, Converted};
+use super::{RAW_LIMIT, decode, segments};
+use crate::disk::Disk;
+use crate::{Error, Result};
+
+/// One commit takes at most so many decompressed bytes.
+const COMMIT_BYTES: u64 = 32 * 1024 * 1024;
+/// ... and so many batches.
+const COMMIT_BATCHES: usize = 4096;
+/// Status of a channel whose stored batch cannot be read.
+const MUST_BE_REOPENED: &str = "ERR_CHANNEL_MUST_BE_REOPENED";
+
+/// Commits the backlog's batches.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) backlog: Arc<Backlog>,
+    pub(super) late: Arc<LateCounters>,
+    /// Counts commits, for those who wait for one.
+    pub(super) commits: watch::Sender<u64>,
+}
+
+/// A batch with its rows.
+struct Loaded {
+    batch: Arc<Batch>,
+    rows: Vec<u8>,
+}
+
+impl Committer {
+    /// Commits the first batches of a table; true if there may be more.
+    ///
+    /// # Errors
+    /// What kept the table from committing; its batches stay in the backlog.
+    pub(crate) fn commit_some(&self, table_id: i64) -> Result<bool> {
+        let batches = self.backlog.first(table_id, COMMIT_BYTES, COMMIT_BATCHES);
+        let taken = batches.len();
+        if taken == 0 {
+            return Ok(false);
+        }
+        if let Some(table) = self.catalog.table_by_id(table_id)? {
+            let loaded = self.load(self.unfenced(batches)?)?;
+            self.commit(table, loaded)?;
+        }
+        self.backlog.done(table_id, taken);
+        Ok(true)
+    }
+
+    /// Without the batches whose channel is gone, opened again, invalid, or that are committed already.
+    fn unfenced(&self, batches: Vec<Arc<Batch>>) -> Result<Vec<Arc<Batch>>> {
+        let mut channels = BTreeMap::new();
+        for batch in &batches {
+            let id = batch.record.channel_id;
+            if let std::collections::btree_map::Entry::Vacant(entry) = channels.entry(id) {
+                entry.insert(self.catalog.channel_by_id(id)?);
+            }
+        }
+        let is_due = |batch: &Arc<Batch>| {
+            channels.get(&batch.record.channel_id).and_then(Option::as_ref).is_some_and(|channel| {
+                channel.client_sequencer == batch.record.client_sequencer
+                    && channel.committed_row_sequencer < batch.record.row_sequencer
+                    && channel.status_code == super::catalog::SUCCESS
+            })
+        };
+        Ok(batches.into_iter().filter(is_due).collect())
+    }
+
+    fn load(&self, batches: Vec<Arc<Batch>>) -> Result<Vec<Loaded>> {
+        let mut loaded: Vec<Loaded> = Vec::with_capacity(batches.len());
+        let mut unreadable = HashSet::new();
+        for batch in batches {
+            let record = &batch.record;
+            if unreadable.contains(&record.channel_id) {
+                continue;
+            }
+            match decode::decompress(&batch.rows()?, record.encoding, RAW_LIMIT) {
+                Ok(rows) => loaded.push(Loaded { batch, rows }),
+                Err(_) => {
+                    tracing::error!(channel_id = record.channel_id, "stored batch cannot be read");
+                    let message = "a stored batch cannot be read";
+                    self.catalog.invalidate_channel(record.channel_id, record.client_sequencer, MUST_BE_REOPENED, message)?;
+                    unreadable.insert(record.channel_id);
+                }
+            }
+        }
+        loaded.retain(|loaded| !unreadable.contains(&loaded.batch.record.channel_id));
+        Ok(loaded)
+    }
+
+    /// Converts and commits; leaves out what turns out to be fenced. Each round but the last drops a channel or meets a
+    /// changed table, so it ends.
+    fn commit(&self, mut table: TableDef, mut loaded: Vec<Loaded>) -> Result<()> {
+        while !loaded.is_empty() {
+            let accepted: Vec<AcceptedRows<'_>> = loaded.iter().map(|one| AcceptedRows { ndjson: &one.rows }).collect();
+            let converted = rows::convert(&table, &accepted, now_ms());
+            if let Some(invalid) = &converted.invalid {
+                self.invalidate(&mut loaded, invalid)?;
+                continue;
+            }
+            let segment = match converted.record_batch.num_rows() {
+                0 => None,
+                _ => Some(segments::write(self.disk.as_ref(), table.id, &converted.record_batch)?),
+            };
+            let commit = TableCommit {
+                table_id: table.id,
+                columns_before: table.columns.clone(),
+                columns_after: evolved(&table, &converted),
+                segment,
+                channels: moves(&loaded, &converted),
+            };
+            let outcome = self.catalog.commit(&commit);
+            if let (Ok(Outcome::Fenced(_) | Outcome::TableGone | Outcome::TableChanged), Some(segment)) =
+                (&outcome, &commit.segment)
+            {
+                segments::remove(self.disk.as_ref(), &segment.path);
+            }
+            match outcome? {
+                Outcome::Done => {
+                    self.committed(&commit);
+                    return Ok(());
+                }
+                Outcome::Fenced(channels) => loaded.retain(|one| !channels.contains(&one.batch.record.channel_id)),
+                Outcome::TableGone => return Ok(()),
+                Outcome::TableChanged => match self.catalog.table_by_id(table.id)? {
+                    Some(changed) => table = changed,
+                    None => return Ok(()),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn invalidate(&self, loaded: &mut Vec<Loaded>, invalid: &rows::Invalid) -> Result<()> {
+        let record = &loaded.get(invalid.batch).ok_or_else(|| Error::Damaged("no such batch".into()))?.batch.record;
+        let channel_id = record.channel_id;
+        tracing::warn!(channel_id, code = %invalid.code, "channel invalidated");
+        self.catalog.invalidate_channel(channel_id, record.client_sequencer, &invalid.code, &invalid.message)?;
+        // The transaction refuses invalid channels, so its earlier batches go too: they were accepted, not committed.
+        loaded.retain(|one| one.batch.record.channel_id != channel_id);
+        Ok(())
+    }
+
+    fn committed(&self, commit: &TableCommit) {
+        let rows = commit.segment.as_ref().map_or(0, |segment| segment.rows);
+        tracing::debug!(table_id = commit.table_id, rows, channels = commit.channels.len(), "rows committed");
+        for channel in &commit.channels {
+            self.late.committed(channel.id, channel.counted);
+        }
+        self.commits.send_modify(|commits| *commits += 1);
+        if let Some(columns) = &commit.columns_after {
+            tracing::info!(table_id = commit.table_id, columns = columns.len(), "table columns changed");
+        }
+    }
+}
+
+/// The table's columns after this batch, if they differ.
+fn evolved(table: &TableDef, converted: &Converted) -> Option<Vec<ColumnDef>> {
+    if converted.added_columns.is_empty() && converted.dropped_not_null.is_empty() {
+        return None;
+    }
+    let mut columns = table.columns.clone();
+    for column in columns.iter_mut().filter(|column| converted.dropped_not_null.contains(&column.name)) {
+        column.nullable = true;
+    }
+    columns.extend(converted.added_columns.iter().cloned());
+    Some(columns)
+}
+
+/// What each channel gains.
+fn moves(loaded: &[Loaded], converted: &Converted) -> Vec<ChannelCommit> {
+    let mut channels: BTreeMap<i64, ChannelCommit> = BTreeMap::new();
+    for (one, counts) in loaded.iter().zip(&converted.per_batch) {
+        let record = &one.batch.record;
+        let channel = channels.entry(record.channel_id).or_insert_with(|| ChannelCommit {
+            id: record.channel_id,
+            client_sequencer: record.client_sequencer,
+            row_sequencer: 0,
+            request_id: String::new(),
+            offset_token: None,
+            counted: Counters::default(),
+            last_error: None,
+        });
+        channel.row_sequencer = record.row_sequencer;
+        channel.request_id.clone_from(&record.request_id);
+        if record.offset_token.is_some() {
+            channel.offset_token.clone_from(&record.offset_token);
+        }
+        channel.counted.rows_parsed += counts.parsed.cast_signed();
+        channel.counted.rows_inserted += counts.inserted.cast_signed();
+        channel.counted.rows_error_count += counts.errors.cast_signed();
+        if let Some(message) = &counts.last_error {
+            channel.last_error =
+                Some(RowError { message: message.clone(), offset_upper_bound: record.offset_token.clone() });
+        }
+    }
+    channels.into_values().collect()
+}

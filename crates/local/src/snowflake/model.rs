@@ -1,0 +1,259 @@
+//! The words of the local Snowflake: tables, columns, types, segments, channels.
+//!
+//! Names are stored resolved: an unquoted identifier has been folded to upper case before it comes here, a quoted one
+//! is kept as written (Snowflake documentation, "Identifier requirements").
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::catalog::Pin;
+
+/// A column's type. Lengths are in characters (VARCHAR) or bytes (BINARY); scales are digits of fractional seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataType {
+    /// NUMBER(precision, scale).
+    Number {
+        /// 1 to 38.
+        precision: u8,
+        /// 0 to 37.
+        scale: i8,
+    },
+    /// FLOAT, 64 bit.
+    Float,
+    /// BOOLEAN.
+    Boolean,
+    /// VARCHAR(length).
+    Varchar {
+        /// Characters, at most 134,217,728.
+        length: u32,
+    },
+    /// BINARY(length).
+    Binary {
+        /// Bytes.
+        length: u32,
+    },
+    /// DATE.
+    Date,
+    /// TIME(scale).
+    Time {
+        /// 0 to 9.
+        scale: u8,
+    },
+    /// TIMESTAMP_NTZ(scale).
+    TimestampNtz {
+        /// 0 to 9.
+        scale: u8,
+    },
+    /// TIMESTAMP_LTZ(scale).
+    TimestampLtz {
+        /// 0 to 9.
+        scale: u8,
+    },
+    /// TIMESTAMP_TZ(scale).
+    TimestampTz {
+        /// 0 to 9.
+        scale: u8,
+    },
+    /// VARIANT.
+    Variant,
+    /// OBJECT.
+    Object,
+    /// ARRAY.
+    Array,
+}
+
+/// One column of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnDef {
+    /// Resolved name.
+    pub name: String,
+    /// Its type.
+    pub data_type: DataType,
+    /// False for NOT NULL.
+    pub nullable: bool,
+    /// DEFAULT as SQL text.
+    pub default: Option<String>,
+    /// IDENTITY / AUTOINCREMENT (start, step).
+    pub identity: Option<(i64, i64)>,
+}
+
+/// One table, its columns in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableDef {
+    /// Never reused, also not by CREATE OR REPLACE.
+    pub id: i64,
+    /// Database.
+    pub database: String,
+    /// Schema.
+    pub schema: String,
+    /// Name.
+    pub name: String,
+    /// Columns in table order.
+    pub columns: Vec<ColumnDef>,
+    /// ENABLE_SCHEMA_EVOLUTION.
+    pub schema_evolution: bool,
+    /// ERROR_LOGGING.
+    pub error_logging: bool,
+    /// Milliseconds since 1970.
+    pub created_on_ms: i64,
+}
+
+/// What `Catalog::create_table` takes: a `TableDef` before it has an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTable {
+    /// Database.
+    pub database: String,
+    /// Schema.
+    pub schema: String,
+    /// Name.
+    pub name: String,
+    /// Columns in table order.
+    pub columns: Vec<ColumnDef>,
+    /// ENABLE_SCHEMA_EVOLUTION.
+    pub schema_evolution: bool,
+    /// ERROR_LOGGING.
+    pub error_logging: bool,
+}
+
+/// One immutable Parquet file of a table. Columns that were added after it was written are absent from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Id.
+    pub id: i64,
+    /// Its table.
+    pub table_id: i64,
+    /// Relative to the data folder.
+    pub path: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A table as of one moment. The segment files stay on disk as long as this value (or a clone of it) lives.
+#[derive(Clone, Debug)]
+pub struct TableSnapshot {
+    /// The definition.
+    pub table: TableDef,
+    /// Its segments, oldest first.
+    pub segments: Vec<Segment>,
+    /// Keeps merged-away or dropped files until the reader is done.
+    pub pin: Arc<Pin>,
+}
+
+/// What to do when the object is already there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreateMode {
+    /// CREATE: an error.
+    New,
+    /// CREATE ... IF NOT EXISTS: leave it.
+    IfNotExists,
+    /// CREATE OR REPLACE: drop it first.
+    OrReplace,
+}
+
+/// What a CREATE did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It was made.
+    Made,
+    /// It was there and was left.
+    Existed,
+    /// It was there and was replaced.
+    Replaced,
+}
+
+/// A row of SHOW DATABASES or SHOW SCHEMAS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceRow {
+    /// The database.
+    pub database: String,
+    /// The schema; empty for a database.
+    pub schema: String,
+    /// Milliseconds since 1970.
+    pub created_on_ms: i64,
+}
+
+/// A channel's counters. They only grow, and survive a re-open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Rows parsed, inserted or not.
+    pub rows_parsed: i64,
+    /// Rows that are in the table.
+    pub rows_inserted: i64,
+    /// Rows that are not, with a reason.
+    pub rows_error_count: i64,
+}
+
+/// A channel as the catalog knows it: what is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelRow {
+    /// Never reused.
+    pub id: i64,
+    /// Its pipe.
+    pub pipe_id: i64,
+    /// Its table.
+    pub table_id: i64,
+    /// Database.
+    pub database: String,
+    /// Schema.
+    pub schema: String,
+    /// Pipe name.
+    pub pipe: String,
+    /// Table name.
+    pub table: String,
+    /// Channel name.
+    pub name: String,
+    /// `SUCCESS`, or why the channel must be re-opened.
+    pub status_code: String,
+    /// Milliseconds since 1970.
+    pub created_on_ms: i64,
+    /// Raised by each open; older ones are fenced.
+    pub client_sequencer: i64,
+    /// Of the current client sequencer; 0 = nothing yet.
+    pub committed_row_sequencer: i64,
+    /// The committed offset token.
+    pub offset_token: Option<String>,
+    /// Counters.
+    pub counters: Counters,
+    /// Text of the last row error.
+    pub last_error_message: Option<String>,
+    /// The end token of the batch that had it.
+    pub last_error_offset_upper_bound: Option<String>,
+    /// Milliseconds since 1970.
+    pub last_error_timestamp_ms: Option<i64>,
+}
+
+/// Which channels to list; `None` = all.
+#[derive(Clone, Debug, Default)]
+pub struct ChannelFilter {
+    /// Database.
+    pub database: Option<String>,
+    /// Schema.
+    pub schema: Option<String>,
+    /// Pipe.
+    pub pipe: Option<String>,
+    /// Table.
+    pub table: Option<String>,
+}
+
+/// A pipe: today always a table's default pipe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipeRow {
+    /// Never reused.
+    pub id: i64,
+    /// Its table.
+    pub table_id: i64,
+    /// Database.
+    pub database: String,
+    /// Schema.
+    pub schema: String,
+    /// `<TABLE>-STREAMING`.
+    pub name: String,
+    /// Table name.
+    pub table: String,
+    /// Milliseconds since 1970.
+    pub created_on_ms: i64,
+}

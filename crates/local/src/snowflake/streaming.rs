@@ -1,0 +1,111 @@
+//! The Snowpipe Streaming REST protocol (high-performance architecture), as the public REST reference has it and as the
+//! official SDK needs it.
+//!
+//! Both planes answer on the same ports: the account's (hostname, token, telemetry) and the data's (pipe-info, channels,
+//! rows). Errors are JSON `{"error_code", "code", "message"}`. File mode (`/filebuffer`) is not there yet and says so.
+//!
+//! Limits: a body of 4 MiB on the wire and 16 MiB after decompression; a named channel makes 10 requests and 20 MB
+//! (decompressed) a second, with a burst of two seconds, then gets 429 (can be turned off).
+
+mod account;
+mod answer;
+mod append;
+mod channels;
+pub(crate) mod path;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{HeaderMap, Method};
+
+use self::answer::Refusal;
+use self::path::Route;
+use super::Snowflake;
+use super::auth::Login;
+use super::catalog::PipeLookup;
+use super::model::PipeRow;
+
+/// Largest request body on the wire.
+pub(crate) const BODY_LIMIT: usize = 4 * 1024 * 1024;
+
+/// The protocol's router: all paths that nobody else takes.
+pub(crate) fn router(snowflake: Arc<Snowflake>) -> axum::Router {
+    axum::Router::new().fallback(handle).with_state(snowflake)
+}
+
+async fn handle(State(snowflake): State<Arc<Snowflake>>, request: Request) -> Response {
+    match dispatch(&snowflake, request).await {
+        Ok(response) => response,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn dispatch(snowflake: &Arc<Snowflake>, request: Request) -> Result<Response, Refusal> {
+    let route = Route::parse(request.method(), request.uri().path());
+    let (head, body) = request.into_parts();
+    let body = answer::read_body(&head.headers, body).await?;
+    let query = path::Query::parse(head.uri.query().unwrap_or_default());
+    match route {
+        Route::Hostname => account::hostname(snowflake, &head.headers),
+        Route::Token => account::token(snowflake, &head.headers, &body),
+        Route::Telemetry => Ok(account::telemetry()),
+        Route::PipeInfo(pipe) => {
+            login(snowflake, &head.headers)?;
+            account::pipe_info(snowflake, &find_pipe(snowflake, &pipe)?)
+        }
+        Route::Open(pipe, channel) => {
+            login(snowflake, &head.headers)?;
+            channels::open(snowflake, find_pipe(snowflake, &pipe)?, channel, &body).await
+        }
+        Route::Drop(pipe, channel) => {
+            login(snowflake, &head.headers)?;
+            channels::drop(snowflake, &find_pipe(snowflake, &pipe)?, &channel, &body).await
+        }
+        Route::Status(pipe) => {
+            login(snowflake, &head.headers)?;
+            channels::status(snowflake, &find_pipe(snowflake, &pipe)?, &body)
+        }
+        Route::Append(pipe, channel) => {
+            login(snowflake, &head.headers)?;
+            let pipe = find_pipe(snowflake, &pipe)?;
+            append::append(snowflake, &pipe, &channel, &query, &head.headers, body).await
+        }
+        Route::FileBuffer => {
+            login(snowflake, &head.headers)?;
+            Err(Refusal::new(
+                501,
+                "ERR_FILE_MODE_NOT_SUPPORTED",
+                "frazil local takes rows only; set max_buffered_kb_for_rowset_mode and max_rowset_payload_size_mb of the SDK",
+            ))
+        }
+        Route::Unknown => {
+            let method: &Method = &head.method;
+            Err(Refusal::new(404, "ERR_UNKNOWN_PATH", format!("{method} {} is no resource of frazil local", head.uri.path())))
+        }
+    }
+}
+
+fn login(snowflake: &Snowflake, headers: &HeaderMap) -> Result<Login, Refusal> {
+    Ok(snowflake.auth.authenticate(headers)?)
+}
+
+/// Finds the pipe; the default pipe of a table is made on first use.
+fn find_pipe(snowflake: &Snowflake, pipe: &path::PipePath) -> Result<PipeRow, Refusal> {
+    let full = || format!("{}.{}.{}", pipe.database.lookup, pipe.schema.lookup, pipe.pipe.lookup);
+    match snowflake.store.catalog.pipe(&pipe.database.lookup, &pipe.schema.lookup, &pipe.pipe.lookup)? {
+        PipeLookup::Found(pipe) => Ok(pipe),
+        PipeLookup::NoNamespace => Err(Refusal::new(
+            404,
+            "ERR_DATABASE_DOES_NOT_EXIST_OR_NOT_AUTHORIZED",
+            format!("Database or schema of {} does not exist or not authorized.", full()),
+        )),
+        PipeLookup::NoPipe => Err(Refusal::new(
+            404,
+            "ERR_PIPE_DOES_NOT_EXIST_OR_NOT_AUTHORIZED",
+            format!("Pipe {} does not exist or not authorized.", full()),
+        )),
+    }
+}

@@ -1,0 +1,82 @@
+//! The account's endpoints, and pipe-info.
+
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use serde_json::json;
+
+use super::super::Snowflake;
+use super::super::auth;
+use super::super::catalog::now_ms;
+use super::super::model::PipeRow;
+use super::answer::{self, Refusal};
+
+/// The ingest host that the account names. Clients add the port of the account URL themselves.
+const HOST: &str = "127.0.0.1";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// `GET /v2/streaming/hostname`: bare text, as the official SDK needs it.
+pub(super) fn hostname(snowflake: &Snowflake, headers: &HeaderMap) -> Result<Response, Refusal> {
+    snowflake.auth.authenticate(headers)?;
+    Ok(answer::text(HOST.to_owned()))
+}
+
+/// `POST /oauth/token`: a scoped token for a key-pair JWT, which stands in the Authorization header or as `assertion`.
+pub(super) fn token(snowflake: &Snowflake, headers: &HeaderMap, body: &[u8]) -> Result<Response, Refusal> {
+    let form: Vec<(String, String)> = form(body);
+    let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    if field("grant_type") != Some(JWT_BEARER) {
+        let message = format!("frazil local exchanges key-pair tokens only: grant_type must be {JWT_BEARER}");
+        return Err(Refusal::new(400, "unsupported_grant_type", message));
+    }
+    let jwt = field("assertion").or_else(|| auth::bearer(headers)).unwrap_or_default();
+    let mut login = snowflake.auth.check_key_pair(jwt)?;
+    let scope = field("scope").unwrap_or_default();
+    let mut words = scope.split_ascii_whitespace();
+    let host = words.next().unwrap_or_default();
+    let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+    if !["127.0.0.1", "localhost"].contains(&name) || port.parse::<u16>().is_err() {
+        return Err(Refusal::new(400, "invalid_scope", "The scope must be the ingest host."));
+    }
+    if let Some(role) = words.find_map(|word| word.strip_prefix("session:role:")) {
+        login.role = Some(role.to_owned());
+    }
+    Ok(answer::text(snowflake.auth.issue(&login, host)))
+}
+
+fn form(body: &[u8]) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(body).map(|(key, value)| (key.into_owned(), value.into_owned())).collect()
+}
+
+/// `POST /telemetry/send/...`: taken and thrown away.
+pub(super) fn telemetry() -> Response {
+    answer::ok(&json!({"data": "", "success": true}))
+}
+
+/// `POST <pipe>:pipe-info`. The storage endpoint is always our own address, so that nothing dials outside.
+pub(super) fn pipe_info(snowflake: &Snowflake, pipe: &PipeRow) -> Result<Response, Refusal> {
+    let location = |kind: &str| {
+        json!({
+            "expiry_time_ms": now_ms() + 7 * DAY_MS,
+            "location_type": "S3",
+            "use_s3_regional_url": false,
+            "location": format!("frazil-local/{kind}/{}/", pipe.id),
+            "region": "us-east-1",
+            "creds": {"AWS_KEY_ID": "local", "AWS_SECRET_KEY": "local", "AWS_TOKEN": "local"},
+            "storage_endpoint": snowflake.storage_endpoint(),
+        })
+    };
+    let key = snowflake.pipe_key(pipe);
+    Ok(answer::ok(&json!({
+        "rowset_stage_location": location("rowset"),
+        "durable_stage_location": location("durable"),
+        "encryption_info": {
+            "pipe_key": STANDARD.encode(key),
+            "pipe_key_id": pipe.id.to_string(),
+            "diversifier": pipe.id.to_string(),
+        },
+        "parameter_overrides": {"binary_input_format": "BASE64"},
+    })))
+}

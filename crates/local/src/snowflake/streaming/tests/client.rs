@@ -1,0 +1,265 @@
+//! A client of the protocol for tests, on its own running stack.
+
+use std::io::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::snowflake::auth::tests::Signer;
+use crate::snowflake::catalog::now_ms;
+use crate::snowflake::model::{ColumnDef, CreateMode, DataType, NewTable};
+use crate::{Addresses, Local, LocalOptions};
+
+const PIPE: &str = "/v2/streaming/databases/D/schemas/PUBLIC/pipes/T-STREAMING";
+const DATA: &str = "/v2/streaming/data/databases/D/schemas/PUBLIC/pipes/T-STREAMING";
+
+pub(super) struct Client {
+    folder: tempfile::TempDir,
+    options: LocalOptions,
+    local: Local,
+    http: reqwest::Client,
+    signer: Signer,
+}
+
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) text: String,
+}
+
+impl Answer {
+    pub(super) fn json(&self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.text);
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    pub(super) fn token(&self) -> String {
+        self.json()["next_continuation_token"].as_str().unwrap().to_owned()
+    }
+
+    pub(super) fn is(&self, status: u16, code: &str) {
+        let body: Value = serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text));
+        assert_eq!((self.status, body["error_code"].as_str()), (status, Some(code)), "{}", self.text);
+        assert!(body["code"] == body["error_code"] && body["message"].is_string(), "{}", self.text);
+    }
+
+    pub(super) fn is_ok(&self) {
+        self.json();
+    }
+}
+
+impl Client {
+    pub(super) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(super) async fn start_with(change: impl FnOnce(&mut LocalOptions)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = LocalOptions::new(folder.path().join("data"));
+        options.commit_interval = std::time::Duration::from_millis(5);
+        change(&mut options);
+        let local = Local::start(options.clone()).await.unwrap();
+        let private = std::fs::read_to_string(&local.addresses().private_key).unwrap();
+        let fingerprint = local.snowflake().catalog.users().unwrap()[0].fingerprints[0].clone();
+        let client = Self {
+            folder,
+            options,
+            local,
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            signer: Signer::from_pem(&private, fingerprint),
+        };
+        client.local.snowflake().catalog.create_database("D", CreateMode::New).unwrap();
+        client.make_table(CreateMode::New);
+        client
+    }
+
+    /// Stops the stack and starts it again on the same folder and ports.
+    pub(super) async fn restart(self) -> Self {
+        let port = |url: &str| url.rsplit_once(':').unwrap().1.parse::<u16>().unwrap();
+        let addresses = self.local.addresses().clone();
+        let mut options = self.options;
+        options.kinesis_port = port(&addresses.kinesis_url);
+        options.dynamodb_port = port(&addresses.dynamodb_url);
+        options.snowflake_http_port = port(&addresses.snowflake_http_url);
+        options.snowflake_https_port = port(&addresses.snowflake_https_url);
+        self.local.shutdown().await;
+        let local = Local::start(options.clone()).await.unwrap();
+        assert_eq!(*local.addresses(), addresses);
+        Self { folder: self.folder, options, local, http: self.http, signer: self.signer }
+    }
+
+    pub(super) fn addresses(&self) -> &Addresses {
+        self.local.addresses()
+    }
+
+    pub(super) fn make_table(&self, mode: CreateMode) {
+        let data_type = DataType::Varchar { length: 100 };
+        let column = ColumnDef { name: "N".into(), data_type, nullable: true, default: None, identity: None };
+        let table = NewTable {
+            database: "D".into(),
+            schema: "PUBLIC".into(),
+            name: "T".into(),
+            columns: vec![column],
+            schema_evolution: false,
+            error_logging: false,
+        };
+        self.local.snowflake().catalog.create_table(&table, mode).unwrap();
+    }
+
+    /// Rows in the table.
+    pub(super) fn rows(&self) -> u64 {
+        let catalog = &self.local.snowflake().catalog;
+        let table = catalog.table("D", "PUBLIC", "T").unwrap().unwrap();
+        catalog.table_size(table.id).unwrap().0
+    }
+
+    pub(super) fn jwt(&self) -> String {
+        let now = now_ms();
+        self.signer.token("LOCAL", "FRAZIL", now, now + 3_540_000)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.local.addresses().snowflake_http_url)
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+        let answer = request.send().await?;
+        Ok(Answer { status: answer.status().as_u16(), text: answer.text().await? })
+    }
+
+    pub(super) async fn get(&self, path: &str, token: &str) -> Answer {
+        self.send(self.http.get(self.url(path)).bearer_auth(token)).await.unwrap()
+    }
+
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.http.put(self.url(path)).bearer_auth(self.jwt()).body(body.to_string())).await.unwrap()
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.http.post(self.url(path)).bearer_auth(self.jwt()).body(body.to_string())).await.unwrap()
+    }
+
+    pub(super) async fn post_rows(&self, path: &str, rows: &str) -> Answer {
+        self.send(self.http.post(self.url(path)).bearer_auth(self.jwt()).body(rows.to_owned())).await.unwrap()
+    }
+
+    pub(super) async fn form(&self, path: &str, form: &str) -> Answer {
+        self.send(self.http.post(self.url(path)).bearer_auth(self.jwt()).body(form.to_owned())).await.unwrap()
+    }
+
+    pub(super) async fn exchange(&self, jwt: &str) -> Answer {
+        let form = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&scope=127.0.0.1";
+        self.send(self.http.post(self.url("/oauth/token")).bearer_auth(jwt).body(form)).await.unwrap()
+    }
+
+    pub(super) async fn open(&self, channel: &str) -> Answer {
+        self.open_body(channel, &json!({"fail_on_uncommitted_rows": true})).await
+    }
+
+    pub(super) async fn open_body(&self, channel: &str, body: &Value) -> Answer {
+        self.put(&format!("{PIPE}/channels/{channel}"), body).await
+    }
+
+    pub(super) async fn delete(&self, channel: &str, body: &Value) -> Answer {
+        let url = self.url(&format!("{PIPE}/channels/{channel}"));
+        self.send(self.http.delete(url).bearer_auth(self.jwt()).body(body.to_string())).await.unwrap()
+    }
+
+    pub(super) async fn append(&self, channel: &str, token: &str, offset: &str, request: &str, rows: &str) -> Answer {
+        self.try_append(channel, token, offset, request, rows).await.unwrap()
+    }
+
+    pub(super) async fn try_append(
+        &self,
+        channel: &str,
+        token: &str,
+        offset: &str,
+        request: &str,
+        rows: &str,
+    ) -> Result<Answer, reqwest::Error> {
+        self.send_rows(channel, token, offset, request, "zstd", zstd(rows.as_bytes())).await
+    }
+
+    pub(super) async fn append_body(
+        &self,
+        channel: &str,
+        token: &str,
+        offset: &str,
+        request: &str,
+        encoding: &str,
+        body: Vec<u8>,
+    ) -> Answer {
+        self.send_rows(channel, token, offset, request, encoding, body).await.unwrap()
+    }
+
+    async fn send_rows(
+        &self,
+        channel: &str,
+        token: &str,
+        offset: &str,
+        request: &str,
+        encoding: &str,
+        body: Vec<u8>,
+    ) -> Result<Answer, reqwest::Error> {
+        let path = format!("{DATA}/channels/{channel}/rows");
+        let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        let query = format!(
+            "startOffsetToken=&endOffsetToken={}&continuationToken={}&requestId={}&retryCount=0",
+            encode(offset),
+            encode(token),
+            encode(request)
+        );
+        let request = self.http.post(self.url(&format!("{path}?{query}"))).bearer_auth(self.jwt());
+        let request = request.header("content-type", "application/x-ndjson").header("content-encoding", encoding);
+        self.send(request.body(body)).await
+    }
+
+    pub(super) async fn status_with(&self, token: &str, names: &[&str]) -> Answer {
+        let url = self.url(&format!("{PIPE}:bulk-channel-status"));
+        let body = json!({"channel_names": names}).to_string();
+        self.send(self.http.post(url).bearer_auth(token).body(body)).await.unwrap()
+    }
+
+    pub(super) async fn statuses(&self, names: &[&str]) -> Value {
+        self.status_with(&self.jwt(), names).await.json()["channel_statuses"].clone()
+    }
+
+    pub(super) async fn status(&self, channel: &str) -> Value {
+        self.statuses(&[channel]).await[channel].clone()
+    }
+
+    /// The channel's status once its committed token is `offset`.
+    pub(super) async fn committed(&self, channel: &str, offset: &str) -> Value {
+        self.until(channel, |status| status["last_committed_offset_token"] == offset).await
+    }
+
+    /// The channel's status once it is as wanted; looked at after each commit.
+    pub(super) async fn until(&self, channel: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut commits = self.local.snowflake().store.committer.commits.subscribe();
+        let waiting = async {
+            loop {
+                commits.mark_unchanged();
+                let status = self.status(channel).await;
+                if wanted(&status) {
+                    return status;
+                }
+                commits.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), waiting).await.expect("the commit comes")
+    }
+}
+
+pub(super) fn zstd(rows: &[u8]) -> Vec<u8> {
+    zstd::encode_all(rows, 1).unwrap()
+}
+
+pub(super) fn gzip(rows: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(rows).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Three rows.
+pub(super) fn body_of(number: i32) -> String {
+    format!("{{\"n\":\"{number}\"}}\n").repeat(3)
+}

@@ -1,0 +1,150 @@
+//! What stops a connector or a shard.
+
+use std::time::Duration;
+
+use frazil_model::{ErrorKind, ShardId, StallReason};
+
+use crate::dead_letters;
+
+/// A situation in which a connector, or one of its shards, does not move.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading.
+    #[error(transparent)]
+    Kinesis(#[from] frazil_kinesis::Error),
+    /// Owning and remembering.
+    #[error(transparent)]
+    Lease(#[from] frazil_lease::Error),
+    /// Writing.
+    #[error(transparent)]
+    Snowflake(#[from] frazil_snowflake::Error),
+    /// Keeping what could not become a row.
+    #[error(transparent)]
+    DeadLetters(#[from] dead_letters::Error),
+    /// The channel's counts contradict what was sent.
+    #[error(
+        "channel {channel} shows {found} rows and row errors where {expected} were sent, and stays so; rows are missing or \
+         another program writes to this channel. Nothing was sent again. Compare the table with the stream from the \
+         checkpoint on, then run `frazil resume`"
+    )]
+    CountMismatch {
+        /// The channel.
+        channel: String,
+        /// Rows sent.
+        expected: i64,
+        /// Rows and row errors that the channel counts.
+        found: i64,
+    },
+    /// The channel counted row errors and the configuration says to stop at them.
+    #[error(
+        "the table refused {count} rows of shard {shard}{}; repair the table, or set `on_row_error: continue`, then run \
+         `frazil resume`", last_message(.message)
+    )]
+    RowErrors {
+        /// The shard.
+        shard: ShardId,
+        /// How many.
+        count: i64,
+        /// The channel's last error.
+        message: Option<String>,
+    },
+    /// The shard stands stopped since an earlier run.
+    #[error("shard {shard} was stopped ({mark}) and waits for `frazil resume`")]
+    Stopped {
+        /// The shard.
+        shard: ShardId,
+        /// The mark in its row.
+        mark: String,
+    },
+    /// The lease row remembers another destination.
+    #[error(
+        "shard {shard} wrote to {before} until now, and is configured to write to {now}; start with `--accept-destination` \
+         if that is meant"
+    )]
+    DestinationChanged {
+        /// The shard.
+        shard: ShardId,
+        /// What the row remembers.
+        before: String,
+        /// What is configured.
+        now: String,
+    },
+    /// Accepted, and not committed for long.
+    #[error("channel {channel} accepted rows and committed none of them for {waited:?}; it will be opened again")]
+    NotCommitted {
+        /// The channel.
+        channel: String,
+        /// For how long.
+        waited: Duration,
+    },
+    /// The channel says that it must be opened again.
+    #[error("channel {channel} must be opened again: {code}")]
+    MustReopen {
+        /// The channel.
+        channel: String,
+        /// The channel's status code.
+        code: String,
+    },
+    /// The lease is another worker's.
+    #[error("the lease of shard {shard} is another worker's")]
+    LeaseLost {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// A task of the shard ended by a panic.
+    #[error("reading shard {shard} ended by a fault of this program")]
+    ReaderDied {
+        /// The shard.
+        shard: ShardId,
+    },
+}
+
+fn last_message(message: &Option<String>) -> String {
+    message.as_ref().map(|m| format!(" (last: {m})")).unwrap_or_default()
+}
+
+impl Error {
+    /// What to do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Kinesis(error) => error.kind(),
+            Self::Lease(error) => error.kind(),
+            Self::Snowflake(error) => error.kind(),
+            Self::DeadLetters(error) => error.kind(),
+            Self::CountMismatch { .. } => ErrorKind::Corrupt,
+            Self::RowErrors { .. } | Self::Stopped { .. } | Self::DestinationChanged { .. } => ErrorKind::Invalid,
+            Self::NotCommitted { .. } | Self::MustReopen { .. } => ErrorKind::Retry,
+            Self::LeaseLost { .. } => ErrorKind::Fenced,
+            Self::ReaderDied { .. } => ErrorKind::Internal,
+        }
+    }
+
+    /// The crate it came from, as metrics name it.
+    #[must_use]
+    pub fn room(&self) -> &'static str {
+        match self {
+            Self::Kinesis(_) => "kinesis",
+            Self::Lease(_) | Self::LeaseLost { .. } => "lease",
+            Self::Snowflake(_) => "snowflake",
+            _ => "pipeline",
+        }
+    }
+
+    /// Why a shard stalls by it.
+    #[must_use]
+    pub fn stall_reason(&self) -> StallReason {
+        match self {
+            Self::Kinesis(error) if error.kind() == ErrorKind::SlowDown => StallReason::Throttled,
+            Self::Kinesis(_) => StallReason::Source,
+            Self::Lease(_) | Self::LeaseLost { .. } => StallReason::LeaseTable,
+            Self::Snowflake(error) if error.kind() == ErrorKind::Corrupt => StallReason::Corrupt,
+            Self::Snowflake(_) | Self::MustReopen { .. } => StallReason::Destination,
+            Self::DeadLetters(_) => StallReason::DeadLetters,
+            Self::CountMismatch { .. } | Self::ReaderDied { .. } => StallReason::Corrupt,
+            Self::RowErrors { .. } | Self::Stopped { .. } => StallReason::RowError,
+            Self::DestinationChanged { .. } => StallReason::DestinationChanged,
+            Self::NotCommitted { .. } => StallReason::NotCommitted,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What a connector is told, and the doors it works through.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use frazil_kinesis::Kinesis;
+use frazil_lease::LeaseStore;
+use frazil_model::{Clock, Events, Random};
+use frazil_snowflake::Snowpipe;
+
+use crate::budget::MemoryBudget;
+use crate::dead_letters::DeadLetterSink;
+use crate::shape::MetadataOptions;
+
+/// Where an application without any position starts (Kinesis API reference, `ShardIteratorType`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InitialPosition {
+    /// At the oldest record the stream still has.
+    TrimHorizon,
+    /// At what arrives from now on; resolved once, at the application's first start.
+    Latest,
+    /// At the first record that arrived at or after this moment (milliseconds since 1970 UTC).
+    AtTimestamp {
+        /// The moment.
+        ms: i64,
+    },
+}
+
+/// What to do when the channel counts row errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRowError {
+    /// Tell them and go on: the table keeps them in its error table.
+    Continue,
+    /// Stop the shard, durably, until `frazil resume`.
+    Stop,
+}
+
+/// What a connector is told.
+#[derive(Debug, Clone)]
+pub struct ConnectorOptions {
+    /// The application: name of the lease table, and part of the channels' names.
+    pub application: String,
+    /// The AWS region, part of the channels' names.
+    pub region: String,
+    /// This worker's name for people.
+    pub display_name: String,
+    /// Where an application without any position starts.
+    pub initial_position: InitialPosition,
+    /// The metadata of each row.
+    pub metadata: MetadataOptions,
+    /// What to do when the channel counts row errors.
+    pub on_row_error: OnRowError,
+    /// A moved position is remembered at most this often, but for hand-over, end and stop.
+    pub checkpoint_interval: Duration,
+    /// The destination as people read it: `ACCOUNT.DATABASE.SCHEMA.PIPE`. It stands in each shard's row, and a worker with
+    /// another one refuses the shard.
+    pub destination: String,
+    /// Take shards over whose rows went to another destination before.
+    pub accept_destination: bool,
+    /// How often all shards are listed when nothing else asks for it.
+    pub list_interval: Duration,
+    /// How long a stop or a hand-over waits for accepted rows to be committed.
+    pub drain_timeout: Duration,
+    /// After how long without any commit a channel with accepted rows is opened again.
+    pub commit_timeout: Duration,
+}
+
+impl ConnectorOptions {
+    /// Options with the documented defaults.
+    #[must_use]
+    pub fn new(application: &str, region: &str, destination: &str) -> Self {
+        Self {
+            application: application.to_owned(),
+            region: region.to_owned(),
+            display_name: application.to_owned(),
+            initial_position: InitialPosition::TrimHorizon,
+            metadata: MetadataOptions::default(),
+            on_row_error: OnRowError::Stop,
+            checkpoint_interval: Duration::from_secs(60),
+            destination: destination.to_owned(),
+            accept_destination: false,
+            list_interval: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(60),
+            commit_timeout: Duration::from_secs(180),
+        }
+    }
+}
+
+/// The doors a connector works through.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The stream.
+    pub kinesis: Arc<dyn Kinesis>,
+    /// The lease table.
+    pub leases: Arc<dyn LeaseStore>,
+    /// The pipe.
+    pub snowpipe: Arc<dyn Snowpipe>,
+    /// Where dead letters are kept.
+    pub dead_letters: Arc<dyn DeadLetterSink>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<dyn Random>,
+    /// Where events go.
+    pub events: Events,
+    /// This connector's share of memory.
+    pub budget: MemoryBudget,
+}

@@ -1,0 +1,151 @@
+//! One shard's way, from the lease to the checkpoint.
+//!
+//! What it is: [`run`] carries one shard for as long as this worker holds its lease. It works in *sessions*: a session
+//! opens the channel, finds out where to go on, and reads, shapes, appends, proves and remembers until something breaks.
+//! Whatever breaks, the session ends, forgets everything it held, and the next one begins at the truth: the channel's
+//! committed token and the lease row.
+//!
+//! What it guarantees: an error is met by what its kind says, in one place ([`run`]); a shard that stands still says why
+//! ([`Event::ShardStalled`]) and gives its memory back; nothing is appended on a channel whose open was not followed by a
+//! read of the lease row that shows our own epoch (I7).
+
+mod progress;
+mod reading;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use frazil_kinesis::{ChildShard, StartAt};
+use frazil_lease::{LeaseCoordinator, Tenure};
+use frazil_model::{ErrorKind, Event, RetryPolicy, ShardId};
+use frazil_snowflake::StatusPoller;
+use tokio::sync::watch;
+
+use crate::error::Error;
+use crate::options::{ConnectorOptions, Parts};
+use crate::shape::Compressors;
+
+/// Waits between sessions of a shard.
+const SESSIONS: RetryPolicy = RetryPolicy { first: Duration::from_millis(500), cap: Duration::from_secs(30) };
+/// How often a shard that waits for a person looks whether it may go on.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// A shard that fails for shorter is not yet told to stall.
+const FAILURES_BEFORE_STALL: u32 = 3;
+
+/// What is wanted of a shard's way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Read on.
+    Read,
+    /// Stop reading, commit what is accepted, checkpoint, and end.
+    Drain,
+    /// End at once: the lease is another's.
+    End,
+}
+
+/// How a shard's way ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// Read and committed to its end; these are its children, if Kinesis named them.
+    Finished(Vec<ChildShard>),
+    /// Drained, or ended because it was asked to; the lease may be given back.
+    Drained,
+    /// The lease is another worker's.
+    LeaseLost,
+}
+
+/// Everything one shard's way works with.
+#[derive(Clone)]
+pub(crate) struct Way {
+    pub(crate) options: Arc<ConnectorOptions>,
+    pub(crate) parts: Parts,
+    pub(crate) leases: LeaseCoordinator,
+    pub(crate) statuses: StatusPoller,
+    pub(crate) compressors: Arc<Compressors>,
+    pub(crate) stream: Arc<frazil_kinesis::StreamDescription>,
+    pub(crate) shard: ShardId,
+    /// Where it begins without any position.
+    pub(crate) start: StartAt,
+}
+
+/// The answer to "may this worker read and append now?".
+#[derive(Clone)]
+pub(crate) struct MayAct {
+    pub(crate) leases: LeaseCoordinator,
+    pub(crate) way: Arc<dyn frazil_model::Clock>,
+}
+
+impl MayAct {
+    /// Returns once the lease table was seen recently enough.
+    pub(crate) async fn wait(&self) {
+        while !self.leases.may_act() {
+            self.way.sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// Carries the shard until its end, a drain, or the loss of its lease.
+pub(crate) async fn run(way: Way, tenure: Tenure, mut wanted: watch::Receiver<Wanted>) -> Ended {
+    let mut backoff = SESSIONS.start();
+    let mut stalled = false;
+    loop {
+        let mut moved = false;
+        let session = session::run(&way, &tenure, &mut wanted, &mut moved, &mut stalled);
+        let error = match session.await {
+            Ok(ended) => return ended,
+            Err(error) => error,
+        };
+        if moved {
+            backoff.reset();
+        }
+        if matches!(error, Error::LeaseLost { .. }) {
+            return Ended::LeaseLost;
+        }
+        tell(&way, &error, backoff.failures() + 1, &mut stalled);
+        let wait = match error.kind() {
+            ErrorKind::Retry | ErrorKind::SlowDown | ErrorKind::ReAuthenticate | ErrorKind::Fenced => {
+                backoff.next_wait(&*way.parts.random)
+            }
+            ErrorKind::Invalid | ErrorKind::Corrupt | ErrorKind::Internal => {
+                drop(backoff.next_wait(&*way.parts.random));
+                LOOK_AGAIN
+            }
+        };
+        if let Some(ended) = pause(&way, &mut wanted, wait).await {
+            return ended;
+        }
+    }
+}
+
+/// Waits; answers how it ended if something else is wanted meanwhile. Between sessions nothing is held, so a drain is
+/// done at once.
+async fn pause(way: &Way, wanted: &mut watch::Receiver<Wanted>, wait: Duration) -> Option<Ended> {
+    tokio::select! {
+        () = way.parts.clock.sleep(wait) => None,
+        now = wanted.wait_for(|w| *w != Wanted::Read) => Some(match now.as_deref() {
+            Ok(Wanted::End) | Err(_) => Ended::LeaseLost,
+            Ok(_) => Ended::Drained,
+        }),
+    }
+}
+
+fn tell(way: &Way, error: &Error, failures: u32, stalled: &mut bool) {
+    let shard = way.shard.clone();
+    let text = error.to_string();
+    if error.kind() != ErrorKind::Fenced {
+        way.parts.events.emit(Event::CallFailed {
+            shard: Some(shard.clone()),
+            room: error.room(),
+            call: "session",
+            kind: error.kind(),
+            error: text.clone(),
+            failures,
+        });
+    }
+    let lasting = !error.kind().may_heal() && error.kind() != ErrorKind::Fenced;
+    if !*stalled && (lasting || failures >= FAILURES_BEFORE_STALL) {
+        *stalled = true;
+        way.parts.events.emit(Event::ShardStalled { shard, reason: error.stall_reason(), error: text });
+    }
+}

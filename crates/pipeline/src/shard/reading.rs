@@ -1,0 +1,136 @@
+//! Reads a shard ahead of its writer, one page at a time.
+//!
+//! How it works: wait for the shard's pace, set memory aside for a page and for what becomes of it, fetch, give back what
+//! the page did not need, hand both over. The hand-over holds one page, so at most two pages of a shard are in memory
+//! before the writer.
+//!
+//! What it guarantees: no page is fetched before its memory is set aside (I8), nor while the lease is in doubt. Dropping
+//! the [`Pages`] ends it at its next wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use frazil_kinesis::{ChildShard, Fetched, RecordPage, ShardReader};
+use frazil_model::{Clock, Event, Events, ShardId, StallReason};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::budget::{MemoryBudget, Reservation};
+use crate::shard::MayAct;
+
+/// What a page costs in memory, as a multiple of its answer's bytes: the answer, the NDJSON made of it (an answer spends
+/// at least 170 bytes on each record, the metadata of a row at most about 460), and its compressed form.
+pub(crate) const PAGE_COST: usize = 3;
+/// The least that is set aside for an answer.
+const SMALLEST_PAGE: usize = 64 * 1024;
+/// The largest answer that is taken. Kinesis answers at most 10 MiB of records (GetRecords, API reference), which is 14 MiB
+/// as base64 and up to 5 MiB around 10,000 of them; stand-ins of it are known to answer more.
+const LARGEST_PAGE: usize = 64 * 1024 * 1024;
+/// A fetch that takes longer gives its memory back and begins again.
+const FETCH_LIMIT: Duration = Duration::from_secs(30);
+
+/// What comes out of a shard.
+pub(crate) enum Read {
+    /// A page and the memory it holds.
+    Page(RecordPage, Reservation),
+    /// The shard is closed and was read to its end.
+    End(Vec<ChildShard>),
+    /// Reading cannot go on by itself.
+    Failed(frazil_kinesis::Error),
+}
+
+/// A shard being read; dropped, it is no longer read.
+pub(crate) struct Pages {
+    pages: mpsc::Receiver<Read>,
+    task: JoinHandle<()>,
+}
+
+impl Pages {
+    /// Starts reading.
+    pub(crate) fn start(reading: Reading) -> Self {
+        let (sender, pages) = mpsc::channel(1);
+        let task = tokio::spawn(reading.run(sender));
+        Self { pages, task }
+    }
+
+    /// The next of the shard; nothing after an end, a failure, or a fault of this program.
+    pub(crate) async fn next(&mut self) -> Option<Read> {
+        self.pages.recv().await
+    }
+
+    /// The next, if it is here already.
+    pub(crate) fn try_next(&mut self) -> Option<Read> {
+        self.pages.try_recv().ok()
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What reading a shard needs.
+pub(crate) struct Reading {
+    pub(crate) shard: ShardId,
+    pub(crate) reader: ShardReader,
+    pub(crate) budget: MemoryBudget,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) events: Events,
+    pub(crate) may_act: MayAct,
+}
+
+impl Reading {
+    async fn run(mut self, pages: mpsc::Sender<Read>) {
+        let mut expected = SMALLEST_PAGE;
+        loop {
+            self.may_act.wait().await;
+            self.reader.ready().await;
+            let mut memory = self.reserve(expected * PAGE_COST).await;
+            let clock = Arc::clone(&self.clock);
+            let fetched = tokio::select! {
+                fetched = self.reader.next_page(expected) => fetched,
+                () = clock.sleep(FETCH_LIMIT) => continue,
+            };
+            let read = match fetched {
+                Ok(Fetched::TooLarge { bytes }) if bytes <= LARGEST_PAGE => {
+                    expected = bytes;
+                    continue;
+                }
+                Ok(Fetched::TooLarge { bytes }) => Read::Failed(frazil_kinesis::Error::PageTooLarge { bytes }),
+                Ok(Fetched::Page(page)) => {
+                    expected = (page.bytes() * 2).clamp(SMALLEST_PAGE, LARGEST_PAGE);
+                    if page.is_empty() {
+                        continue;
+                    }
+                    memory.shrink_to(page.bytes() * PAGE_COST);
+                    Read::Page(page, memory)
+                }
+                Ok(Fetched::End { children }) => Read::End(children),
+                Err(error) => Read::Failed(error),
+            };
+            let last = !matches!(read, Read::Page(..));
+            if pages.send(read).await.is_err() || last {
+                return;
+            }
+        }
+    }
+
+    /// Sets memory aside; tells when that takes long.
+    async fn reserve(&self, bytes: usize) -> Reservation {
+        let mut reserve = std::pin::pin!(self.budget.reserve(bytes));
+        tokio::select! {
+            memory = &mut reserve => return memory,
+            () = self.clock.sleep(FETCH_LIMIT) => {}
+        }
+        let error = format!(
+            "the memory budget of {} bytes is used up by rows that wait for Snowflake; raise `memory_budget` if this lasts",
+            self.budget.total()
+        );
+        let (shard, reason) = (self.shard.clone(), StallReason::MemoryBudget);
+        self.events.emit(Event::ShardStalled { shard: shard.clone(), reason, error });
+        let memory = reserve.await;
+        self.events.emit(Event::ShardMoves { shard });
+        memory
+    }
+}

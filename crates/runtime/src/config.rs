@@ -1,0 +1,264 @@
+//! The configuration file.
+//!
+//! One YAML file describes every connector of a process. It is read in four steps: parse the YAML; put variables and
+//! secrets into values; convert each value to its key's type; check what belongs together. Nothing here needs a
+//! network, and the result cannot say what the program cannot do: what is not built yet is refused by name.
+//!
+//! What it guarantees: an unknown key is an error with the nearest known key; every problem is told with file, line,
+//! column and key, all of them at once; a text that came from a variable or a secret is never printed. The frame of
+//! keys is frozen by a test (`frame.yaml`).
+//!
+//! What it does not: it does not ask whether a stream, a table or a key file's content exists or is right; the
+//! connector finds out when it starts, `frazil check` before that.
+
+mod decode;
+mod fields;
+mod interpolate;
+mod keys;
+mod problem;
+mod tree;
+mod units;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use frazil_model::{Secret, StreamName};
+
+pub use interpolate::Variables;
+pub use keys::KEYS;
+pub use problem::{ConfigError, Place, Problem};
+
+/// The memory budget where none is given: 256 MiB.
+pub const DEFAULT_MEMORY_BUDGET: u64 = 256 * 1024 * 1024;
+/// The least memory of one connector: 48 MiB, room for one largest page of records and what becomes of it.
+pub const MEMORY_PER_CONNECTOR: u64 = 48 * 1024 * 1024;
+/// The metadata key where none is given.
+pub const DEFAULT_METADATA_KEY: &str = "kinesisMetadata";
+/// How often a checkpoint is written at most, where nothing is given.
+pub const DEFAULT_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+/// The bytes of all dead-letter files of a connector, where nothing is given: 1 GiB.
+pub const DEFAULT_DEAD_LETTER_BYTES: u64 = 1024 * 1024 * 1024;
+/// The address of the HTTP server where none is given.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// A whole configuration file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// At least one; names differ.
+    pub connectors: Vec<ConnectorConfig>,
+    /// Bytes of event data held in memory by the process at most.
+    pub memory_budget: u64,
+    /// The HTTP server of the process.
+    pub http: HttpConfig,
+}
+
+/// Where state, metrics and health are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// The address; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Whether an address other than loopback is allowed: there is no authentication.
+    pub allow_remote: bool,
+}
+
+/// One connector: a stream into a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConnectorConfig {
+    /// 1 to 64 characters of `a-z`, `A-Z`, `0-9`, `_`, `-`.
+    pub name: String,
+    /// What is read.
+    pub source: SourceConfig,
+    /// Where rows go.
+    pub destination: DestinationConfig,
+    /// Where ownership of shards and positions are kept.
+    pub leases: Leases,
+    /// How the metadata of a row looks.
+    pub metadata: MetadataConfig,
+    /// Where records go that cannot become rows.
+    pub dead_letters: DeadLetters,
+    /// What a row error does.
+    pub on_row_error: OnRowError,
+    /// A moved position is checkpointed at most this often.
+    pub checkpoint_interval: Duration,
+}
+
+/// The Kinesis side.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceConfig {
+    /// The stream.
+    pub stream: StreamName,
+    /// The AWS region of stream and lease table.
+    pub region: String,
+    /// The application's name; it is the lease table's name.
+    pub application_name: String,
+    /// How records are read.
+    pub consumer_type: ConsumerType,
+    /// Where the application's first start begins.
+    pub initial_position: InitialPosition,
+    /// How requests are signed.
+    pub credentials: Credentials,
+    /// Another address of Kinesis.
+    pub endpoint: Option<String>,
+    /// Another address of DynamoDB.
+    pub dynamodb_endpoint: Option<String>,
+}
+
+/// How records are read from the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsumerType {
+    /// By polling; the shard's 2 MB/s are shared with every other reader.
+    SharedThroughput,
+}
+
+/// Where the application's first start begins; later starts go on where the last one ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InitialPosition {
+    /// With what arrives from now on.
+    Latest,
+    /// With the oldest record the stream still has.
+    TrimHorizon,
+    /// With the first record that arrived at or after this moment, in milliseconds since 1970-01-01 UTC.
+    AtTimestamp {
+        /// The moment.
+        ms: i64,
+    },
+}
+
+/// Whose AWS rights are used.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Credentials {
+    /// Those of the environment, in the order of the AWS SDK.
+    Default,
+    /// These; nothing of the environment is looked at.
+    Static {
+        /// The access key's id.
+        access_key_id: String,
+        /// The access key's secret.
+        secret_access_key: Secret,
+        /// The token of temporary credentials.
+        session_token: Option<Secret>,
+    },
+    /// A profile of the AWS configuration files.
+    Profile(String),
+}
+
+/// The Snowflake side.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DestinationConfig {
+    /// The account identifier: `organisation-account` or a locator.
+    pub account: String,
+    /// The user the key belongs to.
+    pub user: String,
+    /// The role; `None`: the user's default role.
+    pub role: Option<String>,
+    /// The user's private key.
+    pub private_key: PrivateKey,
+    /// The database, as Snowflake stores its name: `MY_DB` where it was created without quotes.
+    pub database: String,
+    /// The schema, likewise.
+    pub schema: String,
+    /// Table or pipe, likewise.
+    pub target: Target,
+    /// Another address of the account.
+    pub url: Option<String>,
+    /// Certificates (PEM) to trust for `url`, beside the usual ones.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Where a private key is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PrivateKey {
+    /// In a file (PEM); read when the connector starts.
+    File(PathBuf),
+    /// In the configuration, most likely through `${secret:...}` (PEM).
+    Text(Secret),
+}
+
+/// What rows are sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A table, through its default pipe.
+    Table(String),
+    /// A pipe of the user's own.
+    Pipe(String),
+}
+
+/// Where ownership of shards and positions are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leases {
+    /// In a DynamoDB table named after the application.
+    DynamoDb,
+}
+
+/// How a row's metadata looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataConfig {
+    /// The key it is found under.
+    pub key: String,
+    /// How the arrival in Kinesis is written.
+    pub approximate_arrival: ArrivalFormat,
+}
+
+/// How a moment is written into a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArrivalFormat {
+    /// `"2026-01-31T23:59:00.250Z"`.
+    Iso8601,
+    /// Milliseconds since 1970-01-01 UTC, as a number.
+    EpochMs,
+}
+
+/// Where records go that cannot become rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeadLetters {
+    /// Into files of this folder; when they hold `max_bytes`, the shard stalls.
+    File {
+        /// The folder.
+        path: PathBuf,
+        /// Bytes of all its files at most.
+        max_bytes: u64,
+    },
+    /// Nowhere: they are counted.
+    Discard,
+}
+
+/// What a row error does to its shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRowError {
+    /// It is counted, and the shard goes on.
+    Continue,
+    /// The shard stops until told to go on.
+    Stop,
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem found, also where the file cannot be read.
+    pub fn load(file: &Path, variables: &Variables) -> Result<Self, ConfigError> {
+        let unreadable = |message: String| {
+            let problem = Problem { place: Place::default(), key: String::new(), message };
+            ConfigError::new(file, vec![problem])
+        };
+        let failed = |error: std::io::Error| unreadable(format!("the file cannot be read: {error}"));
+        let length = std::fs::metadata(file).map_err(failed)?.len();
+        if length > tree::MAX_FILE_BYTES as u64 {
+            return Err(unreadable(format!("the file has more than {} bytes", tree::MAX_FILE_BYTES)));
+        }
+        let text = std::fs::read_to_string(file).map_err(failed)?;
+        Self::parse(&text, file, variables)
+    }
+
+    /// Reads a text. `file` is the name for messages, and its folder is where relative paths count from.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem found.
+    pub fn parse(text: &str, file: &Path, variables: &Variables) -> Result<Self, ConfigError> {
+        decode::config(text, file, variables).map_err(|problems| ConfigError::new(file, problems))
+    }
+}
+
+#[cfg(test)]
+mod tests;

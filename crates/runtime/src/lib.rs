@@ -1,0 +1,8 @@
+//! Many connectors in one process.
+
+pub mod config;
+pub mod exit;
+pub mod http;
+pub mod logging;
+pub mod metrics;
+pub mod state;

@@ -1,0 +1,172 @@
+//! What can go wrong with Snowflake, as situations.
+
+use std::time::Duration;
+
+use frazil_model::{ErrorKind, PositionError};
+
+/// A situation with Snowflake.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No answer, and the call had no effect that matters: connection refused, name not found, time-out before sending.
+    #[error("Snowflake cannot be reached at {url}: {detail}; check the address, the network policy and the proxy")]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// What the connection said.
+        detail: String,
+    },
+    /// The service had a fault of its own (5xx, 408).
+    #[error("Snowflake answered {status} to {call}: {message}")]
+    ServerFault {
+        /// The call.
+        call: &'static str,
+        /// HTTP status.
+        status: u16,
+        /// The service's words.
+        message: String,
+    },
+    /// Too many requests (429).
+    #[error("Snowflake asks for fewer requests ({call}): {message}")]
+    Throttled {
+        /// The call.
+        call: &'static str,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+        /// The service's words.
+        message: String,
+    },
+    /// Credentials or their rights are refused (401, 403, 390144, 390303).
+    #[error(
+        "Snowflake refuses user {user} ({call}: {code} {message}); check that the public key of this private key is set on \
+         the user (`ALTER USER ... SET RSA_PUBLIC_KEY`), and the user's role"
+    )]
+    Unauthorized {
+        /// The call.
+        call: &'static str,
+        /// The user.
+        user: String,
+        /// The service's code.
+        code: String,
+        /// The service's words.
+        message: String,
+    },
+    /// Another client opened the channel, or the service forgot our place in it.
+    #[error("channel {channel} was opened by somebody else, or has lost our place: {message}")]
+    StaleContinuation {
+        /// The channel.
+        channel: String,
+        /// The service's words.
+        message: String,
+    },
+    /// The channel must be opened again before anything else.
+    #[error("channel {channel} must be opened again: {code} {message}")]
+    MustReopen {
+        /// The channel.
+        channel: String,
+        /// The service's code.
+        code: String,
+        /// The service's words.
+        message: String,
+    },
+    /// Accepted rows are not committed yet, and the call wanted none.
+    #[error("channel {channel} has accepted rows that are not committed yet")]
+    UncommittedRows {
+        /// The channel.
+        channel: String,
+    },
+    /// Two opens at the same time.
+    #[error("channel {channel} is being opened by somebody else")]
+    OpenInProgress {
+        /// The channel.
+        channel: String,
+    },
+    /// Database, schema, table or pipe.
+    #[error(
+        "{call}: {code} {message}; check the names (as Snowflake stores them: upper case where they were made without \
+         quotes) and that the role has USAGE on database and schema and OWNERSHIP or INSERT on the table"
+    )]
+    Missing {
+        /// The call.
+        call: &'static str,
+        /// The service's code.
+        code: String,
+        /// The service's words.
+        message: String,
+    },
+    /// A request the service does not take; sending it again changes nothing.
+    #[error("Snowflake refuses {call} with {status}: {code} {message}")]
+    Refused {
+        /// The call.
+        call: &'static str,
+        /// HTTP status.
+        status: u16,
+        /// The service's code.
+        code: String,
+        /// The service's words.
+        message: String,
+    },
+    /// A SQL statement failed.
+    #[error("SQL failed: {code} {message}")]
+    Sql {
+        /// The service's code.
+        code: String,
+        /// The service's words.
+        message: String,
+    },
+    /// An answer that cannot be read.
+    #[error("Snowflake answered {call} with what cannot be read: {detail}")]
+    BadAnswer {
+        /// The call.
+        call: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The channel carries an offset token that Frazil did not write.
+    #[error("channel {channel}: {source}; another program writes to this channel, and Frazil will not guess its meaning")]
+    ForeignToken {
+        /// The channel.
+        channel: String,
+        /// What is wrong with it.
+        source: PositionError,
+    },
+    /// The private key cannot be used.
+    #[error("the private key of user {user} cannot be used: {detail}")]
+    BadKey {
+        /// The user.
+        user: String,
+        /// What is wrong with it, without its text.
+        detail: String,
+    },
+    /// The configuration cannot be used.
+    #[error("{0}")]
+    BadConfig(String),
+}
+
+impl Error {
+    /// What to do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unreachable { .. }
+            | Self::ServerFault { .. }
+            | Self::MustReopen { .. }
+            | Self::UncommittedRows { .. }
+            | Self::OpenInProgress { .. }
+            | Self::BadAnswer { .. } => ErrorKind::Retry,
+            Self::Throttled { .. } => ErrorKind::SlowDown,
+            Self::Unauthorized { .. } => ErrorKind::ReAuthenticate,
+            Self::StaleContinuation { .. } => ErrorKind::Fenced,
+            Self::Missing { .. }
+            | Self::Refused { .. }
+            | Self::Sql { .. }
+            | Self::BadKey { .. }
+            | Self::BadConfig(_) => ErrorKind::Invalid,
+            Self::ForeignToken { .. } => ErrorKind::Corrupt,
+        }
+    }
+
+    /// Whether the same request, sent again as it is, may be answered differently.
+    pub(crate) fn is_worth_sending_again(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::ServerFault { .. } | Self::Throttled { .. })
+    }
+}

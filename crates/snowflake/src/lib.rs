@@ -1,0 +1,32 @@
+//! Writing: a Snowpipe Streaming client of the high-performance architecture, and the SQL REST API.
+//!
+//! What it is: [`Snowpipe`] is the door, one client of one pipe; [`SnowpipeClient`] speaks the REST protocol over HTTP with
+//! key-pair authentication. Above it a [`Channel`] is one ordered writer: batches in, proved positions out; a
+//! [`StatusPoller`] asks for all channels at once. [`SqlClient`] asks questions in SQL.
+//!
+//! What it guarantees: a 200 is *accepted* and never called more; *committed* is only what token and counters prove. A lost
+//! answer is met by the identical request, and else by opening the channel again. No key and no token reaches a log line,
+//! an error or a `Debug` text.
+//!
+//! What it does not: it knows nothing of Kinesis or leases, and makes no rows.
+
+mod auth;
+mod channel;
+mod client;
+mod error;
+pub mod fake;
+mod http;
+mod name;
+mod pipe;
+mod sql;
+mod status;
+mod wire;
+
+pub use auth::KeySource;
+pub use channel::{APPEND_PATIENCE, Baseline, Batch, COUNTER_PATIENCE, Channel, Counts, Proof};
+pub use client::{SnowflakeConfig, SnowpipeClient};
+pub use error::Error;
+pub use name::{ChannelParts, channel_name};
+pub use pipe::{Append, ChannelStatus, ContinuationToken, MAX_STATUS_CHANNELS, MAX_WIRE_BYTES, Opened, Snowpipe};
+pub use sql::{Column, Rows, SqlClient};
+pub use status::{StatusPoller, StatusWatch};
