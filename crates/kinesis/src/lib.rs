@@ -1,1 +1,28 @@
+//! Reading: one shard of a Kinesis data stream in, ordered records out.
+//!
+//! What it is: [`Kinesis`] is the door to one stream; [`KinesisClient`] is the real one. A [`ShardReader`] reads one shard
+//! by polling, at the pace the service allows; it gives out [`RecordPage`]s, whose records are slices of the answer's own
+//! bytes. [`Producer`] puts records.
+//!
+//! What it guarantees: records of a shard come in order and without a gap, whatever fails in between; nothing is allocated
+//! per record; a damaged answer is an error and never a panic.
+//!
+//! What it does not: it remembers nothing beyond a process, and does not know who should read which shard. Enhanced fan-out
+//! and KPL aggregates are not read yet.
 
+pub mod aws;
+mod client;
+mod door;
+mod error;
+pub mod fake;
+mod page;
+mod producer;
+mod reader;
+mod scan;
+
+pub use client::KinesisClient;
+pub use door::{HashKeyRange, Kinesis, Shard, StartAt, StreamDescription};
+pub use error::Error;
+pub use page::{ChildShard, Payload, Record, RecordPage, Records, ShardIterator};
+pub use producer::{MAX_CALL_BYTES, MAX_RECORDS, NewRecord, Producer, Put};
+pub use reader::{Fetched, ShardReader};

@@ -87,11 +87,11 @@ pub enum Error {
     },
     /// The row belongs to another stream of the same name.
     #[error(
-        "shard {shard}: the lease table remembers the stream {found}, and this is {expected}; give this connector another application_name"
+        "lease row {row}: the lease table remembers the stream {found}, and this is {expected}; give this connector another application_name"
     )]
     OtherStream {
-        /// The shard.
-        shard: ShardId,
+        /// The range key of the row.
+        row: String,
         /// The stream of the row: ARN and creation time.
         found: String,
         /// The stream of this connector.

@@ -30,10 +30,11 @@ pub enum Written {
 /// A table of lease rows with conditional updates. Reads are strongly consistent.
 #[async_trait]
 pub trait LeaseStore: Send + Sync + fmt::Debug {
-    /// Makes the table if it is missing, waits until it can be used, and refuses one of another layout.
+    /// Makes the table if it is missing, and refuses one of another layout. It does not wait: ask again until it can be used.
     ///
     /// # Errors
-    /// [`Error::ForeignLayout`] for a table that is none of ours; else what the call met.
+    /// [`Error::TableNotReady`] while the table is being made; [`Error::ForeignLayout`] for one that is none of ours; else
+    /// what the call met.
     async fn prepare(&self, scope: &Scope) -> Result<(), Error>;
 
     /// All rows of the stream whose range key begins with `prefix` (all rows where it is empty), or an error: never a part.

@@ -72,7 +72,10 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new().append(true).create_new(true).open(self.root.join(path))?;
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .open(self.root.join(path))?;
         Ok(Box::new(RealFile(file)))
     }
 
@@ -128,7 +131,10 @@ pub(crate) fn read_small(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(io::Error::new(ErrorKind::InvalidData, "file is larger than expected"));
+        return Err(io::Error::new(
+            ErrorKind::InvalidData,
+            "file is larger than expected",
+        ));
     }
     Ok(bytes)
 }
@@ -136,13 +142,19 @@ pub(crate) fn read_small(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// Replaces a file as a whole: written beside it, synced, renamed, folder synced. The file is readable by its owner only.
 pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let folder = path.parent().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "path without a folder"))?;
+    let folder = path
+        .parent()
+        .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "path without a folder"))?;
     let beside = path.with_extension("new");
     match std::fs::remove_file(&beside) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;

@@ -94,7 +94,10 @@ pub enum Error {
 
 impl Error {
     /// Wraps an I/O error with what was tried and where.
-    pub(crate) fn disk(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
+    pub(crate) fn disk(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.into();
         move |source| Error::Disk { action, path, source }
     }

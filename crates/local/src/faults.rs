@@ -107,7 +107,8 @@ impl FaultsFile {
     pub fn parse(text: &str) -> Result<Self> {
         let file: Self = serde_saphyr::from_str(text).map_err(|error| Error::Faults(error.to_string()))?;
         for (index, rule) in file.rules.iter().enumerate() {
-            rule.check().map_err(|reason| Error::Faults(format!("rule {}: {reason}", index + 1)))?;
+            rule.check()
+                .map_err(|reason| Error::Faults(format!("rule {}: {reason}", index + 1)))?;
         }
         Ok(file)
     }
@@ -168,7 +169,11 @@ impl Rule {
             Service::Dynamodb => DYNAMODB.contains(&self.operation.as_str()),
             Service::Snowflake => crate::snowflake::OPERATIONS.contains(&self.operation.as_str()),
         };
-        if known { Ok(()) } else { Err(format!("unknown operation '{}'", self.operation)) }
+        if known {
+            Ok(())
+        } else {
+            Err(format!("unknown operation '{}'", self.operation))
+        }
     }
 }
 
@@ -223,13 +228,22 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) fn new(file: &FaultsFile) -> Self {
-        let arm = |rule: &Rule| Armed { rule: rule.clone(), seen: AtomicU64::new(0), fired: AtomicU64::new(0) };
-        Self { seed: file.seed, rules: file.rules.iter().map(arm).collect() }
+        let arm = |rule: &Rule| Armed {
+            rule: rule.clone(),
+            seen: AtomicU64::new(0),
+            fired: AtomicU64::new(0),
+        };
+        Self {
+            seed: file.seed,
+            rules: file.rules.iter().map(arm).collect(),
+        }
     }
 
     /// Whether any rule has this fault.
     pub(crate) fn has(&self, service: Service, fault: &str) -> bool {
-        self.rules.iter().any(|armed| armed.rule.service == service && armed.rule.fault == fault)
+        self.rules
+            .iter()
+            .any(|armed| armed.rule.service == service && armed.rule.fault == fault)
     }
 
     /// Whether any rule is about this service.
@@ -239,7 +253,9 @@ impl Faults {
 
     /// The rule with this fault that hits the call, if one does. Each call counts.
     pub(crate) fn hit(&self, service: Service, operation: &str, fault: &str) -> Option<Hit> {
-        self.hits(service, operation, |name| name == fault).into_iter().next()
+        self.hits(service, operation, |name| name == fault)
+            .into_iter()
+            .next()
     }
 
     /// The generic rules that hit the call, in order.
@@ -262,7 +278,11 @@ impl Faults {
                 continue;
             }
             let within = |fired: u64| rule.times.is_none_or(|times| fired < times).then_some(fired + 1);
-            if armed.fired.fetch_update(Ordering::AcqRel, Ordering::Acquire, within).is_err() {
+            if armed
+                .fired
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, within)
+                .is_err()
+            {
                 continue;
             }
             hits.push(Hit {
@@ -278,7 +298,8 @@ impl Faults {
 
 /// SplitMix64 over seed, rule and call, as a number from 0 to 1.
 fn chance(seed: u64, rule: u64, call: u64, probability: f64) -> bool {
-    let mut state = seed ^ rule.wrapping_mul(0xA24B_AED4_963E_E407) ^ call.wrapping_mul(0x9FB2_1C65_1E98_DF25);
+    let mut state =
+        seed ^ rule.wrapping_mul(0xA24B_AED4_963E_E407) ^ call.wrapping_mul(0x9FB2_1C65_1E98_DF25);
     state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     state = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     state = (state ^ (state >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

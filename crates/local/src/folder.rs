@@ -24,7 +24,10 @@ impl DataFolder {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         use std::os::unix::fs::DirBuilderExt as _;
         if !path.exists() {
-            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+            let made = std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path);
             made.map_err(Error::disk("create", path))?;
         }
         let path = path.canonicalize().map_err(Error::disk("open", path))?;
@@ -35,12 +38,18 @@ impl DataFolder {
         }
         let ours = names.iter().any(|name| name == VERSION_FILE);
         // A crash right at the first start leaves the lock and perhaps an unfinished version file.
-        let unfinished = names.iter().all(|name| name == LOCK || name == "format-version.new");
+        let unfinished = names
+            .iter()
+            .all(|name| name == LOCK || name == "format-version.new");
         if !ours && !unfinished {
             return Err(Error::ForeignDataFolder(path));
         }
         let lock_path = path.join(LOCK);
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path);
         let lock = lock.map_err(Error::disk("open", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -52,10 +61,15 @@ impl DataFolder {
             let found = read_small(&version, 64).map_err(Error::disk("read", &version))?;
             let found = String::from_utf8_lossy(&found).trim().to_owned();
             if found.parse() != Ok(VERSION) {
-                return Err(Error::DataFolderVersion { path, found, expected: VERSION });
+                return Err(Error::DataFolderVersion {
+                    path,
+                    found,
+                    expected: VERSION,
+                });
             }
         } else {
-            replace_private(&version, format!("{VERSION}\n").as_bytes()).map_err(Error::disk("write", &version))?;
+            replace_private(&version, format!("{VERSION}\n").as_bytes())
+                .map_err(Error::disk("write", &version))?;
         }
         Ok(Self { path, _lock: lock })
     }
@@ -66,7 +80,9 @@ impl DataFolder {
 
     /// Puts the folder's own entries on disk.
     pub(crate) fn sync(&self) -> Result<()> {
-        File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(Error::disk("sync", &self.path))
+        File::open(&self.path)
+            .and_then(|folder| folder.sync_all())
+            .map_err(Error::disk("sync", &self.path))
     }
 }
 
@@ -91,7 +107,10 @@ mod tests {
     fn second_opening_is_refused_until_the_first_ends() {
         let folder = tempfile::tempdir().unwrap();
         let first = DataFolder::open(folder.path()).unwrap();
-        assert!(matches!(DataFolder::open(folder.path()), Err(Error::DataFolderInUse(_))));
+        assert!(matches!(
+            DataFolder::open(folder.path()),
+            Err(Error::DataFolderInUse(_))
+        ));
         drop(first);
         DataFolder::open(folder.path()).unwrap();
     }
@@ -100,12 +119,18 @@ mod tests {
     fn foreign_folder_and_other_version_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("thesis.txt"), "x").unwrap();
-        assert!(matches!(DataFolder::open(folder.path()), Err(Error::ForeignDataFolder(_))));
+        assert!(matches!(
+            DataFolder::open(folder.path()),
+            Err(Error::ForeignDataFolder(_))
+        ));
 
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(VERSION_FILE), "99\n").unwrap();
         let error = DataFolder::open(folder.path()).unwrap_err();
-        assert!(matches!(&error, Error::DataFolderVersion { found, .. } if found == "99"), "{error}");
+        assert!(
+            matches!(&error, Error::DataFolderVersion { found, .. } if found == "99"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -114,6 +139,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("a").join("b");
         DataFolder::open(&inner).unwrap();
-        assert_eq!(std::fs::metadata(inner).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            std::fs::metadata(inner).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
     }
 }

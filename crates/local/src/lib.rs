@@ -159,10 +159,20 @@ impl Local {
         folder.sync()?;
 
         let stop = CancellationToken::new();
-        let router = Layer { faults, service: Service::Snowflake }.wrap(snowflake.router());
+        let router = Layer {
+            faults,
+            service: Service::Snowflake,
+        }
+        .wrap(snowflake.router());
         let servers = vec![
-            tokio::spawn(folder::held(&folder, server::serve(http_listener, router.clone(), None, stop.clone()))),
-            tokio::spawn(folder::held(&folder, server::serve(https_listener, router, Some(tls.config), stop.clone()))),
+            tokio::spawn(folder::held(
+                &folder,
+                server::serve(http_listener, router.clone(), None, stop.clone()),
+            )),
+            tokio::spawn(folder::held(
+                &folder,
+                server::serve(https_listener, router, Some(tls.config), stop.clone()),
+            )),
         ];
         let addresses = Addresses {
             kinesis_url: format!("http://127.0.0.1:{kinesis_port}"),
@@ -182,7 +192,15 @@ impl Local {
             snowflake_tls = addresses.snowflake_https_url,
             "local stack started"
         );
-        Ok(Self { addresses, snowflake, running, kinesis, dynamodb, stop: stop.drop_guard(), servers })
+        Ok(Self {
+            addresses,
+            snowflake,
+            running,
+            kinesis,
+            dynamodb,
+            stop: stop.drop_guard(),
+            servers,
+        })
     }
 
     /// Where it listens, and how to log in.

@@ -26,14 +26,25 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds a loopback port; 0 = any free one.
 pub(crate) async fn bind(service: &'static str, port: u16) -> Result<(TcpListener, u16)> {
-    let taken = |source| Error::PortTaken { service, port, source };
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await.map_err(taken)?;
+    let taken = |source| Error::PortTaken {
+        service,
+        port,
+        source,
+    };
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .await
+        .map_err(taken)?;
     let port = listener.local_addr().map_err(taken)?.port();
     Ok((listener, port))
 }
 
 /// Serves until stopped, then lets running requests finish for [`DRAIN_LIMIT`].
-pub(crate) async fn serve(listener: TcpListener, router: Router, tls: Option<Arc<rustls::ServerConfig>>, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    stop: CancellationToken,
+) {
     let acceptor = tls.map(TlsAcceptor::from);
     let tracker = TaskTracker::new();
     let abandon = CancellationToken::new();
@@ -47,7 +58,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, tls: Option<Arc
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let (router, acceptor, stop, abandon) = (router.clone(), acceptor.clone(), stop.clone(), abandon.clone());
+        let (router, acceptor, stop, abandon) =
+            (router.clone(), acceptor.clone(), stop.clone(), abandon.clone());
         tracker.spawn(async move {
             tokio::select! {
                 () = abandon.cancelled() => {}
@@ -63,7 +75,12 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, tls: Option<Arc
     }
 }
 
-async fn serve_stream(stream: TcpStream, router: Router, acceptor: Option<TlsAcceptor>, stop: CancellationToken) {
+async fn serve_stream(
+    stream: TcpStream,
+    router: Router,
+    acceptor: Option<TlsAcceptor>,
+    stop: CancellationToken,
+) {
     let _ = stream.set_nodelay(true);
     match acceptor {
         None => serve_connection(stream, router, stop).await,
@@ -75,8 +92,14 @@ async fn serve_stream(stream: TcpStream, router: Router, acceptor: Option<TlsAcc
     }
 }
 
-async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, stop: CancellationToken) {
-    let service = router.into_service::<Body>().map_request(|request: http::Request<Incoming>| request.map(Body::new));
+async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    stop: CancellationToken,
+) {
+    let service = router
+        .into_service::<Body>()
+        .map_request(|request: http::Request<Incoming>| request.map(Body::new));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_LIMIT)

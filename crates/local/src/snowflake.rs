@@ -12,6 +12,8 @@ pub(crate) mod auth;
 mod backlog;
 pub mod catalog;
 mod committer;
+#[cfg(test)]
+mod crash_tests;
 mod decode;
 mod keys;
 mod late;
@@ -27,8 +29,6 @@ pub mod sql;
 pub mod sqlapi;
 mod store;
 mod streaming;
-#[cfg(test)]
-mod crash_tests;
 pub(crate) mod tls;
 
 use std::path::PathBuf;
@@ -129,7 +129,9 @@ impl Snowflake {
         let catalog = Catalog::open(&store::catalog_path(&setup.data_dir))?;
         let faults = setup.faults;
         let late = LateCounters::new(faults.has(Service::Snowflake, "late_counters"));
-        let lose = faults.hit(Service::Snowflake, "restart", "lose_accepted").is_some();
+        let lose = faults
+            .hit(Service::Snowflake, "restart", "lose_accepted")
+            .is_some();
         let disk = Arc::new(RealDisk::new(&setup.data_dir));
         let store = Arc::new(Store::open(disk, catalog, late, lose)?);
         let catalog = Arc::clone(&store.catalog);
@@ -153,7 +155,11 @@ impl Snowflake {
             interval: setup.commit_interval,
             stop: stop.clone(),
         };
-        let running = Running { stop: stop.drop_guard(), committer: tokio::spawn(held(&setup.folder, runner.run())), store };
+        let running = Running {
+            stop: stop.drop_guard(),
+            committer: tokio::spawn(held(&setup.folder, runner.run())),
+            store,
+        };
         Ok((snowflake, running))
     }
 
@@ -164,7 +170,8 @@ impl Snowflake {
     /// [`Error::Key`] if the key is no RSA key of at least 2048 bits.
     pub fn register_user(&self, name: &str, public_key: &str) -> Result<()> {
         let public = keys::read_public(public_key)?;
-        self.catalog.put_user(&name.to_uppercase(), 1, &keys::fingerprint(&public), &public)
+        self.catalog
+            .put_user(&name.to_uppercase(), 1, &keys::fingerprint(&public), &public)
     }
 
     /// The private key of user [`DEMO_USER`]: PKCS#8 PEM, readable by its owner only.
@@ -183,8 +190,10 @@ impl Snowflake {
         std::fs::create_dir_all(&folder).map_err(Error::disk("create", &folder))?;
         let (private, public) = keys::generate()?;
         replace_private(&path, private.as_bytes()).map_err(Error::disk("write", &path))?;
-        self.catalog.put_user(DEMO_USER, 1, &keys::fingerprint(&public), &public)?;
-        self.catalog.create_database(DEMO_DATABASE, CreateMode::IfNotExists)?;
+        self.catalog
+            .put_user(DEMO_USER, 1, &keys::fingerprint(&public), &public)?;
+        self.catalog
+            .create_database(DEMO_DATABASE, CreateMode::IfNotExists)?;
         self.catalog.set_meta(PREPARED, b"1")
     }
 
@@ -194,7 +203,9 @@ impl Snowflake {
 
     /// 32 bytes that stay the same for a pipe.
     fn pipe_key(&self, pipe: &PipeRow) -> Vec<u8> {
-        aws_lc_rs::hmac::sign(&self.pipe_secret, &pipe.id.to_be_bytes()).as_ref().to_vec()
+        aws_lc_rs::hmac::sign(&self.pipe_secret, &pipe.id.to_be_bytes())
+            .as_ref()
+            .to_vec()
     }
 
     /// All endpoints of the service.

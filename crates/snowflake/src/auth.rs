@@ -16,8 +16,8 @@ use aws_lc_rs::{digest, rand};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use frazil_model::Secret;
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject;
 
 use crate::error::Error;
 
@@ -46,7 +46,10 @@ pub(crate) struct Signer {
 
 impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Signer").field("account", &self.account).field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Signer")
+            .field("account", &self.account)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
@@ -56,14 +59,20 @@ impl Signer {
     /// # Errors
     /// [`Error::BadKey`] where the file cannot be read or holds no RSA private key in PEM, unencrypted.
     pub(crate) fn new(account: &str, user: &str, source: &KeySource) -> Result<Self, Error> {
-        let bad = |detail: String| Error::BadKey { user: user.to_owned(), detail };
+        let bad = |detail: String| Error::BadKey {
+            user: user.to_owned(),
+            detail,
+        };
         let pem = match source {
             KeySource::File(path) => std::fs::read_to_string(path)
                 .map_err(|error| bad(format!("{} cannot be read: {error}", path.display())))?,
             KeySource::Text(text) => text.reveal().to_owned(),
         };
         let key = parse(&pem).map_err(|detail| bad(detail.to_owned()))?;
-        let public = key.public_key().as_der().map_err(|_| bad("it has no public part".to_owned()))?;
+        let public = key
+            .public_key()
+            .as_der()
+            .map_err(|_| bad("it has no public part".to_owned()))?;
         let hash = digest::digest(&digest::SHA256, public.as_ref());
         Ok(Self {
             // A locator may carry a region behind a dot, which the issuer leaves out.
@@ -97,10 +106,12 @@ impl Signer {
         let mut token = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
         let mut signature = vec![0; self.key.public_modulus_len()];
         let random = rand::SystemRandom::new();
-        self.key.sign(&RSA_PKCS1_SHA256, &random, token.as_bytes(), &mut signature).map_err(|_| Error::BadKey {
-            user: self.user.clone(),
-            detail: "it cannot sign".to_owned(),
-        })?;
+        self.key
+            .sign(&RSA_PKCS1_SHA256, &random, token.as_bytes(), &mut signature)
+            .map_err(|_| Error::BadKey {
+                user: self.user.clone(),
+                detail: "it cannot sign".to_owned(),
+            })?;
         token.push('.');
         token.push_str(&URL_SAFE_NO_PAD.encode(&signature));
         Ok(Secret::new(token))
@@ -141,9 +152,12 @@ pub(crate) mod tests {
     /// A new key as PEM.
     pub(crate) fn key() -> Secret {
         let key = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
-        let der = aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'static>>::as_der(&key).expect("der");
+        let der = aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'static>>::as_der(&key)
+            .expect("der");
         let text = STANDARD.encode(der.as_ref());
-        Secret::new(format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n"))
+        Secret::new(format!(
+            "-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n"
+        ))
     }
 
     #[test]
@@ -155,7 +169,10 @@ pub(crate) mod tests {
             serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[1]).expect("base64")).expect("JSON");
         assert_eq!(claims["sub"], "ORG-ACCT.FRAZIL");
         assert_eq!(claims["iss"], format!("ORG-ACCT.FRAZIL.{}", signer.fingerprint));
-        assert_eq!(expiry(jwt.reveal()), Some(1_700_000_000 - DATED_BACK_S + LIFETIME_S));
+        assert_eq!(
+            expiry(jwt.reveal()),
+            Some(1_700_000_000 - DATED_BACK_S + LIFETIME_S)
+        );
         let signed = format!("{}.{}", parts[0], parts[1]);
         let signature = URL_SAFE_NO_PAD.decode(parts[2]).expect("base64");
         let public = signer.key.public_key();
@@ -172,7 +189,10 @@ pub(crate) mod tests {
         let broken = secret.reveal().replacen(&middle, &middle.to_lowercase(), 1);
         let error = Signer::new("a", "u", &KeySource::Text(Secret::new(broken)));
         let told = format!("{signer:?} {error:?} {:?}", KeySource::Text(secret));
-        assert!(!told.contains(&middle) && !told.contains(&middle.to_lowercase()), "{told}");
+        assert!(
+            !told.contains(&middle) && !told.contains(&middle.to_lowercase()),
+            "{told}"
+        );
     }
 
     #[test]

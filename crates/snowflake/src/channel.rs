@@ -63,7 +63,10 @@ pub struct Counts {
 
 impl Counts {
     fn of(status: &ChannelStatus) -> Self {
-        Self { rows_inserted: status.rows_inserted, row_errors: status.row_errors }
+        Self {
+            rows_inserted: status.rows_inserted,
+            row_errors: status.row_errors,
+        }
     }
 
     fn total(self) -> i64 {
@@ -229,13 +232,21 @@ impl Channel {
                     self.continuation = next;
                     let rows = i64::try_from(batch.rows).unwrap_or(i64::MAX);
                     let oldest_arrival_ms = batch.oldest_arrival_ms;
-                    self.spans.push_back(Span { to: batch.to.clone(), rows, oldest_arrival_ms });
+                    self.spans.push_back(Span {
+                        to: batch.to.clone(),
+                        rows,
+                        oldest_arrival_ms,
+                    });
                     return Ok(());
                 }
                 Err(error) if !error.is_worth_sending_again() => return Err(error),
                 Err(error) => {
                     let mut wait = backoff.next_wait(&*self.random);
-                    if let Error::Throttled { retry_after: Some(asked), .. } = &error {
+                    if let Error::Throttled {
+                        retry_after: Some(asked),
+                        ..
+                    } = &error
+                    {
                         wait = wait.max(*asked);
                     }
                     if self.clock.now().since(begun) + wait > APPEND_PATIENCE {
@@ -254,10 +265,14 @@ impl Channel {
     /// [`Error::ForeignToken`].
     pub fn observe(&mut self, status: &ChannelStatus) -> Result<Proof, Error> {
         if !status.is_healthy() {
-            return Ok(Proof::MustReopen { code: status.code.clone() });
+            return Ok(Proof::MustReopen {
+                code: status.code.clone(),
+            });
         }
         if status.created_on_ms != self.created_on_ms {
-            return Ok(Proof::MustReopen { code: "the channel was made anew".to_owned() });
+            return Ok(Proof::MustReopen {
+                code: "the channel was made anew".to_owned(),
+            });
         }
         let token = parse(&self.name, status)?;
         if token < self.token {
@@ -277,7 +292,10 @@ impl Channel {
             if lacking.1 != found {
                 self.lacking = Some((now, found));
             } else if now.since(lacking.0) > COUNTER_PATIENCE {
-                return Ok(Proof::Mismatch { expected: reached_rows, found });
+                return Ok(Proof::Mismatch {
+                    expected: reached_rows,
+                    found,
+                });
             }
         } else {
             self.lacking = None;
@@ -325,9 +343,14 @@ impl Channel {
     fn commit(&mut self, count: usize, counts: Counts) -> Proof {
         let spans: Vec<Span> = self.spans.drain(..count).collect();
         let sent: i64 = spans.iter().map(|span| span.rows).sum();
-        let row_errors = counts.row_errors.saturating_sub(self.proved.row_errors).clamp(0, sent);
+        let row_errors = counts
+            .row_errors
+            .saturating_sub(self.proved.row_errors)
+            .clamp(0, sent);
         self.proved = counts;
-        let Some(last) = spans.last() else { return Proof::Waiting };
+        let Some(last) = spans.last() else {
+            return Proof::Waiting;
+        };
         Proof::Committed {
             up_to: last.to.clone(),
             rows: (sent - row_errors).unsigned_abs(),
@@ -338,11 +361,16 @@ impl Channel {
 }
 
 fn parse(channel: &str, status: &ChannelStatus) -> Result<Option<Position>, Error> {
-    let Some(text) = &status.committed_token else { return Ok(None) };
+    let Some(text) = &status.committed_token else {
+        return Ok(None);
+    };
     let token: Result<OffsetToken, _> = text.parse();
     match token {
         Ok(token) => Ok(Some(token.position())),
-        Err(source) => Err(Error::ForeignToken { channel: channel.to_owned(), source }),
+        Err(source) => Err(Error::ForeignToken {
+            channel: channel.to_owned(),
+            source,
+        }),
     }
 }
 

@@ -62,11 +62,22 @@ impl SnowflakeConfig {
     pub fn address(&self) -> Result<Url, Error> {
         let text = match &self.url {
             Some(url) => url.clone(),
-            None => format!("https://{}.snowflakecomputing.com", self.account.to_lowercase().replace('_', "-")),
+            None => format!(
+                "https://{}.snowflakecomputing.com",
+                self.account.to_lowercase().replace('_', "-")
+            ),
         };
-        let bad = || Error::BadConfig(format!("{text:?} is no address of a Snowflake account; expected https://HOST[:PORT]"));
+        let bad = || {
+            Error::BadConfig(format!(
+                "{text:?} is no address of a Snowflake account; expected https://HOST[:PORT]"
+            ))
+        };
         let url = Url::parse(&text).map_err(|_| bad())?;
-        if matches!(url.scheme(), "http" | "https") && url.has_host() { Ok(url) } else { Err(bad()) }
+        if matches!(url.scheme(), "http" | "https") && url.has_host() {
+            Ok(url)
+        } else {
+            Err(bad())
+        }
     }
 }
 
@@ -95,13 +106,19 @@ struct Inner {
 
 impl std::fmt::Debug for SnowpipeClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SnowpipeClient").field("address", &self.inner.address.as_str()).finish_non_exhaustive()
+        f.debug_struct("SnowpipeClient")
+            .field("address", &self.inner.address.as_str())
+            .finish_non_exhaustive()
     }
 }
 
 /// A name in a path: as it is where it is upper case, quoted where the case must be kept.
 fn path_name(name: &str) -> String {
-    if name.chars().any(char::is_lowercase) { format!("\"{name}\"") } else { name.to_owned() }
+    if name.chars().any(char::is_lowercase) {
+        format!("\"{name}\"")
+    } else {
+        name.to_owned()
+    }
 }
 
 impl SnowpipeClient {
@@ -109,12 +126,26 @@ impl SnowpipeClient {
     ///
     /// # Errors
     /// [`Error::BadKey`], [`Error::BadConfig`].
-    pub fn new(config: SnowflakeConfig, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self, Error> {
+    pub fn new(
+        config: SnowflakeConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, Error> {
         let address = config.address()?;
         let signer = Signer::new(&config.account, &config.user, &config.private_key)?;
         let http = http::client(&address, config.ca_file.as_deref())?;
         let ingest = Mutex::new(None);
-        Ok(Self { inner: Arc::new(Inner { http, address, signer, config, clock, random, ingest }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                http,
+                address,
+                signer,
+                config,
+                clock,
+                random,
+                ingest,
+            }),
+        })
     }
 
     async fn send(&self, asked: Asked<'_>, request: RequestBuilder) -> Result<Bytes, Error> {
@@ -122,17 +153,28 @@ impl SnowpipeClient {
         if answer.is_success() {
             return Ok(answer.body);
         }
-        Err(wire::refusal(asked, answer.status, answer.retry_after, &answer.body))
+        Err(wire::refusal(
+            asked,
+            answer.status,
+            answer.retry_after,
+            &answer.body,
+        ))
     }
 
     fn asked<'a>(&'a self, call: &'static str, channel: &'a str) -> Asked<'a> {
-        Asked { call, channel, user: self.inner.signer.user() }
+        Asked {
+            call,
+            channel,
+            user: self.inner.signer.user(),
+        }
     }
 
     fn on_account(&self, method: Method, path: &str) -> Result<RequestBuilder, Error> {
         let mut url = self.inner.address.clone();
         url.set_path(path);
-        url.query_pairs_mut().append_pair("requestId", &self.inner.random.uuid()).append_pair("retryCount", "0");
+        url.query_pairs_mut()
+            .append_pair("requestId", &self.inner.random.uuid())
+            .append_pair("retryCount", "0");
         let jwt = self.inner.signer.jwt(self.inner.clock.wall_ms())?;
         let request = self.inner.http.request(method, url).bearer_auth(jwt.reveal());
         Ok(request.header("X-Snowflake-Authorization-Token-Type", "KEYPAIR_JWT"))
@@ -142,7 +184,10 @@ impl SnowpipeClient {
     async fn ingest(&self, refused: Option<&Secret>) -> Result<Ingest, Error> {
         let mut known = self.inner.ingest.lock().await;
         let now = self.inner.clock.wall_ms();
-        if let Some(ingest) = known.as_ref().filter(|i| i.renew_at_ms > now && refused != Some(&i.token)) {
+        if let Some(ingest) = known
+            .as_ref()
+            .filter(|i| i.renew_at_ms > now && refused != Some(&i.token))
+        {
             return Ok(ingest.clone());
         }
         let address = match known.as_ref() {
@@ -150,10 +195,15 @@ impl SnowpipeClient {
             None => self.discover().await?,
         };
         let token = self.scoped_token(&address).await?;
-        let expires_ms = expiry(token.reveal()).map_or(now + ASSUMED_LIFE_MS, |seconds| seconds.saturating_mul(1000));
+        let expires_ms =
+            expiry(token.reveal()).map_or(now + ASSUMED_LIFE_MS, |seconds| seconds.saturating_mul(1000));
         // A token that lives shorter than that is renewed at half its life.
         let renew_at_ms = (expires_ms - RENEW_AHEAD_MS).max(now + (expires_ms - now) / 2);
-        let ingest = Ingest { address, token, renew_at_ms };
+        let ingest = Ingest {
+            address,
+            token,
+            renew_at_ms,
+        };
         *known = Some(ingest.clone());
         Ok(ingest)
     }
@@ -162,7 +212,10 @@ impl SnowpipeClient {
         let call = "ask for the ingest host";
         let request = self.on_account(Method::GET, "/v2/streaming/hostname")?;
         let body = self.send(self.asked(call, ""), request).await?;
-        let bad = |detail: &str| Error::BadAnswer { call, detail: detail.to_owned() };
+        let bad = |detail: &str| Error::BadAnswer {
+            call,
+            detail: detail.to_owned(),
+        };
         let host = wire::text(&body, &["hostname"]).ok_or_else(|| bad("it is empty"))?;
         // Host names have no underscores; the service wants dashes for those of account names.
         let text = format!("{}://{}", self.inner.address.scheme(), host.replace('_', "-"));
@@ -184,10 +237,15 @@ impl SnowpipeClient {
             .append_pair("scope", &scope)
             .finish();
         let request = self.on_account(Method::POST, "/oauth/token")?;
-        let request = request.header("Content-Type", "application/x-www-form-urlencoded").body(form);
+        let request = request
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(form);
         let body = self.send(self.asked(call, ""), request).await?;
         let token = wire::text(&body, &["token", "access_token"]);
-        token.map(Secret::new).ok_or_else(|| Error::BadAnswer { call, detail: "it is empty".to_owned() })
+        token.map(Secret::new).ok_or_else(|| Error::BadAnswer {
+            call,
+            detail: "it is empty".to_owned(),
+        })
     }
 
     /// The address of something below the pipe: `last` is put behind the pipe's name, `below` under it.
@@ -200,8 +258,15 @@ impl SnowpipeClient {
             if data {
                 path.push("data");
             }
-            path.extend(["databases", &path_name(&config.database), "schemas", &path_name(&config.schema)]);
-            path.push("pipes").push(&format!("{}{last}", path_name(&config.pipe))).extend(below);
+            path.extend([
+                "databases",
+                &path_name(&config.database),
+                "schemas",
+                &path_name(&config.schema),
+            ]);
+            path.push("pipes")
+                .push(&format!("{}{last}", path_name(&config.pipe)))
+                .extend(below);
         }
         url
     }
@@ -227,7 +292,9 @@ impl SnowpipeClient {
     }
 
     fn with_request_id(&self, mut url: Url) -> Url {
-        url.query_pairs_mut().append_pair("requestId", &self.inner.random.uuid()).append_pair("retryCount", "0");
+        url.query_pairs_mut()
+            .append_pair("requestId", &self.inner.random.uuid())
+            .append_pair("retryCount", "0");
         url
     }
 }
@@ -239,13 +306,20 @@ impl Snowpipe for SnowpipeClient {
         let text = format!(r#"{{"fail_on_uncommitted_rows":{fail_on_uncommitted_rows}}}"#);
         let build = |address: &Url| {
             let url = self.with_request_id(self.pipe_url(address, false, "", &["channels", channel]));
-            let request = self.inner.http.put(url).header("Content-Type", "application/json");
+            let request = self
+                .inner
+                .http
+                .put(url)
+                .header("Content-Type", "application/json");
             request.body(text.clone())
         };
         let body = self.on_ingest(asked, build).await?;
         let (continuation, status) = wire::opened(&body)?;
         if status.is_healthy() {
-            return Ok(Opened { continuation: ContinuationToken::new(continuation), status });
+            return Ok(Opened {
+                continuation: ContinuationToken::new(continuation),
+                status,
+            });
         }
         // A pipe that became invalid answers 200 here and would swallow appends.
         let complaint = serde_json::json!({ "code": status.code, "message": status.last_error_message });
@@ -262,9 +336,16 @@ impl Snowpipe for SnowpipeClient {
                 .append_pair("continuationToken", append.continuation.as_str())
                 .append_pair("requestId", &append.request_id)
                 .append_pair("retryCount", &append.retry_count.to_string());
-            let request = self.inner.http.post(url).header("Content-Type", "application/x-ndjson");
+            let request = self
+                .inner
+                .http
+                .post(url)
+                .header("Content-Type", "application/x-ndjson");
             let request = request.header("Content-Encoding", "zstd");
-            let request = request.header("X-Snowflake-Uncompressed-Content-Length", append.uncompressed_bytes);
+            let request = request.header(
+                "X-Snowflake-Uncompressed-Content-Length",
+                append.uncompressed_bytes,
+            );
             request.body(append.body.clone())
         };
         let body = self.on_ingest(asked, build).await?;
@@ -278,7 +359,11 @@ impl Snowpipe for SnowpipeClient {
             let text = serde_json::json!({ "channel_names": names }).to_string();
             let build = |address: &Url| {
                 let url = self.with_request_id(self.pipe_url(address, false, ":bulk-channel-status", &[]));
-                self.inner.http.post(url).header("Content-Type", "application/json").body(text.clone())
+                self.inner
+                    .http
+                    .post(url)
+                    .header("Content-Type", "application/json")
+                    .body(text.clone())
             };
             found.extend(wire::statuses(&self.on_ingest(asked, build).await?, names)?);
         }
@@ -290,7 +375,9 @@ impl Snowpipe for SnowpipeClient {
             let url = self.with_request_id(self.pipe_url(address, false, "", &["channels", channel]));
             self.inner.http.delete(url)
         };
-        self.on_ingest(self.asked("drop channel", channel), build).await.map(drop)
+        self.on_ingest(self.asked("drop channel", channel), build)
+            .await
+            .map(drop)
     }
 }
 

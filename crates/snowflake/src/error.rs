@@ -8,7 +8,9 @@ use frazil_model::{ErrorKind, PositionError};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No answer, and the call had no effect that matters: connection refused, name not found, time-out before sending.
-    #[error("Snowflake cannot be reached at {url}: {detail}; check the address, the network policy and the proxy")]
+    #[error(
+        "Snowflake cannot be reached at {url}: {detail}; check the address, the network policy and the proxy"
+    )]
     Unreachable {
         /// The address.
         url: String,
@@ -122,7 +124,9 @@ pub enum Error {
         detail: String,
     },
     /// The channel carries an offset token that Frazil did not write.
-    #[error("channel {channel}: {source}; another program writes to this channel, and Frazil will not guess its meaning")]
+    #[error(
+        "channel {channel}: {source}; another program writes to this channel, and Frazil will not guess its meaning"
+    )]
     ForeignToken {
         /// The channel.
         channel: String,
@@ -167,6 +171,9 @@ impl Error {
 
     /// Whether the same request, sent again as it is, may be answered differently.
     pub(crate) fn is_worth_sending_again(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::ServerFault { .. } | Self::Throttled { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::ServerFault { .. } | Self::Throttled { .. }
+        )
     }
 }

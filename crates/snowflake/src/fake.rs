@@ -87,7 +87,9 @@ impl FakeSnowpipe {
     /// Commits the `count` oldest accepted batches of a channel; counters are shown at once.
     pub fn commit(&self, channel: &str, count: usize) {
         let mut all = self.all();
-        let Some(state) = all.channels.get_mut(channel) else { return };
+        let Some(state) = all.channels.get_mut(channel) else {
+            return;
+        };
         let count = count.min(state.accepted.len());
         let taken: Vec<Taken> = state.accepted.drain(..count).collect();
         for batch in &taken {
@@ -152,7 +154,11 @@ impl FakeSnowpipe {
     /// Batches accepted and not committed.
     #[must_use]
     pub fn accepted(&self) -> usize {
-        self.all().channels.values().map(|state| state.accepted.len()).sum()
+        self.all()
+            .channels
+            .values()
+            .map(|state| state.accepted.len())
+            .sum()
     }
 
     /// How often `open` and `append` were called.
@@ -169,23 +175,34 @@ impl All {
         let fault = self.faults.get_mut(call).and_then(VecDeque::pop_front);
         match fault {
             Some(Fault::LostBefore) => Err(lost()),
-            Some(Fault::Throttled) => {
-                Err(Error::Throttled { call: "fake", retry_after: None, message: "scripted".to_owned() })
-            }
-            Some(Fault::ServerFault) => {
-                Err(Error::ServerFault { call: "fake", status: 503, message: "scripted".to_owned() })
-            }
+            Some(Fault::Throttled) => Err(Error::Throttled {
+                call: "fake",
+                retry_after: None,
+                message: "scripted".to_owned(),
+            }),
+            Some(Fault::ServerFault) => Err(Error::ServerFault {
+                call: "fake",
+                status: 503,
+                message: "scripted".to_owned(),
+            }),
             other => Ok(other),
         }
     }
 }
 
 fn lost() -> Error {
-    Error::Unreachable { url: "fake".to_owned(), detail: "scripted".to_owned() }
+    Error::Unreachable {
+        url: "fake".to_owned(),
+        detail: "scripted".to_owned(),
+    }
 }
 
 fn or_lost<T>(after: Option<Fault>, answer: T) -> Result<T, Error> {
-    if after == Some(Fault::LostAfter) { Err(lost()) } else { Ok(answer) }
+    if after == Some(Fault::LostAfter) {
+        Err(lost())
+    } else {
+        Ok(answer)
+    }
 }
 
 impl State {
@@ -215,17 +232,22 @@ impl Snowpipe for FakeSnowpipe {
         let after = all.meet("open")?;
         all.made += 1;
         let made = all.made;
-        let state = all
-            .channels
-            .entry(channel.to_owned())
-            .or_insert_with(|| State { created_on_ms: made, ..State::default() });
+        let state = all.channels.entry(channel.to_owned()).or_insert_with(|| State {
+            created_on_ms: made,
+            ..State::default()
+        });
         if fail_on_uncommitted_rows && !state.accepted.is_empty() {
-            return Err(Error::UncommittedRows { channel: channel.to_owned() });
+            return Err(Error::UncommittedRows {
+                channel: channel.to_owned(),
+            });
         }
         state.accepted.clear();
         state.client_sequencer += 1;
         (state.row_sequencer, state.code, state.last_request) = (0, None, None);
-        let opened = Opened { continuation: ContinuationToken::new(state.continuation()), status: state.status() };
+        let opened = Opened {
+            continuation: ContinuationToken::new(state.continuation()),
+            status: state.status(),
+        };
         or_lost(after, opened)
     }
 
@@ -242,7 +264,11 @@ impl Snowpipe for FakeSnowpipe {
         let state = all.channels.get_mut(channel).ok_or_else(gone)?;
         if let Some(code) = &state.code {
             let (channel, code) = (channel.to_owned(), code.clone());
-            return Err(Error::MustReopen { channel, code, message: String::new() });
+            return Err(Error::MustReopen {
+                channel,
+                code,
+                message: String::new(),
+            });
         }
         if let Some((request, next)) = &state.last_request
             && *request == append.request_id
@@ -251,7 +277,10 @@ impl Snowpipe for FakeSnowpipe {
             return or_lost(after, ContinuationToken::new(next.clone()));
         }
         if append.continuation.as_str() != state.continuation() {
-            return Err(Error::StaleContinuation { channel: channel.to_owned(), message: "scripted".to_owned() });
+            return Err(Error::StaleContinuation {
+                channel: channel.to_owned(),
+                message: "scripted".to_owned(),
+            });
         }
         state.row_sequencer += 1;
         let next = state.continuation();
@@ -268,7 +297,9 @@ impl Snowpipe for FakeSnowpipe {
     async fn channel_status(&self, channels: &[String]) -> Result<HashMap<String, ChannelStatus>, Error> {
         let mut all = self.all();
         let after = all.meet("status")?;
-        let known = channels.iter().filter_map(|name| Some((name.clone(), all.channels.get(name)?.status())));
+        let known = channels
+            .iter()
+            .filter_map(|name| Some((name.clone(), all.channels.get(name)?.status())));
         or_lost(after, known.collect())
     }
 

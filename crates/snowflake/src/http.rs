@@ -44,14 +44,22 @@ pub(crate) fn client(address: &Url, ca_file: Option<&Path>) -> Result<reqwest::C
         builder = builder.no_proxy();
     }
     if let Some(path) = ca_file {
-        let bad = |detail: String| Error::BadConfig(format!("the certificate {} cannot be used: {detail}", path.display()));
+        let bad = |detail: String| {
+            Error::BadConfig(format!(
+                "the certificate {} cannot be used: {detail}",
+                path.display()
+            ))
+        };
         let pem = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| bad(error.to_string()))?;
+        let certificates =
+            reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| bad(error.to_string()))?;
         for certificate in certificates {
             builder = builder.add_root_certificate(certificate);
         }
     }
-    builder.build().map_err(|error| Error::BadConfig(format!("no HTTP client can be made: {error}")))
+    builder
+        .build()
+        .map_err(|error| Error::BadConfig(format!("no HTTP client can be made: {error}")))
 }
 
 fn unreachable(address: &str, error: &reqwest::Error) -> Error {
@@ -60,24 +68,47 @@ fn unreachable(address: &str, error: &reqwest::Error) -> Error {
     while let Some(inner) = source.source() {
         source = inner;
     }
-    let detail = if error.is_timeout() { "no answer in time".to_owned() } else { source.to_string() };
-    Error::Unreachable { url: address.to_owned(), detail }
+    let detail = if error.is_timeout() {
+        "no answer in time".to_owned()
+    } else {
+        source.to_string()
+    };
+    Error::Unreachable {
+        url: address.to_owned(),
+        detail,
+    }
 }
 
 /// Sends and reads the answer. Every answer of the service is `Ok`, whatever its status.
 pub(crate) async fn send(request: RequestBuilder, address: &str) -> Result<Answer, Error> {
     let request = request.header("Accept", "application/json");
-    let mut answer = request.send().await.map_err(|error| unreachable(address, &error))?;
+    let mut answer = request
+        .send()
+        .await
+        .map_err(|error| unreachable(address, &error))?;
     let status = answer.status().as_u16();
     let retry_after = answer.headers().get(RETRY_AFTER);
-    let retry_after = retry_after.and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+    let retry_after = retry_after
+        .and_then(|v| v.to_str().ok()?.parse().ok())
+        .map(Duration::from_secs);
     let mut body = BytesMut::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| unreachable(address, &error))? {
+    while let Some(chunk) = answer
+        .chunk()
+        .await
+        .map_err(|error| unreachable(address, &error))?
+    {
         if body.len() + chunk.len() > LONGEST_ANSWER {
             let detail = format!("an answer of more than {LONGEST_ANSWER} bytes");
-            return Err(Error::Unreachable { url: address.to_owned(), detail });
+            return Err(Error::Unreachable {
+                url: address.to_owned(),
+                detail,
+            });
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, retry_after, body: body.freeze() })
+    Ok(Answer {
+        status,
+        retry_after,
+        body: body.freeze(),
+    })
 }

@@ -27,6 +27,8 @@ pub use channel::{APPEND_PATIENCE, Baseline, Batch, COUNTER_PATIENCE, Channel, C
 pub use client::{SnowflakeConfig, SnowpipeClient};
 pub use error::Error;
 pub use name::{ChannelParts, channel_name};
-pub use pipe::{Append, ChannelStatus, ContinuationToken, MAX_STATUS_CHANNELS, MAX_WIRE_BYTES, Opened, Snowpipe};
+pub use pipe::{
+    Append, ChannelStatus, ContinuationToken, MAX_STATUS_CHANNELS, MAX_WIRE_BYTES, Opened, Snowpipe,
+};
 pub use sql::{Column, Rows, SqlClient};
 pub use status::{StatusPoller, StatusWatch};

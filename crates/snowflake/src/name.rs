@@ -51,12 +51,23 @@ pub fn channel_name(parts: &ChannelParts<'_>) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
-    let digits: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02X}")).collect();
+    let digits: String = hash
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
     format!("{}_{}_{digits}", readable(parts.stream), readable(parts.shard))
 }
 
 fn readable(text: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_uppercase()
+        } else {
+            '_'
+        }
+    };
     text.chars().take(READABLE).map(plain).collect()
 }
 
@@ -78,20 +89,48 @@ mod tests {
     /// Frozen: these names stand in users' accounts.
     #[test]
     fn names_golden() {
-        assert_eq!(channel_name(&PARTS), "CLICKS_PROD_SHARDID_000000000001_EA79617ADB18E8E1");
+        assert_eq!(
+            channel_name(&PARTS),
+            "CLICKS_PROD_SHARDID_000000000001_EA79617ADB18E8E1"
+        );
     }
 
     #[test]
     fn each_part_makes_another_name() {
         let others = [
-            ChannelParts { application: "clickstrea", ..PARTS },
-            ChannelParts { application: "clickstream1", account: "23456789012", ..PARTS },
-            ChannelParts { region: "eu-central-2", ..PARTS },
-            ChannelParts { stream: "clicks-prod", ..PARTS },
-            ChannelParts { stream_created_ms: 1_700_000_000_001, ..PARTS },
-            ChannelParts { shard: "shardId-000000000002", ..PARTS },
-            ChannelParts { destination: "X", ..PARTS },
-            ChannelParts { generation: 1, ..PARTS },
+            ChannelParts {
+                application: "clickstrea",
+                ..PARTS
+            },
+            ChannelParts {
+                application: "clickstream1",
+                account: "23456789012",
+                ..PARTS
+            },
+            ChannelParts {
+                region: "eu-central-2",
+                ..PARTS
+            },
+            ChannelParts {
+                stream: "clicks-prod",
+                ..PARTS
+            },
+            ChannelParts {
+                stream_created_ms: 1_700_000_000_001,
+                ..PARTS
+            },
+            ChannelParts {
+                shard: "shardId-000000000002",
+                ..PARTS
+            },
+            ChannelParts {
+                destination: "X",
+                ..PARTS
+            },
+            ChannelParts {
+                generation: 1,
+                ..PARTS
+            },
         ];
         let mut names: Vec<String> = others.iter().map(channel_name).collect();
         names.push(channel_name(&PARTS));

@@ -86,11 +86,22 @@ impl SqlClient {
     ///
     /// # Errors
     /// [`Error::BadKey`], [`Error::BadConfig`].
-    pub fn new(config: SnowflakeConfig, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self, Error> {
+    pub fn new(
+        config: SnowflakeConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, Error> {
         let address = config.address()?;
         let signer = Signer::new(&config.account, &config.user, &config.private_key)?;
         let http = http::client(&address, config.ca_file.as_deref())?;
-        Ok(Self { http, address, signer, config, clock, random })
+        Ok(Self {
+            http,
+            address,
+            signer,
+            config,
+            clock,
+            random,
+        })
     }
 
     /// Runs one statement.
@@ -100,7 +111,10 @@ impl SqlClient {
     /// says that it was not begun (429, 503), or none at all to a connection attempt.
     pub async fn execute(&self, statement: &str) -> Result<Rows, Error> {
         let mut body = serde_json::json!({ "statement": statement, "timeout": PATIENCE.as_secs() });
-        let names = [("database", Some(&self.config.database)), ("schema", Some(&self.config.schema))];
+        let names = [
+            ("database", Some(&self.config.database)),
+            ("schema", Some(&self.config.schema)),
+        ];
         let names = names.into_iter().chain([("role", self.config.role.as_ref())]);
         for (key, value) in names {
             if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -130,41 +144,72 @@ impl SqlClient {
 
     async fn until_done(&self, mut answer: Answer) -> Result<Answer, Error> {
         let begun = self.clock.now();
-        let mut backoff = RetryPolicy { first: Duration::from_millis(100), cap: Duration::from_secs(2) }.start();
+        let mut backoff = RetryPolicy {
+            first: Duration::from_millis(100),
+            cap: Duration::from_secs(2),
+        }
+        .start();
         while answer.status == 202 {
             let handle = handle(&answer.body)?;
             if self.clock.now().since(begun) > PATIENCE {
                 let message = format!("statement {handle} still runs after {PATIENCE:?}");
-                return Err(Error::Sql { code: "000630".to_owned(), message });
+                return Err(Error::Sql {
+                    code: "000630".to_owned(),
+                    message,
+                });
             }
             backoff.wait(&*self.clock, &*self.random).await;
-            answer = self.ask(Method::GET, self.url(&format!("/api/v2/statements/{handle}")), None).await?;
+            answer = self
+                .ask(
+                    Method::GET,
+                    self.url(&format!("/api/v2/statements/{handle}")),
+                    None,
+                )
+                .await?;
         }
         if answer.is_success() {
             return Ok(answer);
         }
         let complaint = wire::complaint(&answer.body);
         if answer.status == 422 || (answer.status == 400 && !complaint.code.is_empty()) {
-            return Err(Error::Sql { code: complaint.code, message: complaint.message });
+            return Err(Error::Sql {
+                code: complaint.code,
+                message: complaint.message,
+            });
         }
-        let asked = Asked { call: CALL, channel: "", user: self.signer.user() };
-        Err(wire::refusal(asked, answer.status, answer.retry_after, &answer.body))
+        let asked = Asked {
+            call: CALL,
+            channel: "",
+            user: self.signer.user(),
+        };
+        Err(wire::refusal(
+            asked,
+            answer.status,
+            answer.retry_after,
+            &answer.body,
+        ))
     }
 
     async fn collect(&self, first: &Answer) -> Result<Rows, Error> {
         let wire: ResultWire = read(&first.body)?;
         let mut bytes = first.body.len();
-        let (columns, partitions) =
-            wire.result_set_meta_data.map(|meta| (meta.row_type, meta.partition_info.len())).unwrap_or_default();
+        let (columns, partitions) = wire
+            .result_set_meta_data
+            .map(|meta| (meta.row_type, meta.partition_info.len()))
+            .unwrap_or_default();
         let mut rows = wire.data;
         for partition in 1..partitions {
             let handle = handle(&first.body)?;
             let mut url = self.url(&format!("/api/v2/statements/{handle}"));
-            url.query_pairs_mut().append_pair("partition", &partition.to_string());
+            url.query_pairs_mut()
+                .append_pair("partition", &partition.to_string());
             let answer = self.ask(Method::GET, url, None).await?;
             bytes += answer.body.len();
             if !answer.is_success() || bytes > MAX_RESULT_BYTES {
-                let detail = format!("partition {partition} with status {}, {bytes} bytes in all", answer.status);
+                let detail = format!(
+                    "partition {partition} with status {}, {bytes} bytes in all",
+                    answer.status
+                );
                 return Err(Error::BadAnswer { call: CALL, detail });
             }
             rows.extend(read::<PartitionWire>(&answer.body)?.data);
@@ -180,7 +225,11 @@ impl SqlClient {
 
     async fn ask(&self, method: Method, url: Url, body: Option<String>) -> Result<Answer, Error> {
         let jwt = self.signer.jwt(self.clock.wall_ms())?;
-        let mut request = self.http.request(method, url).bearer_auth(jwt.reveal()).timeout(PATIENCE);
+        let mut request = self
+            .http
+            .request(method, url)
+            .bearer_auth(jwt.reveal())
+            .timeout(PATIENCE);
         request = request.header("X-Snowflake-Authorization-Token-Type", "KEYPAIR_JWT");
         if let Some(body) = body {
             request = request.header("Content-Type", "application/json").body(body);
@@ -190,11 +239,17 @@ impl SqlClient {
 }
 
 fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| Error::BadAnswer { call: CALL, detail: error.to_string() })
+    serde_json::from_slice(body).map_err(|error| Error::BadAnswer {
+        call: CALL,
+        detail: error.to_string(),
+    })
 }
 
 fn handle(body: &Bytes) -> Result<String, Error> {
-    let missing = || Error::BadAnswer { call: CALL, detail: "no usable statement handle".to_owned() };
+    let missing = || Error::BadAnswer {
+        call: CALL,
+        detail: "no usable statement handle".to_owned(),
+    };
     let handle = read::<ResultWire>(body)?.statement_handle.ok_or_else(missing)?;
     // It becomes part of an address.
     let plain = handle.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');

@@ -15,7 +15,10 @@ use crate::pipe::{ChannelStatus, Snowpipe};
 
 /// Time between two questions.
 const INTERVAL: Duration = Duration::from_millis(300);
-const FAILURES: RetryPolicy = RetryPolicy { first: Duration::from_millis(500), cap: Duration::from_secs(10) };
+const FAILURES: RetryPolicy = RetryPolicy {
+    first: Duration::from_millis(500),
+    cap: Duration::from_secs(10),
+};
 
 #[derive(Debug)]
 struct Entry {
@@ -37,7 +40,12 @@ impl Registry {
 
     fn wanted_names(&self) -> Vec<String> {
         let entries = self.locked();
-        let mut names: Vec<_> = entries.1.iter().filter(|(_, e)| e.wanted).map(|(name, _)| name.clone()).collect();
+        let mut names: Vec<_> = entries
+            .1
+            .iter()
+            .filter(|(_, e)| e.wanted)
+            .map(|(name, _)| name.clone())
+            .collect();
         names.sort();
         names
     }
@@ -79,7 +87,10 @@ impl StatusPoller {
     ) -> Self {
         let registry = Arc::new(Registry::default());
         let task = tokio::spawn(poll(Arc::clone(&registry), pipe, clock, random, events));
-        Self { registry, _task: Arc::new(Task(task)) }
+        Self {
+            registry,
+            _task: Arc::new(Task(task)),
+        }
     }
 
     /// Begins to watch a channel. Whoever watched it before sees nothing any more.
@@ -89,9 +100,21 @@ impl StatusPoller {
         let mut entries = self.registry.locked();
         entries.0 += 1;
         let serial = entries.0;
-        entries.1.insert(channel.to_owned(), Entry { wanted: false, serial, statuses: sender });
+        entries.1.insert(
+            channel.to_owned(),
+            Entry {
+                wanted: false,
+                serial,
+                statuses: sender,
+            },
+        );
         drop(entries);
-        StatusWatch { registry: Arc::clone(&self.registry), channel: channel.to_owned(), serial, statuses }
+        StatusWatch {
+            registry: Arc::clone(&self.registry),
+            channel: channel.to_owned(),
+            serial,
+            statuses,
+        }
     }
 }
 
@@ -99,7 +122,11 @@ impl StatusWatch {
     /// Says whether this channel waits for a commit.
     pub fn want(&self, wanted: bool) {
         let mut entries = self.registry.locked();
-        if let Some(entry) = entries.1.get_mut(&self.channel).filter(|e| e.serial == self.serial) {
+        if let Some(entry) = entries
+            .1
+            .get_mut(&self.channel)
+            .filter(|e| e.serial == self.serial)
+        {
             entry.wanted = wanted;
         }
         drop(entries);
@@ -124,7 +151,11 @@ impl StatusWatch {
 impl Drop for StatusWatch {
     fn drop(&mut self) {
         let mut entries = self.registry.locked();
-        if entries.1.get(&self.channel).is_some_and(|entry| entry.serial == self.serial) {
+        if entries
+            .1
+            .get(&self.channel)
+            .is_some_and(|entry| entry.serial == self.serial)
+        {
             entries.1.remove(&self.channel);
         }
     }
@@ -173,5 +204,8 @@ async fn poll(
 
 /// A channel that is left out of the answer is not there (docs.snowflake.com, "Snowpipe Streaming: REST API reference").
 fn missing() -> ChannelStatus {
-    ChannelStatus { code: "ERR_CHANNEL_DOES_NOT_EXIST_OR_NOT_AUTHORIZED".to_owned(), ..ChannelStatus::default() }
+    ChannelStatus {
+        code: "ERR_CHANNEL_DOES_NOT_EXIST_OR_NOT_AUTHORIZED".to_owned(),
+        ..ChannelStatus::default()
+    }
 }

@@ -71,7 +71,10 @@ struct BulkWire {
 }
 
 fn read<'a, T: Deserialize<'a>>(call: &'static str, body: &'a [u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| Error::BadAnswer { call, detail: error.to_string() })
+    serde_json::from_slice(body).map_err(|error| Error::BadAnswer {
+        call,
+        detail: error.to_string(),
+    })
 }
 
 /// Continuation token and status of an open.
@@ -92,7 +95,11 @@ pub(crate) fn statuses(body: &[u8], asked: &[String]) -> Result<HashMap<String, 
     for name in asked {
         let spelled = match wire.channel_statuses.contains_key(name) {
             true => Some(name.clone()),
-            false => wire.channel_statuses.keys().find(|key| same_name(key, name)).cloned(),
+            false => wire
+                .channel_statuses
+                .keys()
+                .find(|key| same_name(key, name))
+                .cloned(),
         };
         if let Some(status) = spelled.and_then(|key| wire.channel_statuses.remove(&key)) {
             found.insert(name.clone(), status.into());
@@ -102,7 +109,8 @@ pub(crate) fn statuses(body: &[u8], asked: &[String]) -> Result<HashMap<String, 
 }
 
 fn same_name(one: &str, other: &str) -> bool {
-    one.trim_matches('"').eq_ignore_ascii_case(other.trim_matches('"'))
+    one.trim_matches('"')
+        .eq_ignore_ascii_case(other.trim_matches('"'))
 }
 
 /// A text that comes bare, as a JSON string, or under one of these keys of a JSON object.
@@ -110,9 +118,9 @@ pub(crate) fn text(body: &[u8], keys: &[&str]) -> Option<String> {
     let bare = std::str::from_utf8(body).ok()?.trim();
     match serde_json::from_str::<serde_json::Value>(bare) {
         Ok(serde_json::Value::String(text)) => Some(text),
-        Ok(serde_json::Value::Object(map)) => {
-            keys.iter().find_map(|key| map.get(*key)?.as_str().map(ToOwned::to_owned))
-        }
+        Ok(serde_json::Value::Object(map)) => keys
+            .iter()
+            .find_map(|key| map.get(*key)?.as_str().map(ToOwned::to_owned)),
         _ if bare.is_empty() => None,
         _ => Some(bare.to_owned()),
     }
@@ -129,10 +137,16 @@ pub(crate) struct Complaint {
 pub(crate) fn complaint(body: &[u8]) -> Complaint {
     let shorten = |text: &str| text.chars().take(LONGEST_MESSAGE).collect::<String>();
     let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else {
-        return Complaint { code: String::new(), message: shorten(&String::from_utf8_lossy(body)) };
+        return Complaint {
+            code: String::new(),
+            message: shorten(&String::from_utf8_lossy(body)),
+        };
     };
     if let serde_json::Value::String(text) = &value {
-        return Complaint { code: shorten(text), message: String::new() };
+        return Complaint {
+            code: shorten(text),
+            message: String::new(),
+        };
     }
     let field = |key: &str| match value.get(key) {
         Some(serde_json::Value::String(text)) if !text.is_empty() => Some(shorten(text)),
@@ -145,7 +159,10 @@ pub(crate) fn complaint(body: &[u8]) -> Complaint {
         _ => number,
     });
     Complaint {
-        code: field("error_code").or_else(|| field("code")).or(numeric).unwrap_or_default(),
+        code: field("error_code")
+            .or_else(|| field("code"))
+            .or(numeric)
+            .unwrap_or_default(),
         message: field("message").unwrap_or_default(),
     }
 }
@@ -169,26 +186,80 @@ pub(crate) fn refusal(asked: Asked<'_>, status: u16, retry_after: Option<Duratio
         | "ERR_CHANNEL_HAS_INVALID_CLIENT_SEQUENCER" => return Error::StaleContinuation { channel, message },
         "ERR_CHANNEL_HAS_UNCOMMITTED_DATA" => return Error::UncommittedRows { channel },
         "ERR_OPEN_CHANNEL_IN_PROGRESS" => return Error::OpenInProgress { channel },
-        "ERR_GENERAL_EXCEPTION_RETRY_REQUEST" => return Error::ServerFault { call, status, message: code },
-        "STALE_PIPE_CACHE" => return Error::MustReopen { channel, code, message },
-        "390144" | "390303" => return Error::Unauthorized { call, user: asked.user.to_owned(), code, message },
+        "ERR_GENERAL_EXCEPTION_RETRY_REQUEST" => {
+            return Error::ServerFault {
+                call,
+                status,
+                message: code,
+            };
+        }
+        "STALE_PIPE_CACHE" => {
+            return Error::MustReopen {
+                channel,
+                code,
+                message,
+            };
+        }
+        "390144" | "390303" => {
+            return Error::Unauthorized {
+                call,
+                user: asked.user.to_owned(),
+                code,
+                message,
+            };
+        }
         _ => {}
     }
     let begins = |words: &[&str]| words.iter().any(|word| code.starts_with(word));
     if begins(&["ERR_CHANNEL_MUST_BE_REOPENED", "ERR_CHANNEL_DOES_NOT_EXIST"]) {
-        return Error::MustReopen { channel, code, message };
+        return Error::MustReopen {
+            channel,
+            code,
+            message,
+        };
     }
-    if begins(&["ERR_PIPE_DOES_NOT", "ERR_TABLE_DOES_NOT", "ERR_DATABASE_DOES_NOT", "ERR_SCHEMA_DOES_NOT"]) {
+    if begins(&[
+        "ERR_PIPE_DOES_NOT",
+        "ERR_TABLE_DOES_NOT",
+        "ERR_DATABASE_DOES_NOT",
+        "ERR_SCHEMA_DOES_NOT",
+    ]) {
         return Error::Missing { call, code, message };
     }
     match status {
-        429 => Error::Throttled { call, retry_after, message },
-        401 | 403 => Error::Unauthorized { call, user: asked.user.to_owned(), code, message },
+        429 => Error::Throttled {
+            call,
+            retry_after,
+            message,
+        },
+        401 | 403 => Error::Unauthorized {
+            call,
+            user: asked.user.to_owned(),
+            code,
+            message,
+        },
         // A 404 that names nothing comes from something in between (as the official SDK treats it).
-        404 if code.is_empty() => Error::ServerFault { call, status, message },
-        408 | 500..=599 => Error::ServerFault { call, status, message },
-        409 => Error::MustReopen { channel, code, message },
-        _ => Error::Refused { call, status, code, message },
+        404 if code.is_empty() => Error::ServerFault {
+            call,
+            status,
+            message,
+        },
+        408 | 500..=599 => Error::ServerFault {
+            call,
+            status,
+            message,
+        },
+        409 => Error::MustReopen {
+            channel,
+            code,
+            message,
+        },
+        _ => Error::Refused {
+            call,
+            status,
+            code,
+            message,
+        },
     }
 }
 
@@ -198,22 +269,46 @@ mod tests {
 
     use super::*;
 
-    const ASKED: Asked<'static> = Asked { call: "append rows", channel: "C", user: "U" };
+    const ASKED: Asked<'static> = Asked {
+        call: "append rows",
+        channel: "C",
+        user: "U",
+    };
 
     #[test]
     fn every_shape_of_a_refusal_has_its_situation() {
         let cases: [(u16, &str, ErrorKind); 13] = [
-            (400, r#"{"error_code":"STALE_CONTINUATION_TOKEN_SEQUENCER","code":"X","message":"m"}"#, ErrorKind::Fenced),
+            (
+                400,
+                r#"{"error_code":"STALE_CONTINUATION_TOKEN_SEQUENCER","code":"X","message":"m"}"#,
+                ErrorKind::Fenced,
+            ),
             (400, r#"{"status_code":4,"message":"stale"}"#, ErrorKind::Fenced),
             (400, r#"{"status_code":3}"#, ErrorKind::ReAuthenticate),
             (401, "", ErrorKind::ReAuthenticate),
             (429, "slow", ErrorKind::SlowDown),
             (503, r#""ERR_GENERAL_EXCEPTION_RETRY_REQUEST""#, ErrorKind::Retry),
             (404, "not here", ErrorKind::Retry),
-            (404, r#"{"code":"ERR_PIPE_DOES_NOT_EXIST_OR_NOT_AUTHORIZED"}"#, ErrorKind::Invalid),
-            (404, r#"{"code":"ERR_CHANNEL_DOES_NOT_EXIST_OR_IS_NOT_AUTHORIZED"}"#, ErrorKind::Retry),
-            (409, r#"{"code":"ERR_CHANNEL_HAS_UNCOMMITTED_DATA"}"#, ErrorKind::Retry),
-            (409, r#"{"code":"ERR_OPEN_CHANNEL_IN_PROGRESS"}"#, ErrorKind::Retry),
+            (
+                404,
+                r#"{"code":"ERR_PIPE_DOES_NOT_EXIST_OR_NOT_AUTHORIZED"}"#,
+                ErrorKind::Invalid,
+            ),
+            (
+                404,
+                r#"{"code":"ERR_CHANNEL_DOES_NOT_EXIST_OR_IS_NOT_AUTHORIZED"}"#,
+                ErrorKind::Retry,
+            ),
+            (
+                409,
+                r#"{"code":"ERR_CHANNEL_HAS_UNCOMMITTED_DATA"}"#,
+                ErrorKind::Retry,
+            ),
+            (
+                409,
+                r#"{"code":"ERR_OPEN_CHANNEL_IN_PROGRESS"}"#,
+                ErrorKind::Retry,
+            ),
             (413, r#"{"code":"PAYLOAD_TOO_LARGE"}"#, ErrorKind::Invalid),
             (500, "\u{0}\u{1}", ErrorKind::Retry),
         ];
@@ -225,11 +320,15 @@ mod tests {
 
     #[test]
     fn a_status_is_read_in_both_spellings() {
-        let body = br#"{"channel_statuses":{"c":{"channel_status_code":"ACTIVE","rows_errors":3,"rows_inserted":7,
+        let body =
+            br#"{"channel_statuses":{"c":{"channel_status_code":"ACTIVE","rows_errors":3,"rows_inserted":7,
             "last_committed_offset_token":"t","new_field":1}}}"#;
         let found = statuses(body, &["C".to_owned(), "D".to_owned()]).expect("readable");
         let status = &found["C"];
-        assert_eq!((status.row_errors, status.rows_inserted, status.is_healthy()), (3, 7, true));
+        assert_eq!(
+            (status.row_errors, status.rows_inserted, status.is_healthy()),
+            (3, 7, true)
+        );
         assert_eq!(status.committed_token.as_deref(), Some("t"));
         assert!(!found.contains_key("D"));
     }
@@ -237,7 +336,11 @@ mod tests {
     #[test]
     fn texts_come_bare_or_as_json() {
         for body in ["host", "host\n", "\"host\"", r#"{"hostname":"host"}"#] {
-            assert_eq!(text(body.as_bytes(), &["hostname"]).as_deref(), Some("host"), "{body}");
+            assert_eq!(
+                text(body.as_bytes(), &["hostname"]).as_deref(),
+                Some("host"),
+                "{body}"
+            );
         }
         assert_eq!(text(b"", &["hostname"]), None);
     }

@@ -52,7 +52,10 @@ pub(crate) struct CrashDisk {
 impl CrashDisk {
     pub(crate) fn crash_at(&self, crash: Crash) {
         let mut state = self.state.lock().unwrap();
-        state.crash = Some(Crash { at: state.steps + crash.at, ..crash });
+        state.crash = Some(Crash {
+            at: state.steps + crash.at,
+            ..crash
+        });
     }
 
     /// Makes each file sync a lie.
@@ -68,15 +71,26 @@ impl CrashDisk {
     pub(crate) fn restart(&self) -> CrashDisk {
         let state = self.state.lock().unwrap();
         let torn = state.crash.map_or(0, |crash| usize::from(crash.torn));
-        let mut next = State { next_node: state.next_node, ..State::default() };
+        let mut next = State {
+            next_node: state.next_node,
+            ..State::default()
+        };
         for (path, id) in &state.synced {
             let node = &state.nodes[id];
             let kept = node.synced + (node.data.len() - node.synced) * torn / 256;
-            next.nodes.insert(*id, Node { data: node.data[..kept].to_vec(), synced: kept });
+            next.nodes.insert(
+                *id,
+                Node {
+                    data: node.data[..kept].to_vec(),
+                    synced: kept,
+                },
+            );
             next.live.insert(path.clone(), *id);
             next.synced.insert(path.clone(), *id);
         }
-        CrashDisk { state: Arc::new(Mutex::new(next)) }
+        CrashDisk {
+            state: Arc::new(Mutex::new(next)),
+        }
     }
 
     fn step<T>(&self, effect: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
@@ -125,7 +139,10 @@ impl Disk for CrashDisk {
             state.live.insert(path.to_owned(), node);
             Ok(node)
         })?;
-        Ok(Box::new(Handle { disk: self.clone(), node }))
+        Ok(Box::new(Handle {
+            disk: self.clone(),
+            node,
+        }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskRead>> {
@@ -134,7 +151,10 @@ impl Disk for CrashDisk {
             return Err(crashed());
         }
         let node = *state.live.get(path).ok_or(ErrorKind::NotFound)?;
-        Ok(Arc::new(Handle { disk: self.clone(), node }))
+        Ok(Arc::new(Handle {
+            disk: self.clone(),
+            node,
+        }))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -147,13 +167,17 @@ impl Disk for CrashDisk {
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         let state = self.state.lock().unwrap();
         let inside = state.live.keys().filter(|file| file.parent() == Some(path));
-        Ok(inside.map(|file| file.file_name().unwrap().to_string_lossy().into_owned()).collect())
+        Ok(inside
+            .map(|file| file.file_name().unwrap().to_string_lossy().into_owned())
+            .collect())
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.step(|state| {
             let live = state.live.clone();
-            state.synced.retain(|file, _| file.parent() != Some(path) || live.contains_key(file));
+            state
+                .synced
+                .retain(|file, _| file.parent() != Some(path) || live.contains_key(file));
             for (file, node) in live.iter().filter(|(file, _)| file.parent() == Some(path)) {
                 state.synced.insert(file.clone(), *node);
             }
@@ -165,7 +189,12 @@ impl Disk for CrashDisk {
 impl DiskFile for Handle {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.disk.step(|state| {
-            state.nodes.get_mut(&self.node).unwrap().data.extend_from_slice(bytes);
+            state
+                .nodes
+                .get_mut(&self.node)
+                .unwrap()
+                .data
+                .extend_from_slice(bytes);
             Ok(())
         })
     }
@@ -194,7 +223,10 @@ impl DiskRead for Handle {
             return Err(crashed());
         }
         let start = usize::try_from(offset).unwrap();
-        let data = state.nodes[&self.node].data.get(start..start + length).ok_or(ErrorKind::UnexpectedEof)?;
+        let data = state.nodes[&self.node]
+            .data
+            .get(start..start + length)
+            .ok_or(ErrorKind::UnexpectedEof)?;
         Ok(Bytes::copy_from_slice(data))
     }
 }

@@ -6,8 +6,10 @@ use serde::{Deserialize as _, Deserializer, de};
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| parse(&text).ok_or_else(|| de::Error::custom(format!("'{text}' is no duration such as 200ms or 5s"))))
-        .transpose()
+    text.map(|text| {
+        parse(&text).ok_or_else(|| de::Error::custom(format!("'{text}' is no duration such as 200ms or 5s")))
+    })
+    .transpose()
 }
 
 fn parse(text: &str) -> Option<Duration> {

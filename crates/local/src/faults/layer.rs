@@ -29,7 +29,9 @@ impl Layer {
     fn operation(&self, request: &Request) -> String {
         match self.service {
             Service::Kinesis | Service::Dynamodb => aws_operation(request).unwrap_or("unknown").to_owned(),
-            Service::Snowflake => crate::snowflake::operation(request.method(), request.uri().path()).to_owned(),
+            Service::Snowflake => {
+                crate::snowflake::operation(request.method(), request.uri().path()).to_owned()
+            }
         }
     }
 }
@@ -40,7 +42,11 @@ pub(crate) fn aws_operation(request: &Request) -> Option<&str> {
     target.split_once('.').map(|(_, operation)| operation)
 }
 
-async fn apply(axum::extract::State(layer): axum::extract::State<Layer>, request: Request, next: Next) -> Response {
+async fn apply(
+    axum::extract::State(layer): axum::extract::State<Layer>,
+    request: Request,
+    next: Next,
+) -> Response {
     let operation = layer.operation(&request);
     for hit in layer.faults.generic(layer.service, &operation) {
         tracing::debug!(service = ?layer.service, operation, fault = hit.fault, "fault injected");
@@ -60,7 +66,8 @@ async fn apply(axum::extract::State(layer): axum::extract::State<Layer>, request
 fn error(service: Service, hit: &Hit) -> Response {
     let (kind, body) = match service {
         Service::Snowflake => {
-            let body = serde_json::json!({"error_code": hit.code, "code": hit.code, "message": "injected fault"});
+            let body =
+                serde_json::json!({"error_code": hit.code, "code": hit.code, "message": "injected fault"});
             ("application/json", body)
         }
         Service::Kinesis => ("application/x-amz-json-1.1", aws_error(hit)),
@@ -68,7 +75,9 @@ fn error(service: Service, hit: &Hit) -> Response {
     };
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = StatusCode::from_u16(hit.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     if let (Service::Kinesis | Service::Dynamodb, Ok(code)) = (service, HeaderValue::from_str(&hit.code)) {
         response.headers_mut().insert("x-amzn-errortype", code);
     }
@@ -81,8 +90,11 @@ fn aws_error(hit: &Hit) -> serde_json::Value {
 
 /// An answer that never arrives: its body fails, which ends the connection.
 fn cut() -> Response {
-    let failing = futures::stream::once(async { Err::<Bytes, _>(std::io::Error::other("answer lost by fault")) });
+    let failing =
+        futures::stream::once(async { Err::<Bytes, _>(std::io::Error::other("answer lost by fault")) });
     let mut response = Response::new(Body::from_stream(failing));
-    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("1"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, HeaderValue::from_static("1"));
     response
 }

@@ -54,7 +54,10 @@ pub struct Auth {
 
 impl std::fmt::Debug for Auth {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Auth").field("account", &self.account).finish_non_exhaustive()
+        formatter
+            .debug_struct("Auth")
+            .field("account", &self.account)
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,7 +96,12 @@ impl Auth {
             }
         };
         let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
-        Ok(Self { catalog, account: account.to_uppercase(), key, lifetime })
+        Ok(Self {
+            catalog,
+            account: account.to_uppercase(),
+            key,
+            lifetime,
+        })
     }
 
     /// Checks the `Authorization: Bearer` token, of either kind.
@@ -101,7 +109,8 @@ impl Auth {
     /// # Errors
     /// What to answer.
     pub fn authenticate(&self, headers: &HeaderMap) -> std::result::Result<Login, AuthFailure> {
-        let token = bearer(headers).ok_or_else(|| failure("390101", "Authorization header not found in the request data."))?;
+        let token = bearer(headers)
+            .ok_or_else(|| failure("390101", "Authorization header not found in the request data."))?;
         self.check(token)
     }
 
@@ -128,7 +137,10 @@ impl Auth {
             return Err("not RS256");
         }
         let claims: KeyPairClaims = part(token, 1).ok_or("no claims")?;
-        let (subject, fingerprint) = claims.iss.split_once(".SHA256:").ok_or("iss without fingerprint")?;
+        let (subject, fingerprint) = claims
+            .iss
+            .split_once(".SHA256:")
+            .ok_or("iss without fingerprint")?;
         if subject != claims.sub {
             return Err("iss and sub differ");
         }
@@ -136,10 +148,15 @@ impl Auth {
         if account != self.account {
             return Err("other account");
         }
-        let stored = self.catalog.user_key(user, &format!("SHA256:{fingerprint}")).map_err(|_| "catalog failed")?;
+        let stored = self
+            .catalog
+            .user_key(user, &format!("SHA256:{fingerprint}"))
+            .map_err(|_| "catalog failed")?;
         let public = stored.ok_or("unknown user or key")?;
         let (signed, signature) = token.rsplit_once('.').ok_or("no signature")?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "signature is not base64url")?;
+        let signature = URL_SAFE_NO_PAD
+            .decode(signature)
+            .map_err(|_| "signature is not base64url")?;
         signature::UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, public)
             .verify(signed.as_bytes(), &signature)
             .map_err(|_| "wrong signature")?;
@@ -151,8 +168,15 @@ impl Auth {
         if now >= expires.min(issued.saturating_add(HOUR_MS)) {
             return Err("expired");
         }
-        let role = claims.scp.as_deref().and_then(|scope| scope.strip_prefix("session:role:")).map(str::to_owned);
-        Ok(Login { user: user.to_owned(), role })
+        let role = claims
+            .scp
+            .as_deref()
+            .and_then(|scope| scope.strip_prefix("session:role:"))
+            .map(str::to_owned);
+        Ok(Login {
+            user: user.to_owned(),
+            role,
+        })
     }
 
     /// A new scoped token; never equal to an earlier one.
@@ -185,7 +209,10 @@ impl Auth {
         if !self.catalog.user_exists(&claims.sub).unwrap_or(false) {
             return Err(invalid());
         }
-        Ok(Login { user: claims.sub, role: claims.role })
+        Ok(Login {
+            user: claims.sub,
+            role: claims.role,
+        })
     }
 }
 
@@ -197,7 +224,11 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn failure(code: &'static str, message: &str) -> AuthFailure {
-    AuthFailure { status: 401, code, message: message.to_owned() }
+    AuthFailure {
+        status: 401,
+        code,
+        message: message.to_owned(),
+    }
 }
 
 fn part<T: for<'de> Deserialize<'de>>(token: &str, index: usize) -> Option<T> {
@@ -205,9 +236,16 @@ fn part<T: for<'de> Deserialize<'de>>(token: &str, index: usize) -> Option<T> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a float cast saturates, and a claim out of range is in the past or future")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a float cast saturates, and a claim out of range is in the past or future"
+)]
 fn milliseconds(claim: f64) -> i64 {
-    if claim > MILLISECONDS_FROM { claim as i64 } else { (claim * 1000.0) as i64 }
+    if claim > MILLISECONDS_FROM {
+        claim as i64
+    } else {
+        (claim * 1000.0) as i64
+    }
 }
 
 #[cfg(test)]

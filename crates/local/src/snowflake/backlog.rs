@@ -26,8 +26,12 @@ impl Backlog {
     pub(crate) fn push(&self, batches: Vec<Batch>) {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         for batch in batches {
-            self.bytes.fetch_add(u64::from(batch.record.raw_length), Ordering::AcqRel);
-            tables.entry(batch.record.table_id).or_default().push_back(Arc::new(batch));
+            self.bytes
+                .fetch_add(u64::from(batch.record.raw_length), Ordering::AcqRel);
+            tables
+                .entry(batch.record.table_id)
+                .or_default()
+                .push_back(Arc::new(batch));
         }
         drop(tables);
         self.arrived.notify_one();
@@ -45,14 +49,21 @@ impl Backlog {
 
     /// Tables that have a waiting batch.
     pub(crate) fn tables(&self) -> Vec<i64> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        self.tables
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .copied()
+            .collect()
     }
 
     /// The first batches of a table: at least one, else up to `limit` decompressed bytes and `most` batches.
     pub(crate) fn first(&self, table: i64, limit: u64, most: usize) -> Vec<Arc<Batch>> {
         let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = 0;
-        let Some(queue) = tables.get(&table) else { return Vec::new() };
+        let Some(queue) = tables.get(&table) else {
+            return Vec::new();
+        };
         let fits = |batch: &&Arc<Batch>| {
             let first = bytes == 0;
             bytes += u64::from(batch.record.raw_length).max(1);
@@ -64,9 +75,12 @@ impl Backlog {
     /// Removes the first `count` batches of a table: they are committed or discarded.
     pub(crate) fn done(&self, table: i64, count: usize) {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(queue) = tables.get_mut(&table) else { return };
+        let Some(queue) = tables.get_mut(&table) else {
+            return;
+        };
         for batch in queue.drain(..count.min(queue.len())) {
-            self.bytes.fetch_sub(u64::from(batch.record.raw_length), Ordering::AcqRel);
+            self.bytes
+                .fetch_sub(u64::from(batch.record.raw_length), Ordering::AcqRel);
         }
         if queue.is_empty() {
             tables.remove(&table);

@@ -49,7 +49,11 @@ impl Catalog {
         connection.pragma_update(None, "foreign_keys", "ON")?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.execute_batch(schema::TABLES)?;
-        Ok(Self { connection: Mutex::new(connection), pins: Arc::default(), generation: AtomicU64::new(1) })
+        Ok(Self {
+            connection: Mutex::new(connection),
+            pins: Arc::default(),
+            generation: AtomicU64::new(1),
+        })
     }
 
     /// A table and its segments as of now, in one read.
@@ -58,7 +62,9 @@ impl Catalog {
     /// [`Error::Catalog`], [`Error::Damaged`].
     pub fn snapshot(&self, database: &str, schema: &str, name: &str) -> Result<Option<TableSnapshot>> {
         let connection = self.lock();
-        let Some(table) = objects::table(&connection, database, schema, name)? else { return Ok(None) };
+        let Some(table) = objects::table(&connection, database, schema, name)? else {
+            return Ok(None);
+        };
         let segments = segments(&connection, table.id)?;
         let pin = self.pins.pin();
         Ok(Some(TableSnapshot { table, segments, pin }))
@@ -70,6 +76,17 @@ impl Catalog {
     /// [`Error::Catalog`].
     pub fn segments(&self, table_id: i64) -> Result<Vec<Segment>> {
         segments(&self.lock(), table_id)
+    }
+
+    /// Tables with at least so many segments.
+    pub(crate) fn tables_with_segments(&self, least: usize) -> Result<Vec<i64>> {
+        let connection = self.lock();
+        let mut statement = connection
+            .prepare_cached("SELECT table_id FROM segments GROUP BY table_id HAVING count(*) >= ?1")?;
+        let least = i64::try_from(least).unwrap_or(i64::MAX);
+        Ok(statement
+            .query_map([least], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?)
     }
 
     /// Whether `path` is a segment of some table.
@@ -89,7 +106,8 @@ impl Catalog {
         let mut paths = Vec::new();
         let mut ids = Vec::new();
         {
-            let mut statement = transaction.prepare_cached("SELECT id, path, generation FROM garbage ORDER BY id")?;
+            let mut statement =
+                transaction.prepare_cached("SELECT id, path, generation FROM garbage ORDER BY id")?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 if self.pins.released(row.get::<_, i64>(2)?) {
@@ -99,7 +117,9 @@ impl Catalog {
             }
         }
         for id in ids {
-            transaction.prepare_cached("DELETE FROM garbage WHERE id = ?1")?.execute([id])?;
+            transaction
+                .prepare_cached("DELETE FROM garbage WHERE id = ?1")?
+                .execute([id])?;
         }
         transaction.commit()?;
         Ok(paths)
@@ -122,7 +142,9 @@ impl Catalog {
     pub(crate) fn set_meta(&self, key: &str, value: &[u8]) -> Result<()> {
         let connection = self.lock();
         connection
-            .prepare_cached("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2")?
+            .prepare_cached(
+                "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
+            )?
             .execute((key, value))?;
         Ok(())
     }
@@ -153,8 +175,9 @@ fn write(connection: &mut Connection) -> Result<Transaction<'_>> {
 }
 
 fn segments(connection: &Connection, table_id: i64) -> Result<Vec<Segment>> {
-    let mut statement =
-        connection.prepare_cached("SELECT id, table_id, path, rows, bytes FROM segments WHERE table_id = ?1 ORDER BY id")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT id, table_id, path, rows, bytes FROM segments WHERE table_id = ?1 ORDER BY id",
+    )?;
     let rows = statement.query_map([table_id], |row| {
         Ok(Segment {
             id: row.get(0)?,
@@ -177,8 +200,14 @@ fn existing(mode: CreateMode, kind: &'static str, name: impl FnOnce() -> String)
 }
 
 /// Milliseconds since 1970.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this crate uses none of the workspace, and its clock is the server's own"
+)]
 pub(crate) fn now_ms() -> i64 {
-    let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let elapsed = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
 }
 

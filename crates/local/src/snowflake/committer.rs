@@ -78,11 +78,14 @@ impl Committer {
             }
         }
         let is_due = |batch: &Arc<Batch>| {
-            channels.get(&batch.record.channel_id).and_then(Option::as_ref).is_some_and(|channel| {
-                channel.client_sequencer == batch.record.client_sequencer
-                    && channel.committed_row_sequencer < batch.record.row_sequencer
-                    && channel.status_code == super::catalog::SUCCESS
-            })
+            channels
+                .get(&batch.record.channel_id)
+                .and_then(Option::as_ref)
+                .is_some_and(|channel| {
+                    channel.client_sequencer == batch.record.client_sequencer
+                        && channel.committed_row_sequencer < batch.record.row_sequencer
+                        && channel.status_code == super::catalog::SUCCESS
+                })
         };
         Ok(batches.into_iter().filter(is_due).collect())
     }
@@ -100,7 +103,12 @@ impl Committer {
                 Err(_) => {
                     tracing::error!(channel_id = record.channel_id, "stored batch cannot be read");
                     let message = "a stored batch cannot be read";
-                    self.catalog.invalidate_channel(record.channel_id, record.client_sequencer, MUST_BE_REOPENED, message)?;
+                    self.catalog.invalidate_channel(
+                        record.channel_id,
+                        record.client_sequencer,
+                        MUST_BE_REOPENED,
+                        message,
+                    )?;
                     unreadable.insert(record.channel_id);
                 }
             }
@@ -113,7 +121,10 @@ impl Committer {
     /// changed table, so it ends.
     fn commit(&self, mut table: TableDef, mut loaded: Vec<Loaded>) -> Result<()> {
         while !loaded.is_empty() {
-            let accepted: Vec<AcceptedRows<'_>> = loaded.iter().map(|one| AcceptedRows { ndjson: &one.rows }).collect();
+            let accepted: Vec<AcceptedRows<'_>> = loaded
+                .iter()
+                .map(|one| AcceptedRows { ndjson: &one.rows })
+                .collect();
             let converted = rows::convert(&table, &accepted, now_ms());
             if let Some(invalid) = &converted.invalid {
                 self.invalidate(&mut loaded, invalid)?;
@@ -121,7 +132,11 @@ impl Committer {
             }
             let segment = match converted.record_batch.num_rows() {
                 0 => None,
-                _ => Some(segments::write(self.disk.as_ref(), table.id, &converted.record_batch)?),
+                _ => Some(segments::write(
+                    self.disk.as_ref(),
+                    table.id,
+                    &converted.record_batch,
+                )?),
             };
             let commit = TableCommit {
                 table_id: table.id,
@@ -141,7 +156,9 @@ impl Committer {
                     self.committed(&commit);
                     return Ok(());
                 }
-                Outcome::Fenced(channels) => loaded.retain(|one| !channels.contains(&one.batch.record.channel_id)),
+                Outcome::Fenced(channels) => {
+                    loaded.retain(|one| !channels.contains(&one.batch.record.channel_id))
+                }
                 Outcome::TableGone => return Ok(()),
                 Outcome::TableChanged => match self.catalog.table_by_id(table.id)? {
                     Some(changed) => table = changed,
@@ -153,10 +170,19 @@ impl Committer {
     }
 
     fn invalidate(&self, loaded: &mut Vec<Loaded>, invalid: &rows::Invalid) -> Result<()> {
-        let record = &loaded.get(invalid.batch).ok_or_else(|| Error::Damaged("no such batch".into()))?.batch.record;
+        let record = &loaded
+            .get(invalid.batch)
+            .ok_or_else(|| Error::Damaged("no such batch".into()))?
+            .batch
+            .record;
         let channel_id = record.channel_id;
         tracing::warn!(channel_id, code = %invalid.code, "channel invalidated");
-        self.catalog.invalidate_channel(channel_id, record.client_sequencer, &invalid.code, &invalid.message)?;
+        self.catalog.invalidate_channel(
+            channel_id,
+            record.client_sequencer,
+            &invalid.code,
+            &invalid.message,
+        )?;
         // The transaction refuses invalid channels, so its earlier batches go too: they were accepted, not committed.
         loaded.retain(|one| one.batch.record.channel_id != channel_id);
         Ok(())
@@ -164,13 +190,22 @@ impl Committer {
 
     fn committed(&self, commit: &TableCommit) {
         let rows = commit.segment.as_ref().map_or(0, |segment| segment.rows);
-        tracing::debug!(table_id = commit.table_id, rows, channels = commit.channels.len(), "rows committed");
+        tracing::debug!(
+            table_id = commit.table_id,
+            rows,
+            channels = commit.channels.len(),
+            "rows committed"
+        );
         for channel in &commit.channels {
             self.late.committed(channel.id, channel.counted);
         }
         self.commits.send_modify(|commits| *commits += 1);
         if let Some(columns) = &commit.columns_after {
-            tracing::info!(table_id = commit.table_id, columns = columns.len(), "table columns changed");
+            tracing::info!(
+                table_id = commit.table_id,
+                columns = columns.len(),
+                "table columns changed"
+            );
         }
     }
 }
@@ -181,7 +216,10 @@ fn evolved(table: &TableDef, converted: &Converted) -> Option<Vec<ColumnDef>> {
         return None;
     }
     let mut columns = table.columns.clone();
-    for column in columns.iter_mut().filter(|column| converted.dropped_not_null.contains(&column.name)) {
+    for column in columns
+        .iter_mut()
+        .filter(|column| converted.dropped_not_null.contains(&column.name))
+    {
         column.nullable = true;
     }
     columns.extend(converted.added_columns.iter().cloned());
@@ -193,15 +231,17 @@ fn moves(loaded: &[Loaded], converted: &Converted) -> Vec<ChannelCommit> {
     let mut channels: BTreeMap<i64, ChannelCommit> = BTreeMap::new();
     for (one, counts) in loaded.iter().zip(&converted.per_batch) {
         let record = &one.batch.record;
-        let channel = channels.entry(record.channel_id).or_insert_with(|| ChannelCommit {
-            id: record.channel_id,
-            client_sequencer: record.client_sequencer,
-            row_sequencer: 0,
-            request_id: String::new(),
-            offset_token: None,
-            counted: Counters::default(),
-            last_error: None,
-        });
+        let channel = channels
+            .entry(record.channel_id)
+            .or_insert_with(|| ChannelCommit {
+                id: record.channel_id,
+                client_sequencer: record.client_sequencer,
+                row_sequencer: 0,
+                request_id: String::new(),
+                offset_token: None,
+                counted: Counters::default(),
+                last_error: None,
+            });
         channel.row_sequencer = record.row_sequencer;
         channel.request_id.clone_from(&record.request_id);
         if record.offset_token.is_some() {
@@ -211,8 +251,10 @@ fn moves(loaded: &[Loaded], converted: &Converted) -> Vec<ChannelCommit> {
         channel.counted.rows_inserted += counts.inserted.cast_signed();
         channel.counted.rows_error_count += counts.errors.cast_signed();
         if let Some(message) = &counts.last_error {
-            channel.last_error =
-                Some(RowError { message: message.clone(), offset_upper_bound: record.offset_token.clone() });
+            channel.last_error = Some(RowError {
+                message: message.clone(),
+                offset_upper_bound: record.offset_token.clone(),
+            });
         }
     }
     channels.into_values().collect()

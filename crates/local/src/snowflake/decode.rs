@@ -19,7 +19,9 @@ pub(crate) enum Refused {
 /// Decompresses at most `cap` bytes.
 pub(crate) fn decompress(bytes: &[u8], encoding: Encoding, cap: usize) -> Result<Vec<u8>, Refused> {
     let mut rows = Vec::with_capacity((bytes.len() * 6).min(cap));
-    read(bytes, encoding, cap, |reader| reader.read_to_end(&mut rows).map(|length| length as u64))?;
+    read(bytes, encoding, cap, |reader| {
+        reader.read_to_end(&mut rows).map(|length| length as u64)
+    })?;
     Ok(rows)
 }
 
@@ -37,8 +39,11 @@ fn read(
     let limit = cap as u64 + 1;
     let length = match encoding {
         Encoding::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(|_| Refused::Damaged)?;
-            decoder.window_log_max(WINDOW_LOG_MAX).map_err(|_| Refused::Damaged)?;
+            let mut decoder =
+                zstd::stream::read::Decoder::with_buffer(bytes).map_err(|_| Refused::Damaged)?;
+            decoder
+                .window_log_max(WINDOW_LOG_MAX)
+                .map_err(|_| Refused::Damaged)?;
             consume(&mut decoder.take(limit))
         }
         Encoding::Gzip => consume(&mut flate2::bufread::MultiGzDecoder::new(bytes).take(limit)),
@@ -66,7 +71,10 @@ mod tests {
     #[test]
     fn cut_or_foreign_body_is_refused() {
         let body = zstd::encode_all(&b"hello hello hello"[..], 1).unwrap();
-        assert_eq!(measure(&body[..body.len() - 2], Encoding::Zstd, 1000), Err(Refused::Damaged));
+        assert_eq!(
+            measure(&body[..body.len() - 2], Encoding::Zstd, 1000),
+            Err(Refused::Damaged)
+        );
         assert_eq!(measure(b"{}\n", Encoding::Zstd, 1000), Err(Refused::Damaged));
         assert_eq!(measure(b"{}\n", Encoding::Gzip, 1000), Err(Refused::Damaged));
     }

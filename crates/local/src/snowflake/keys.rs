@@ -34,7 +34,11 @@ pub(crate) fn pem(label: &str, der: &[u8]) -> String {
 /// [`Error::Key`] if it is no RSA public key of 2048 bits or more.
 pub(crate) fn read_public(text: &str) -> Result<Vec<u8>> {
     let wrong = || Error::Key("not an RSA public key: expected PEM (BEGIN PUBLIC KEY) or its base64".into());
-    let base64: String = text.lines().filter(|line| !line.starts_with("-----")).flat_map(str::split_whitespace).collect();
+    let base64: String = text
+        .lines()
+        .filter(|line| !line.starts_with("-----"))
+        .flat_map(str::split_whitespace)
+        .collect();
     let der = STANDARD.decode(base64).map_err(|_| wrong())?;
     let key = PublicEncryptingKey::from_der(&der).map_err(|_| wrong())?;
     if key.key_size_bits() < 2048 {

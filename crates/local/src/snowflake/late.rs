@@ -20,7 +20,10 @@ pub(crate) struct LateCounters {
 
 impl LateCounters {
     pub(crate) fn new(enabled: bool) -> Self {
-        Self { enabled, recent: Mutex::default() }
+        Self {
+            enabled,
+            recent: Mutex::default(),
+        }
     }
 
     pub(crate) fn committed(&self, channel_id: i64, counted: Counters) {
@@ -58,7 +61,11 @@ mod tests {
     #[test]
     fn fresh_commits_are_hidden_and_old_ones_are_not() {
         let late = LateCounters::new(true);
-        let one = Counters { rows_parsed: 3, rows_inserted: 2, rows_error_count: 1 };
+        let one = Counters {
+            rows_parsed: 3,
+            rows_inserted: 2,
+            rows_error_count: 1,
+        };
         late.committed(7, one);
         assert_eq!(late.as_of(7, one, Duration::from_secs(60)), Counters::default());
         assert_eq!(late.as_of(7, one, Duration::ZERO), one);

@@ -54,12 +54,20 @@ pub(crate) struct Batch {
 impl Batch {
     fn new(record: Record, file: &Arc<LogFile>, offset: u64, length: usize) -> Self {
         file.pending.fetch_add(1, Ordering::AcqRel);
-        Self { record, file: Arc::clone(file), offset, length }
+        Self {
+            record,
+            file: Arc::clone(file),
+            offset,
+            length,
+        }
     }
 
     /// The rows as they were received, read back from the file.
     pub(crate) fn rows(&self) -> Result<Bytes> {
-        self.file.reader.read_at(self.offset, self.length).map_err(Error::disk("read", &self.file.path))
+        self.file
+            .reader
+            .read_at(self.offset, self.length)
+            .map_err(Error::disk("read", &self.file.path))
     }
 }
 
@@ -68,6 +76,9 @@ impl Drop for Batch {
         self.file.pending.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+/// Where a batch's rows are in a file: offset and length.
+type Span = (u64, usize);
 
 struct Append {
     record: Record,
@@ -89,18 +100,36 @@ pub(crate) struct Log {
 
 impl Log {
     /// Starts the writer behind the files that recovery found.
-    pub(crate) fn start(disk: Arc<dyn Disk>, recovered: Vec<Arc<LogFile>>, next: u64, backlog: Arc<Backlog>) -> Result<Self> {
+    pub(crate) fn start(
+        disk: Arc<dyn Disk>,
+        recovered: Vec<Arc<LogFile>>,
+        next: u64,
+        backlog: Arc<Backlog>,
+    ) -> Result<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let files = Arc::new(Mutex::new(recovered));
-        let mut writer =
-            Writer { disk: Arc::clone(&disk), files: Arc::clone(&files), backlog, next, current: None, buffer: Vec::new() };
+        let mut writer = Writer {
+            disk: Arc::clone(&disk),
+            files: Arc::clone(&files),
+            backlog,
+            next,
+            current: None,
+            buffer: Vec::new(),
+        };
         let stopping = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new()
             .name("frazil-log".into())
             .spawn(move || writer.run(receiver))
             .map_err(Error::disk("start the writer of", FOLDER))?;
         let room = Arc::new(Semaphore::new(WAITING_KIB as usize));
-        Ok(Self { disk, sender, room, files, thread: Mutex::new(Some(thread)), stopping })
+        Ok(Self {
+            disk,
+            sender,
+            room,
+            files,
+            thread: Mutex::new(Some(thread)),
+            stopping,
+        })
     }
 
     /// Puts a batch on disk; it is handed to the committer before this returns.
@@ -108,13 +137,25 @@ impl Log {
     /// # Errors
     /// [`Error::Disk`] if it could not be written and synced, [`Error::Stopping`] after [`Log::stop`].
     pub(crate) async fn append(&self, record: Record, rows: Bytes) -> Result<()> {
-        let kib = u32::try_from(rows.len() / 1024).unwrap_or(u32::MAX).clamp(1, WAITING_KIB);
-        let room = Arc::clone(&self.room).acquire_many_owned(kib).await.map_err(|_| Error::Stopping)?;
+        let kib = u32::try_from(rows.len() / 1024)
+            .unwrap_or(u32::MAX)
+            .clamp(1, WAITING_KIB);
+        let room = Arc::clone(&self.room)
+            .acquire_many_owned(kib)
+            .await
+            .map_err(|_| Error::Stopping)?;
         if self.stopping.load(Ordering::Acquire) {
             return Err(Error::Stopping);
         }
         let (answer, outcome) = oneshot::channel();
-        self.sender.send(Append { record, rows, answer, _room: room }).map_err(|_| Error::Stopping)?;
+        self.sender
+            .send(Append {
+                record,
+                rows,
+                answer,
+                _room: room,
+            })
+            .map_err(|_| Error::Stopping)?;
         outcome.await.map_err(|_| Error::Stopping)?
     }
 
@@ -130,7 +171,9 @@ impl Log {
             done
         };
         for file in done {
-            self.disk.remove(&file.path).map_err(Error::disk("remove", &file.path))?;
+            self.disk
+                .remove(&file.path)
+                .map_err(Error::disk("remove", &file.path))?;
         }
         Ok(())
     }
@@ -144,7 +187,12 @@ impl Log {
         // An empty record without a channel is the writer's sign to end.
         let room = Arc::new(Semaphore::new(1)).try_acquire_owned();
         if let Ok(room) = room {
-            let _ = self.sender.send(Append { record: Record::end(), rows: Bytes::new(), answer, _room: room });
+            let _ = self.sender.send(Append {
+                record: Record::end(),
+                rows: Bytes::new(),
+                answer,
+                _room: room,
+            });
         }
         if let Some(thread) = thread {
             let _ = thread.join();
@@ -222,8 +270,11 @@ impl Writer {
     }
 
     /// Writes and syncs; gives the span of each batch's rows.
-    fn write_group(&mut self, group: &[Append]) -> Result<(Arc<LogFile>, Vec<(u64, usize)>)> {
-        if self.current.as_ref().is_some_and(|current| current.length >= ROTATE_BYTES)
+    fn write_group(&mut self, group: &[Append]) -> Result<(Arc<LogFile>, Vec<Span>)> {
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.length >= ROTATE_BYTES)
             && let Some(full) = self.current.take()
         {
             full.shared.sealed.store(true, Ordering::Release);
@@ -240,7 +291,10 @@ impl Writer {
             spans.push((current.length + at as u64, append.rows.len()));
         }
         let path = &current.shared.path;
-        current.file.append(&self.buffer).map_err(Error::disk("write", path))?;
+        current
+            .file
+            .append(&self.buffer)
+            .map_err(Error::disk("write", path))?;
         current.file.sync().map_err(Error::disk("sync", path))?;
         current.length += self.buffer.len() as u64;
         if self.buffer.capacity() > 2 * GROUP_BYTES {
@@ -253,12 +307,26 @@ impl Writer {
         let path = PathBuf::from(FOLDER).join(format!("{:012}.log", self.next));
         self.next += 1;
         let mut file = self.disk.create(&path).map_err(Error::disk("create", &path))?;
-        file.append(format::FILE_HEADER).map_err(Error::disk("write", &path))?;
-        self.disk.sync_dir(FOLDER.as_ref()).map_err(Error::disk("sync", FOLDER))?;
+        file.append(format::FILE_HEADER)
+            .map_err(Error::disk("write", &path))?;
+        self.disk
+            .sync_dir(FOLDER.as_ref())
+            .map_err(Error::disk("sync", FOLDER))?;
         let reader = self.disk.open(&path).map_err(Error::disk("open", &path))?;
-        let shared =
-            Arc::new(LogFile { path, reader, pending: AtomicUsize::new(0), sealed: AtomicBool::new(false) });
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shared));
-        Ok(Current { file, shared, length: format::FILE_HEADER.len() as u64 })
+        let shared = Arc::new(LogFile {
+            path,
+            reader,
+            pending: AtomicUsize::new(0),
+            sealed: AtomicBool::new(false),
+        });
+        self.files
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&shared));
+        Ok(Current {
+            file,
+            shared,
+            length: format::FILE_HEADER.len() as u64,
+        })
     }
 }

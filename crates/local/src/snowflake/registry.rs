@@ -73,14 +73,19 @@ pub(crate) struct Rate {
 
 impl Rate {
     fn new() -> Self {
-        Self { requests: REQUESTS_PER_SECOND * BURST_SECONDS, bytes: BYTES_PER_SECOND * BURST_SECONDS, at: Instant::now() }
+        Self {
+            requests: REQUESTS_PER_SECOND * BURST_SECONDS,
+            bytes: BYTES_PER_SECOND * BURST_SECONDS,
+            at: Instant::now(),
+        }
     }
 
     /// Takes one request, if there is room for one. Its bytes are charged afterwards and may go into debt.
     pub(crate) fn allow(&mut self, now: Instant) -> bool {
         let seconds = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = now;
-        self.requests = (self.requests + seconds * REQUESTS_PER_SECOND).min(REQUESTS_PER_SECOND * BURST_SECONDS);
+        self.requests =
+            (self.requests + seconds * REQUESTS_PER_SECOND).min(REQUESTS_PER_SECOND * BURST_SECONDS);
         self.bytes = (self.bytes + seconds * BYTES_PER_SECOND).min(BYTES_PER_SECOND * BURST_SECONDS);
         let allowed = self.requests >= 1.0 && self.bytes > 0.0;
         if allowed {
@@ -111,7 +116,13 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new(catalog: Arc<Catalog>, recovered: HashMap<i64, LastAppend>) -> Self {
-        Self { catalog, maps: Mutex::new(Maps { recovered, ..Maps::default() }) }
+        Self {
+            catalog,
+            maps: Mutex::new(Maps {
+                recovered,
+                ..Maps::default()
+            }),
+        }
     }
 
     /// The channel of this name if it is there and healthy enough to be appended to; else its status code.
@@ -126,7 +137,11 @@ impl Registry {
             }
         }
         let Some(row) = self.catalog.channel(key.pipe_id, &key.lookup)? else {
-            self.maps.lock().unwrap_or_else(PoisonError::into_inner).by_key.remove(key);
+            self.maps
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .by_key
+                .remove(key);
             return Ok(Found::Absent);
         };
         if row.status_code != super::catalog::SUCCESS {
@@ -134,7 +149,8 @@ impl Registry {
         }
         let channel = self.of_row(&row)?;
         let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
-        maps.by_key.insert(key.clone(), (generation, Arc::clone(&channel)));
+        maps.by_key
+            .insert(key.clone(), (generation, Arc::clone(&channel)));
         Ok(Found::Healthy(channel))
     }
 
@@ -151,7 +167,8 @@ impl Registry {
         }
         let accepted = match maps.recovered.remove(&row.id) {
             Some(last)
-                if last.client_sequencer == row.client_sequencer && last.row_sequencer > row.committed_row_sequencer =>
+                if last.client_sequencer == row.client_sequencer
+                    && last.row_sequencer > row.committed_row_sequencer =>
             {
                 Accepted {
                     client_sequencer: last.client_sequencer,
@@ -201,7 +218,9 @@ mod tests {
         let start = rate.at;
         let burst = (0..100).filter(|_| rate.allow(start)).count();
         assert_eq!(burst, 20);
-        let second = (0..100).filter(|_| rate.allow(start + Duration::from_secs(1))).count();
+        let second = (0..100)
+            .filter(|_| rate.allow(start + Duration::from_secs(1)))
+            .count();
         assert_eq!(second, 10);
     }
 
@@ -220,7 +239,11 @@ mod tests {
 
     #[test]
     fn token_names_channel_tenure_and_place() {
-        let accepted = Accepted { client_sequencer: 2, row_sequencer: 10, request_id: String::new() };
+        let accepted = Accepted {
+            client_sequencer: 2,
+            row_sequencer: 10,
+            request_id: String::new(),
+        };
         assert_eq!(accepted.next_token(255), "0_ff_2_b");
         assert_eq!(accepted.last_token(255), "0_ff_2_a");
     }

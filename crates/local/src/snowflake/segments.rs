@@ -22,12 +22,11 @@ use crate::{Error, Result};
 
 /// Folder of the segments.
 pub(crate) const FOLDER: &str = "segments";
-/// Segments from this size on are left alone.
-const SMALL_BYTES: u64 = 8 * 1024 * 1024;
-/// So many small ones are merged.
-const MERGE_FROM: usize = 16;
-/// A merge reads at most so many bytes.
-const MERGE_BYTES: u64 = 64 * 1024 * 1024;
+/// Upper ends of the size classes that are merged, each within itself, so that a row is written again only a few times.
+/// Segments from the last one on are left alone.
+const CLASSES: [u64; 3] = [128 * 1024, 1024 * 1024, 8 * 1024 * 1024];
+/// So many of a class are merged.
+pub(crate) const MERGE_FROM: usize = 16;
 const WRITE_BUFFER: usize = 256 * 1024;
 
 /// Writes rows as one segment of `table_id`; on return the file and its name are on disk.
@@ -42,10 +41,13 @@ fn write_all(
     batches: impl Iterator<Item = Result<RecordBatch>>,
 ) -> Result<NewSegment> {
     let path = format!("{FOLDER}/{table_id}-{}.parquet", uuid::Uuid::new_v4().simple());
-    let file = disk.create(Path::new(&path)).map_err(Error::disk("create", &path))?;
+    let file = disk
+        .create(Path::new(&path))
+        .map_err(Error::disk("create", &path))?;
     match write_file(file, schema, batches) {
         Ok((rows, bytes)) => {
-            disk.sync_dir(Path::new(FOLDER)).map_err(Error::disk("sync", FOLDER))?;
+            disk.sync_dir(Path::new(FOLDER))
+                .map_err(Error::disk("sync", FOLDER))?;
             Ok(NewSegment { path, rows, bytes })
         }
         Err(error) => {
@@ -66,7 +68,11 @@ fn write_file(
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_created_by("frazil".into())
         .build();
-    let output = Output { file, buffer: Vec::with_capacity(WRITE_BUFFER), written: 0 };
+    let output = Output {
+        file,
+        buffer: Vec::with_capacity(WRITE_BUFFER),
+        written: 0,
+    };
     let mut writer = ArrowWriter::try_new(output, schema, Some(properties)).map_err(segment_error)?;
     let mut rows = 0;
     for batch in batches {
@@ -75,7 +81,10 @@ fn write_file(
         writer.write(&batch).map_err(segment_error)?;
     }
     let mut output = writer.into_inner().map_err(segment_error)?;
-    output.flush().and_then(|()| output.file.sync()).map_err(Error::disk("write", FOLDER))?;
+    output
+        .flush()
+        .and_then(|()| output.file.sync())
+        .map_err(Error::disk("write", FOLDER))?;
     Ok((rows, output.written))
 }
 
@@ -88,11 +97,16 @@ pub(crate) fn remove(disk: &dyn Disk, path: &str) {
 
 /// Removes files of the folder that the catalog does not name: left over from a crash, or dropped before it.
 pub(crate) fn sweep(disk: &dyn Disk, catalog: &Catalog) -> Result<()> {
-    disk.create_dir(Path::new(FOLDER)).map_err(Error::disk("create", FOLDER))?;
-    for name in disk.list(Path::new(FOLDER)).map_err(Error::disk("list", FOLDER))? {
+    disk.create_dir(Path::new(FOLDER))
+        .map_err(Error::disk("create", FOLDER))?;
+    for name in disk
+        .list(Path::new(FOLDER))
+        .map_err(Error::disk("list", FOLDER))?
+    {
         let path = format!("{FOLDER}/{name}");
         if !catalog.is_segment(&path)? {
-            disk.remove(Path::new(&path)).map_err(Error::disk("remove", &path))?;
+            disk.remove(Path::new(&path))
+                .map_err(Error::disk("remove", &path))?;
         }
     }
     Ok(())
@@ -108,17 +122,18 @@ pub(crate) fn collect_garbage(disk: &dyn Disk, catalog: &Catalog) -> Result<()> 
 
 /// Merges small segments of a table, if there are enough; true if it did.
 pub(crate) fn merge_small(disk: &dyn Disk, catalog: &Catalog, table_id: i64) -> Result<bool> {
-    let mut small: Vec<Segment> =
-        catalog.segments(table_id)?.into_iter().filter(|segment| segment.bytes < SMALL_BYTES).collect();
-    if small.len() < MERGE_FROM {
-        return Ok(false);
+    let mut classes: [Vec<Segment>; CLASSES.len()] = Default::default();
+    for segment in catalog.segments(table_id)? {
+        if let Some(class) = CLASSES.iter().position(|end| segment.bytes < *end) {
+            classes[class].push(segment);
+        }
     }
-    let mut total = 0;
-    small.retain(|segment| {
-        total += segment.bytes;
-        total <= MERGE_BYTES
-    });
-    let Some((schema, alike)) = largest_alike(disk, &small)? else { return Ok(false) };
+    let Some(small) = classes.into_iter().find(|class| class.len() >= MERGE_FROM) else {
+        return Ok(false);
+    };
+    let Some((schema, alike)) = largest_alike(disk, &small)? else {
+        return Ok(false);
+    };
     let batches = alike.iter().flat_map(|segment| match read(disk, segment) {
         Ok((_, batches)) => batches.into_iter().map(Ok).collect::<Vec<_>>(),
         Err(error) => vec![Err(error)],
@@ -151,7 +166,8 @@ fn largest_alike(disk: &dyn Disk, segments: &[Segment]) -> Result<Option<(Schema
 fn builder(disk: &dyn Disk, segment: &Segment) -> Result<ParquetRecordBatchReaderBuilder<bytes::Bytes>> {
     let path = PathBuf::from(&segment.path);
     let file = disk.open(&path).map_err(Error::disk("open", &path))?;
-    let length = usize::try_from(segment.bytes).map_err(|_| Error::Segment("a segment is too large".into()))?;
+    let length =
+        usize::try_from(segment.bytes).map_err(|_| Error::Segment("a segment is too large".into()))?;
     let bytes = file.read_at(0, length).map_err(Error::disk("read", &path))?;
     ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(segment_error)
 }
@@ -161,7 +177,9 @@ pub(crate) fn read(disk: &dyn Disk, segment: &Segment) -> Result<(SchemaRef, Vec
     let builder = builder(disk, segment)?;
     let schema = Arc::clone(builder.schema());
     let reader = builder.with_batch_size(8192).build().map_err(segment_error)?;
-    let batches = reader.collect::<std::result::Result<Vec<_>, _>>().map_err(segment_error)?;
+    let batches = reader
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(segment_error)?;
     Ok((schema, batches))
 }
 

@@ -57,14 +57,19 @@ pub(crate) enum Appended {
 /// What an open came to.
 #[derive(Debug)]
 pub(crate) enum Opened {
-    Open(ChannelRow, String),
+    Open(Box<ChannelRow>, String),
     /// There are accepted rows that are not committed, and the caller did not want to lose them.
     Uncommitted,
 }
 
 impl Store {
     /// Opens the store of a data folder; with `lose` (a fault) what is not committed is given up.
-    pub(crate) fn open(disk: Arc<dyn Disk>, catalog: Catalog, late: LateCounters, lose: bool) -> Result<Self> {
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        catalog: Catalog,
+        late: LateCounters,
+        lose: bool,
+    ) -> Result<Self> {
         let catalog = Arc::new(catalog);
         catalog.release_old_garbage()?;
         let _: Vec<String> = catalog.take_garbage()?;
@@ -76,7 +81,12 @@ impl Store {
             backlog.push(recovered.waiting);
         }
         let registry = Registry::new(Arc::clone(&catalog), recovered.last);
-        let log = Arc::new(Log::start(Arc::clone(&disk), recovered.files, recovered.next, Arc::clone(&backlog))?);
+        let log = Arc::new(Log::start(
+            Arc::clone(&disk),
+            recovered.files,
+            recovered.next,
+            Arc::clone(&backlog),
+        )?);
         let committer = Arc::new(Committer {
             disk,
             catalog: Arc::clone(&catalog),
@@ -84,7 +94,13 @@ impl Store {
             late: Arc::new(late),
             commits: tokio::sync::watch::Sender::new(0),
         });
-        Ok(Self { catalog, log, backlog, registry, committer })
+        Ok(Self {
+            catalog,
+            log,
+            backlog,
+            registry,
+            committer,
+        })
     }
 
     /// Accepts a batch: checks its token, puts it on disk, moves the channel.
@@ -129,7 +145,11 @@ impl Store {
         self.log.append(record, batch.rows).await?;
         state.row_sequencer += 1;
         state.request_id = batch.request_id;
-        Ok(Appended::Accepted(if channel.elastic { String::new() } else { state.next_token(channel.id) }))
+        Ok(Appended::Accepted(if channel.elastic {
+            String::new()
+        } else {
+            state.next_token(channel.id)
+        }))
     }
 
     /// Opens a channel, or opens it again: accepted rows that are not committed are discarded.
@@ -160,9 +180,14 @@ impl Store {
             {
                 return Ok(Opened::Uncommitted);
             }
-            let row = store.catalog.open_channel(&pipe, &name, &lookup, offset_token.as_deref())?;
-            let opened =
-                Accepted { client_sequencer: row.client_sequencer, row_sequencer: 0, request_id: String::new() };
+            let row = store
+                .catalog
+                .open_channel(&pipe, &name, &lookup, offset_token.as_deref())?;
+            let opened = Accepted {
+                client_sequencer: row.client_sequencer,
+                row_sequencer: 0,
+                request_id: String::new(),
+            };
             let token = opened.next_token(row.id);
             match (&mut state, &known) {
                 (Some(state), Some(channel)) if channel.id == row.id => **state = opened,
@@ -176,7 +201,7 @@ impl Store {
                     }
                 }
             }
-            Ok(Opened::Open(row, token))
+            Ok(Opened::Open(Box::new(row), token))
         });
         task.await.map_err(|_| Error::Stopping)?
     }
@@ -188,7 +213,8 @@ impl Store {
             None => self.catalog.make_elastic_channel(pipe)?,
         };
         if row.status_code != SUCCESS {
-            self.open_channel(pipe.clone(), ELASTIC.to_owned(), ELASTIC.to_owned(), None, false).await?;
+            self.open_channel(pipe.clone(), ELASTIC.to_owned(), ELASTIC.to_owned(), None, false)
+                .await?;
         }
         self.registry.of_row(&row)
     }
@@ -197,7 +223,11 @@ impl Store {
     ///
     /// # Errors
     /// The catalog's.
-    pub(crate) async fn drop_channel(self: &Arc<Self>, row: ChannelRow, fail_on_uncommitted: bool) -> Result<Option<ChannelRow>> {
+    pub(crate) async fn drop_channel(
+        self: &Arc<Self>,
+        row: ChannelRow,
+        fail_on_uncommitted: bool,
+    ) -> Result<Option<ChannelRow>> {
         let store = Arc::clone(self);
         let task = tokio::spawn(async move {
             let channel = store.registry.of_row(&row)?;
@@ -216,13 +246,17 @@ impl Store {
     fn uncommitted(&self, id: i64, state: &Accepted) -> Result<bool> {
         let row = self.catalog.channel_by_id(id)?;
         Ok(row.is_some_and(|row| {
-            row.client_sequencer == state.client_sequencer && row.committed_row_sequencer < state.row_sequencer
+            row.client_sequencer == state.client_sequencer
+                && row.committed_row_sequencer < state.row_sequencer
         }))
     }
 
     /// The key of a channel name.
     pub(crate) fn key(pipe: &PipeRow, lookup: &str) -> ChannelKey {
-        ChannelKey { pipe_id: pipe.id, lookup: lookup.to_owned() }
+        ChannelKey {
+            pipe_id: pipe.id,
+            lookup: lookup.to_owned(),
+        }
     }
 }
 

@@ -83,7 +83,11 @@ async fn dispatch(snowflake: &Arc<Snowflake>, request: Request) -> Result<Respon
         }
         Route::Unknown => {
             let method: &Method = &head.method;
-            Err(Refusal::new(404, "ERR_UNKNOWN_PATH", format!("{method} {} is no resource of frazil local", head.uri.path())))
+            Err(Refusal::new(
+                404,
+                "ERR_UNKNOWN_PATH",
+                format!("{method} {} is no resource of frazil local", head.uri.path()),
+            ))
         }
     }
 }
@@ -94,13 +98,25 @@ fn login(snowflake: &Snowflake, headers: &HeaderMap) -> Result<Login, Refusal> {
 
 /// Finds the pipe; the default pipe of a table is made on first use.
 fn find_pipe(snowflake: &Snowflake, pipe: &path::PipePath) -> Result<PipeRow, Refusal> {
-    let full = || format!("{}.{}.{}", pipe.database.lookup, pipe.schema.lookup, pipe.pipe.lookup);
-    match snowflake.store.catalog.pipe(&pipe.database.lookup, &pipe.schema.lookup, &pipe.pipe.lookup)? {
+    let full = || {
+        format!(
+            "{}.{}.{}",
+            pipe.database.lookup, pipe.schema.lookup, pipe.pipe.lookup
+        )
+    };
+    match snowflake
+        .store
+        .catalog
+        .pipe(&pipe.database.lookup, &pipe.schema.lookup, &pipe.pipe.lookup)?
+    {
         PipeLookup::Found(pipe) => Ok(pipe),
         PipeLookup::NoNamespace => Err(Refusal::new(
             404,
             "ERR_DATABASE_DOES_NOT_EXIST_OR_NOT_AUTHORIZED",
-            format!("Database or schema of {} does not exist or not authorized.", full()),
+            format!(
+                "Database or schema of {} does not exist or not authorized.",
+                full()
+            ),
         )),
         PipeLookup::NoPipe => Err(Refusal::new(
             404,

@@ -45,21 +45,40 @@ pub(crate) struct DynamoDb {
 impl DynamoDb {
     /// Opens the file and serves.
     pub(crate) async fn start(setup: Setup, listener: TcpListener) -> Result<Self> {
-        let failed = |reason: String| Error::StandIn { service: "dynamodb", reason };
-        let path = setup.file.to_str().ok_or_else(|| failed("the data folder's name is not UTF-8".into()))?;
+        let failed = |reason: String| Error::StandIn {
+            service: "dynamodb",
+            reason,
+        };
+        let path = setup
+            .file
+            .to_str()
+            .ok_or_else(|| failed("the data folder's name is not UTF-8".into()))?;
         let database = Database::new(path).map_err(|error| failed(error.to_string()))?;
         let stop = CancellationToken::new();
         let mut tasks = Vec::new();
         let direct = if setup.faults.concern(Service::Dynamodb) {
             let (behind, port) = server::bind("dynamodb", 0).await?;
-            let proxy = Layer { faults: setup.faults, service: Service::Dynamodb }.wrap(proxy(port)?);
-            tasks.push(tokio::spawn(held(&setup.held, server::serve(listener, proxy, None, stop.clone()))));
+            let proxy = Layer {
+                faults: setup.faults,
+                service: Service::Dynamodb,
+            }
+            .wrap(proxy(port)?);
+            tasks.push(tokio::spawn(held(
+                &setup.held,
+                server::serve(listener, proxy, None, stop.clone()),
+            )));
             behind
         } else {
             listener
         };
-        tasks.push(tokio::spawn(held(&setup.held, serve(direct, database, stop.clone()))));
-        Ok(Self { stop: stop.drop_guard(), tasks })
+        tasks.push(tokio::spawn(held(
+            &setup.held,
+            serve(direct, database, stop.clone()),
+        )));
+        Ok(Self {
+            stop: stop.drop_guard(),
+            tasks,
+        })
     }
 
     /// Stops serving.
@@ -93,8 +112,14 @@ struct Proxy {
 /// Passes each request on to the port behind. Never through a proxy of the user's environment.
 fn proxy(port: u16) -> Result<Router> {
     let client = reqwest::Client::builder().no_proxy().timeout(PROXY_LIMIT).build();
-    let client = client.map_err(|error| Error::StandIn { service: "dynamodb", reason: error.to_string() })?;
-    Ok(Router::new().fallback(forward).with_state(Proxy { client, base: format!("http://127.0.0.1:{port}") }))
+    let client = client.map_err(|error| Error::StandIn {
+        service: "dynamodb",
+        reason: error.to_string(),
+    })?;
+    Ok(Router::new().fallback(forward).with_state(Proxy {
+        client,
+        base: format!("http://127.0.0.1:{port}"),
+    }))
 }
 
 async fn forward(State(proxy): State<Proxy>, request: Request) -> Response {
@@ -109,11 +134,18 @@ async fn forward(State(proxy): State<Proxy>, request: Request) -> Response {
     }
 }
 
-async fn pass_on(proxy: &Proxy, request: Request) -> std::result::Result<Response, Box<dyn std::error::Error + Send + Sync>> {
+async fn pass_on(
+    proxy: &Proxy,
+    request: Request,
+) -> std::result::Result<Response, Box<dyn std::error::Error + Send + Sync>> {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, BODY_LIMIT).await?;
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    let sent = proxy.client.request(head.method, format!("{}{path}", proxy.base)).headers(head.headers).body(body);
+    let sent = proxy
+        .client
+        .request(head.method, format!("{}{path}", proxy.base))
+        .headers(head.headers)
+        .body(body);
     let answer = sent.send().await?;
     let (status, headers) = (answer.status(), answer.headers().clone());
     let mut response = Response::new(Body::from(answer.bytes().await?));

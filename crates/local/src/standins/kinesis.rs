@@ -91,10 +91,15 @@ impl Kinesis {
 
         let stop = CancellationToken::new();
         let layered = layer::wrap(router, Arc::clone(&durable));
-        let layered = faults_layer::Layer { faults: setup.faults, service: Service::Kinesis }.wrap(layered);
+        let layered = faults_layer::Layer {
+            faults: setup.faults,
+            service: Service::Kinesis,
+        }
+        .wrap(layered);
         let shutdown = stop.clone();
         let serve = async move {
-            let served = ferrokinesis::serve_plain_http(listener, layered, shutdown.clone().cancelled_owned());
+            let served =
+                ferrokinesis::serve_plain_http(listener, layered, shutdown.clone().cancelled_owned());
             // It waits for subscriptions to end; they may be minutes long.
             let limit = async {
                 shutdown.cancelled().await;
@@ -110,7 +115,10 @@ impl Kinesis {
             tokio::spawn(held(&setup.held, Arc::clone(&durable).settle_all(stop.clone()))),
             tokio::spawn(expire(store, stop.clone())),
         ];
-        Ok(Self { stop: stop.drop_guard(), tasks })
+        Ok(Self {
+            stop: stop.drop_guard(),
+            tasks,
+        })
     }
 
     /// Stops serving.
@@ -124,17 +132,24 @@ impl Kinesis {
 
 /// Removes records past their stream's retention from memory. The journal loses them at the next start.
 async fn expire(store: Store, stop: CancellationToken) {
-    while tokio::time::timeout(RETENTION_CHECK, stop.cancelled()).await.is_err() {
+    while tokio::time::timeout(RETENTION_CHECK, stop.cancelled())
+        .await
+        .is_err()
+    {
         for name in store.list_stream_names().await {
             if let Ok(stream) = store.get_stream(&name).await {
-                store.delete_expired_records(&name, stream.retention_period_hours).await;
+                store
+                    .delete_expired_records(&name, stream.retention_period_hours)
+                    .await;
             }
         }
     }
 }
 
 fn sync_folder(folder: &Path) -> Result<()> {
-    std::fs::File::open(folder).and_then(|file| file.sync_all()).map_err(Error::disk("sync", folder))
+    std::fs::File::open(folder)
+        .and_then(|file| file.sync_all())
+        .map_err(Error::disk("sync", folder))
 }
 
 #[cfg(test)]

@@ -30,7 +30,11 @@ fn batch(from: u64, to: u64) -> Batch {
 
 impl Bench {
     fn new(seed: u64) -> Self {
-        Self { fake: Arc::default(), clock: PausedClock::default(), seed }
+        Self {
+            fake: Arc::default(),
+            clock: PausedClock::default(),
+            seed,
+        }
     }
 
     async fn open(&self) -> Channel {
@@ -52,7 +56,11 @@ impl Bench {
     }
 
     async fn status(&self) -> ChannelStatus {
-        let statuses = self.fake.channel_status(&["C".to_owned()]).await.expect("an answer");
+        let statuses = self
+            .fake
+            .channel_status(&["C".to_owned()])
+            .await
+            .expect("an answer");
         statuses["C"].clone()
     }
 
@@ -62,7 +70,12 @@ impl Bench {
 }
 
 fn committed(up_to: u64, rows: u64, row_errors: u64) -> Proof {
-    Proof::Committed { up_to: position(up_to), rows, row_errors, oldest_arrival_ms: None }
+    Proof::Committed {
+        up_to: position(up_to),
+        rows,
+        row_errors,
+        oldest_arrival_ms: None,
+    }
 }
 
 #[tokio::test]
@@ -77,17 +90,34 @@ async fn accepted_is_not_committed_until_the_token_stands() {
     assert!(channel.has_outstanding());
     bench.fake.commit("C", 1);
     assert_eq!(bench.proof(&mut channel).await, committed(15, 5, 0));
-    assert_eq!(channel.proved(), Counts { rows_inserted: 15, row_errors: 0 });
+    assert_eq!(
+        channel.proved(),
+        Counts {
+            rows_inserted: 15,
+            row_errors: 0
+        }
+    );
 }
 
 #[tokio::test]
 async fn a_lost_answer_is_met_by_the_identical_request() {
-    for fault in [Fault::LostAfter, Fault::LostBefore, Fault::Throttled, Fault::ServerFault] {
+    for fault in [
+        Fault::LostAfter,
+        Fault::LostBefore,
+        Fault::Throttled,
+        Fault::ServerFault,
+    ] {
         let bench = Bench::new(2);
         let mut channel = bench.open().await;
         bench.fake.fault("append", fault);
-        bench.append(&mut channel, batch(1, 3)).await.expect("accepted at the second try");
-        bench.append(&mut channel, batch(4, 4)).await.expect("the chain goes on");
+        bench
+            .append(&mut channel, batch(1, 3))
+            .await
+            .expect("accepted at the second try");
+        bench
+            .append(&mut channel, batch(4, 4))
+            .await
+            .expect("the chain goes on");
         bench.fake.commit_all();
         let ends: Vec<_> = bench.fake.committed().iter().map(|t| t.rows).collect();
         assert_eq!(ends, [3, 1], "{fault:?}");
@@ -105,7 +135,11 @@ async fn a_replay_that_is_called_stale_ends_the_channel_and_the_token_decides() 
     assert!(matches!(error, Error::StaleContinuation { .. }), "{error}");
     bench.fake.commit_all();
     let again = bench.open().await;
-    assert_eq!(again.token(), Some(&position(3)), "it had been accepted, and nothing is sent again");
+    assert_eq!(
+        again.token(),
+        Some(&position(3)),
+        "it had been accepted, and nothing is sent again"
+    );
 }
 
 #[tokio::test]
@@ -115,7 +149,10 @@ async fn an_append_without_any_answer_gives_up_in_time() {
     for _ in 0..100 {
         bench.fake.fault("append", Fault::LostBefore);
     }
-    let error = bench.append(&mut channel, batch(1, 3)).await.expect_err("no answer");
+    let error = bench
+        .append(&mut channel, batch(1, 3))
+        .await
+        .expect_err("no answer");
     assert_eq!(error.kind(), ErrorKind::Retry);
     let now = bench.clock.now().since(Instant::default());
     assert!(now <= APPEND_PATIENCE + Duration::from_secs(2), "{now:?}");
@@ -127,7 +164,11 @@ async fn a_fenced_channel_appends_nothing() {
     let mut old = bench.open().await;
     bench.append(&mut old, batch(1, 3)).await.expect("accepted");
     let mut new = bench.open().await;
-    assert_eq!(new.token(), None, "what was accepted and not committed is discarded");
+    assert_eq!(
+        new.token(),
+        None,
+        "what was accepted and not committed is discarded"
+    );
     let error = bench.append(&mut old, batch(4, 6)).await.expect_err("fenced");
     assert_eq!(error.kind(), ErrorKind::Fenced);
     bench.append(&mut new, batch(1, 3)).await.expect("accepted");
@@ -147,7 +188,11 @@ async fn counters_that_lag_the_token_are_waited_for() {
     bench.fake.show_counters("C", Some((4, 0)));
     assert_eq!(bench.proof(&mut channel).await, Proof::Waiting);
     bench.clock.advance(Duration::from_secs(50)).await;
-    assert_eq!(bench.proof(&mut channel).await, Proof::Waiting, "they moved less than a minute ago");
+    assert_eq!(
+        bench.proof(&mut channel).await,
+        Proof::Waiting,
+        "they moved less than a minute ago"
+    );
     bench.fake.show_counters("C", None);
     assert_eq!(bench.proof(&mut channel).await, committed(10, 10, 0));
 }
@@ -160,8 +205,17 @@ async fn counters_that_stay_behind_are_a_mismatch() {
     bench.fake.commit_all();
     bench.fake.show_counters("C", Some((9, 0)));
     assert_eq!(bench.proof(&mut channel).await, Proof::Waiting);
-    bench.clock.advance(COUNTER_PATIENCE + Duration::from_secs(1)).await;
-    assert_eq!(bench.proof(&mut channel).await, Proof::Mismatch { expected: 10, found: 9 });
+    bench
+        .clock
+        .advance(COUNTER_PATIENCE + Duration::from_secs(1))
+        .await;
+    assert_eq!(
+        bench.proof(&mut channel).await,
+        Proof::Mismatch {
+            expected: 10,
+            found: 9
+        }
+    );
 }
 
 #[tokio::test]
@@ -172,7 +226,13 @@ async fn a_surplus_over_a_proved_baseline_is_a_mismatch() {
     bench.append(&mut channel, batch(1, 10)).await.expect("accepted");
     bench.fake.commit_all();
     bench.fake.show_counters("C", Some((11, 0)));
-    assert_eq!(bench.proof(&mut channel).await, Proof::Mismatch { expected: 10, found: 11 });
+    assert_eq!(
+        bench.proof(&mut channel).await,
+        Proof::Mismatch {
+            expected: 10,
+            found: 11
+        }
+    );
 }
 
 #[tokio::test]
@@ -184,7 +244,13 @@ async fn an_assumed_baseline_moves_in_a_quiet_moment_only_for_a_while() {
     assert_eq!(channel.proved().rows_inserted, 7);
     bench.clock.advance(COUNTER_PATIENCE).await;
     bench.fake.show_counters("C", Some((8, 0)));
-    assert_eq!(bench.proof(&mut channel).await, Proof::Mismatch { expected: 0, found: 1 });
+    assert_eq!(
+        bench.proof(&mut channel).await,
+        Proof::Mismatch {
+            expected: 0,
+            found: 1
+        }
+    );
 }
 
 #[tokio::test]
@@ -202,17 +268,26 @@ async fn an_invalid_channel_or_a_new_one_of_its_name_must_be_opened_again() {
     let bench = Bench::new(11);
     let mut channel = bench.open().await;
     bench.fake.invalidate("C", "ERR_CHANNEL_MUST_BE_REOPENED");
-    assert!(matches!(bench.proof(&mut channel).await, Proof::MustReopen { .. }));
+    assert!(matches!(
+        bench.proof(&mut channel).await,
+        Proof::MustReopen { .. }
+    ));
     bench.fake.forget("C");
     drop(bench.open().await);
-    assert!(matches!(bench.proof(&mut channel).await, Proof::MustReopen { .. }));
+    assert!(matches!(
+        bench.proof(&mut channel).await,
+        Proof::MustReopen { .. }
+    ));
 }
 
 #[tokio::test]
 async fn a_foreign_token_stops_the_open() {
     let bench = Bench::new(12);
     let mut channel = bench.open().await;
-    let status = ChannelStatus { committed_token: Some("kafka-17".to_owned()), ..bench.status().await };
+    let status = ChannelStatus {
+        committed_token: Some("kafka-17".to_owned()),
+        ..bench.status().await
+    };
     let error = channel.observe(&status).expect_err("not ours");
     assert_eq!(error.kind(), ErrorKind::Corrupt);
 }
@@ -237,7 +312,9 @@ async fn whatever_happens_committed_is_in_the_table_once() {
                 2 => bench.fake.commit("C", 1),
                 3 => {
                     let status = bench.status().await;
-                    bench.fake.show_counters("C", Some((status.rows_inserted, status.row_errors)));
+                    bench
+                        .fake
+                        .show_counters("C", Some((status.rows_inserted, status.row_errors)));
                     lags += 1;
                 }
                 4 => bench.fake.show_counters("C", None),
@@ -262,10 +339,16 @@ async fn whatever_happens_committed_is_in_the_table_once() {
             match bench.proof(&mut channel).await {
                 Proof::Committed { up_to, .. } => {
                     proofs += 1;
-                    assert!(number(&up_to) > proved || proved == 0, "seed {seed}: proved twice");
+                    assert!(
+                        number(&up_to) > proved || proved == 0,
+                        "seed {seed}: proved twice"
+                    );
                     proved = number(&up_to);
                     let there: u64 = bench.fake.committed().iter().map(|t| t.rows).sum();
-                    assert!(proved <= there, "seed {seed}: {proved} told, {there} in the table");
+                    assert!(
+                        proved <= there,
+                        "seed {seed}: {proved} told, {there} in the table"
+                    );
                 }
                 Proof::Waiting => {}
                 other => panic!("seed {seed}: {other:?}"),
@@ -278,7 +361,10 @@ async fn whatever_happens_committed_is_in_the_table_once() {
         let there: u64 = bench.fake.committed().iter().map(|t| t.rows).sum();
         assert_eq!(there, next - 1, "seed {seed}: rows are lost or doubled");
     }
-    assert!(proofs > 1200 && opens > 3000 && lags > 3000, "{proofs} {opens} {lags}");
+    assert!(
+        proofs > 1200 && opens > 3000 && lags > 3000,
+        "{proofs} {opens} {lags}"
+    );
 }
 
 fn number(position: &Position) -> u64 {

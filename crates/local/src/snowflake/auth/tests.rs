@@ -17,9 +17,15 @@ impl Signer {
     }
 
     pub(crate) fn from_pem(private: &str, fingerprint: String) -> Self {
-        let base64: String = private.lines().filter(|line| !line.starts_with("-----")).collect();
+        let base64: String = private
+            .lines()
+            .filter(|line| !line.starts_with("-----"))
+            .collect();
         let der = base64::engine::general_purpose::STANDARD.decode(base64).unwrap();
-        Self { pair: signature::RsaKeyPair::from_pkcs8(&der).unwrap(), fingerprint }
+        Self {
+            pair: signature::RsaKeyPair::from_pkcs8(&der).unwrap(),
+            fingerprint,
+        }
     }
 
     pub(crate) fn fingerprint(&self) -> &str {
@@ -40,7 +46,14 @@ impl Signer {
         let signed = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
         let mut bytes = vec![0; self.pair.public_modulus_len()];
         let random = aws_lc_rs::rand::SystemRandom::new();
-        self.pair.sign(&signature::RSA_PKCS1_SHA256, &random, signed.as_bytes(), &mut bytes).unwrap();
+        self.pair
+            .sign(
+                &signature::RSA_PKCS1_SHA256,
+                &random,
+                signed.as_bytes(),
+                &mut bytes,
+            )
+            .unwrap();
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(bytes))
     }
 }
@@ -75,7 +88,10 @@ fn role_in_the_scope_is_kept() {
         "iss": format!("LOCAL.ALICE.{}", signer.fingerprint()), "sub": "LOCAL.ALICE",
         "iat": now_ms() / 1000, "exp": now_ms() / 1000 + 60, "scp": "session:role:Loader",
     });
-    assert_eq!(auth.check(&signer.sign(&claims)).unwrap().role.as_deref(), Some("Loader"));
+    assert_eq!(
+        auth.check(&signer.sign(&claims)).unwrap().role.as_deref(),
+        Some("Loader")
+    );
 }
 
 #[test]
@@ -92,15 +108,24 @@ fn wrong_token_is_refused() {
     tampered.replace_range(good.len() - 8..good.len() - 4, "AAAA");
     let forged = {
         // Claims to be signed by the registered key.
-        let pretender = Signer { pair: stranger.pair, fingerprint: signer.fingerprint().to_owned() };
+        let pretender = Signer {
+            pair: stranger.pair,
+            fingerprint: signer.fingerprint().to_owned(),
+        };
         pretender.token("LOCAL", "ALICE", now, now + 60)
     };
     let cases = [
         ("other account", signer.token("OTHER", "ALICE", now, now + 60)),
         ("other user", signer.token("LOCAL", "BOB", now, now + 60)),
         ("expired", signer.token("LOCAL", "ALICE", now - 120, now - 60)),
-        ("older than an hour", signer.token("LOCAL", "ALICE", now - 3601, now + 60)),
-        ("from the future", signer.token("LOCAL", "ALICE", now + 600, now + 900)),
+        (
+            "older than an hour",
+            signer.token("LOCAL", "ALICE", now - 3601, now + 60),
+        ),
+        (
+            "from the future",
+            signer.token("LOCAL", "ALICE", now + 600, now + 900),
+        ),
         ("tampered", tampered),
         ("forged", forged),
         ("cut", good[..good.len() / 2].to_owned()),
@@ -115,7 +140,10 @@ fn wrong_token_is_refused() {
 fn scoped_tokens_differ_and_survive_a_restart() {
     let (folder, catalog, auth) = auth(HOUR);
     Signer::register(&catalog, "ALICE");
-    let login = Login { user: "ALICE".into(), role: Some("R".into()) };
+    let login = Login {
+        user: "ALICE".into(),
+        role: Some("R".into()),
+    };
     let (one, other) = (auth.issue(&login, "127.0.0.1"), auth.issue(&login, "127.0.0.1"));
     assert_ne!(one, other);
     drop((auth, catalog));
@@ -130,7 +158,13 @@ fn scoped_tokens_differ_and_survive_a_restart() {
 fn expired_or_changed_scoped_token_is_refused() {
     let (_folder, catalog, auth) = auth(Duration::ZERO);
     Signer::register(&catalog, "ALICE");
-    let token = auth.issue(&Login { user: "ALICE".into(), role: None }, "127.0.0.1");
+    let token = auth.issue(
+        &Login {
+            user: "ALICE".into(),
+            role: None,
+        },
+        "127.0.0.1",
+    );
     assert_eq!(auth.check(&token).unwrap_err().code, "390318");
     let changed = format!("{}x", &token[..token.len() - 1]);
     assert_eq!(auth.check(&changed).unwrap_err().code, "390303");

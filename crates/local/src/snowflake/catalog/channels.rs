@@ -45,7 +45,9 @@ impl Catalog {
         if !there {
             return Ok(PipeLookup::NoNamespace);
         }
-        let Some(table_name) = name.strip_suffix(DEFAULT_PIPE_SUFFIX) else { return Ok(PipeLookup::NoPipe) };
+        let Some(table_name) = name.strip_suffix(DEFAULT_PIPE_SUFFIX) else {
+            return Ok(PipeLookup::NoPipe);
+        };
         let Some(table) = objects::table(&transaction, database, schema, table_name)? else {
             return Ok(PipeLookup::NoPipe);
         };
@@ -66,7 +68,9 @@ impl Catalog {
              FROM pipes p JOIN tables t ON t.id = p.table_id
              WHERE (?1 IS NULL OR p.database = ?1) AND (?2 IS NULL OR p.schema = ?2) ORDER BY p.database, p.schema, p.name",
         )?;
-        Ok(statement.query_map((database, schema), pipe_row)?.collect::<rusqlite::Result<_>>()?)
+        Ok(statement
+            .query_map((database, schema), pipe_row)?
+            .collect::<rusqlite::Result<_>>()?)
     }
 
     /// Opens or re-opens a channel: its client sequencer goes up, earlier appends that are not committed are fenced off.
@@ -106,7 +110,8 @@ impl Catalog {
                  VALUES (?1, ?2, ?3, ?3, ?4, 1) ON CONFLICT (pipe_id, lookup) DO NOTHING",
             )?
             .execute((pipe.id, pipe.table_id, ELASTIC, now_ms()))?;
-        channel(&connection, pipe.id, ELASTIC)?.ok_or(crate::Error::Catalog(rusqlite::Error::QueryReturnedNoRows))
+        channel(&connection, pipe.id, ELASTIC)?
+            .ok_or(crate::Error::Catalog(rusqlite::Error::QueryReturnedNoRows))
     }
 
     /// Raises the client sequencer of a channel without opening it: what is accepted and not committed is lost.
@@ -129,14 +134,16 @@ impl Catalog {
     /// One channel by id.
     pub(crate) fn channel_by_id(&self, id: i64) -> Result<Option<ChannelRow>> {
         let connection = self.lock();
-        let mut statement = connection.prepare_cached(&format!("SELECT {CHANNEL_COLUMNS} WHERE c.id = ?1"))?;
+        let mut statement =
+            connection.prepare_cached(&format!("SELECT {CHANNEL_COLUMNS} WHERE c.id = ?1"))?;
         Ok(statement.query_row([id], channel_row).optional()?)
     }
 
     /// The request id of the last committed append of the channel's current client sequencer.
     pub(crate) fn last_request_id(&self, id: i64) -> Result<Option<String>> {
         let connection = self.lock();
-        let mut statement = connection.prepare_cached("SELECT last_request_id FROM channels WHERE id = ?1")?;
+        let mut statement =
+            connection.prepare_cached("SELECT last_request_id FROM channels WHERE id = ?1")?;
         Ok(statement.query_row([id], |row| row.get(0)).optional()?.flatten())
     }
 
@@ -148,7 +155,13 @@ impl Catalog {
     }
 
     /// Marks a channel as one that must be re-opened.
-    pub(crate) fn invalidate_channel(&self, id: i64, client_sequencer: i64, code: &str, message: &str) -> Result<()> {
+    pub(crate) fn invalidate_channel(
+        &self,
+        id: i64,
+        client_sequencer: i64,
+        code: &str,
+        message: &str,
+    ) -> Result<()> {
         let connection = self.lock();
         connection
             .prepare_cached(
@@ -170,8 +183,10 @@ impl Catalog {
             "SELECT {CHANNEL_COLUMNS} WHERE (?1 IS NULL OR p.database = ?1) AND (?2 IS NULL OR p.schema = ?2)
              AND (?3 IS NULL OR p.name = ?3) AND (?4 IS NULL OR t.name = ?4) ORDER BY c.name, c.id"
         ))?;
-        let rows =
-            statement.query_map((&filter.database, &filter.schema, &filter.pipe, &filter.table), channel_row)?;
+        let rows = statement.query_map(
+            (&filter.database, &filter.schema, &filter.pipe, &filter.table),
+            channel_row,
+        )?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
@@ -189,7 +204,9 @@ fn pipe(connection: &Connection, database: &str, schema: &str, name: &str) -> Re
         "SELECT p.id, p.table_id, p.database, p.schema, p.name, t.name, p.created_on_ms
          FROM pipes p JOIN tables t ON t.id = p.table_id WHERE p.database = ?1 AND p.schema = ?2 AND p.name = ?3",
     )?;
-    Ok(statement.query_row([database, schema, name], pipe_row).optional()?)
+    Ok(statement
+        .query_row([database, schema, name], pipe_row)
+        .optional()?)
 }
 
 fn pipe_row(row: &Row<'_>) -> rusqlite::Result<PipeRow> {
@@ -205,8 +222,9 @@ fn pipe_row(row: &Row<'_>) -> rusqlite::Result<PipeRow> {
 }
 
 fn channel(connection: &Connection, pipe_id: i64, lookup: &str) -> Result<Option<ChannelRow>> {
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT {CHANNEL_COLUMNS} WHERE c.pipe_id = ?1 AND c.lookup = ?2"))?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {CHANNEL_COLUMNS} WHERE c.pipe_id = ?1 AND c.lookup = ?2"
+    ))?;
     Ok(statement.query_row((pipe_id, lookup), channel_row).optional()?)
 }
 
@@ -225,7 +243,11 @@ fn channel_row(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
         client_sequencer: row.get(10)?,
         committed_row_sequencer: row.get(11)?,
         offset_token: row.get(12)?,
-        counters: Counters { rows_parsed: row.get(13)?, rows_inserted: row.get(14)?, rows_error_count: row.get(15)? },
+        counters: Counters {
+            rows_parsed: row.get(13)?,
+            rows_inserted: row.get(14)?,
+            rows_error_count: row.get(15)?,
+        },
         last_error_message: row.get(16)?,
         last_error_offset_upper_bound: row.get(17)?,
         last_error_timestamp_ms: row.get(18)?,

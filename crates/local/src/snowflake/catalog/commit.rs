@@ -70,7 +70,9 @@ impl Catalog {
     pub(crate) fn commit(&self, commit: &TableCommit) -> Result<Outcome> {
         let mut connection = self.lock();
         let transaction = write(&mut connection)?;
-        let Some(table) = objects::table_by_id(&transaction, commit.table_id)? else { return Ok(Outcome::TableGone) };
+        let Some(table) = objects::table_by_id(&transaction, commit.table_id)? else {
+            return Ok(Outcome::TableGone);
+        };
         let fenced = fenced(&transaction, &commit.channels)?;
         if !fenced.is_empty() {
             return Ok(Outcome::Fenced(fenced));
@@ -107,7 +109,9 @@ impl Catalog {
             if moved == 0 {
                 return Ok(false);
             }
-            transaction.prepare_cached("DELETE FROM segments WHERE id = ?1")?.execute([id])?;
+            transaction
+                .prepare_cached("DELETE FROM segments WHERE id = ?1")?
+                .execute([id])?;
         }
         insert_segment(&transaction, table_id, new)?;
         transaction.commit()?;
@@ -116,14 +120,18 @@ impl Catalog {
 }
 
 fn fenced(transaction: &Transaction<'_>, channels: &[ChannelCommit]) -> Result<Vec<i64>> {
-    let mut statement =
-        transaction.prepare_cached("SELECT client_sequencer, status_code, committed_row_sequencer FROM channels WHERE id = ?1")?;
+    let mut statement = transaction.prepare_cached(
+        "SELECT client_sequencer, status_code, committed_row_sequencer FROM channels WHERE id = ?1",
+    )?;
     let mut fenced = Vec::new();
     for channel in channels {
-        let found: Option<(i64, String, i64)> =
-            statement.query_row([channel.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+        let found: Option<(i64, String, i64)> = statement
+            .query_row([channel.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
         let mine = found.is_some_and(|(client, status, committed)| {
-            client == channel.client_sequencer && status == super::channels::SUCCESS && committed < channel.row_sequencer
+            client == channel.client_sequencer
+                && status == super::channels::SUCCESS
+                && committed < channel.row_sequencer
         });
         if !mine {
             fenced.push(channel.id);
@@ -135,7 +143,12 @@ fn fenced(transaction: &Transaction<'_>, channels: &[ChannelCommit]) -> Result<V
 fn insert_segment(transaction: &Transaction<'_>, table_id: i64, segment: &NewSegment) -> Result<()> {
     transaction
         .prepare_cached("INSERT INTO segments (table_id, path, rows, bytes) VALUES (?1, ?2, ?3, ?4)")?
-        .execute((table_id, &segment.path, segment.rows.cast_signed(), segment.bytes.cast_signed()))?;
+        .execute((
+            table_id,
+            &segment.path,
+            segment.rows.cast_signed(),
+            segment.bytes.cast_signed(),
+        ))?;
     Ok(())
 }
 

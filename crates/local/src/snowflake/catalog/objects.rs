@@ -6,7 +6,8 @@ use super::super::model::{ColumnDef, CreateMode, Created, NamespaceRow, NewTable
 use super::{Catalog, existing, now_ms, write};
 use crate::{Error, Result};
 
-const TABLE_COLUMNS: &str = "id, database, schema, name, columns, schema_evolution, error_logging, created_on_ms";
+const TABLE_COLUMNS: &str =
+    "id, database, schema, name, columns, schema_evolution, error_logging, created_on_ms";
 
 impl Catalog {
     /// CREATE DATABASE, with its schema PUBLIC.
@@ -24,8 +25,14 @@ impl Catalog {
             self.remove_database(&transaction, name)?;
         }
         let now = now_ms();
-        transaction.execute("INSERT INTO databases (name, created_on_ms) VALUES (?1, ?2)", (name, now))?;
-        transaction.execute("INSERT INTO schemas (database, name, created_on_ms) VALUES (?1, 'PUBLIC', ?2)", (name, now))?;
+        transaction.execute(
+            "INSERT INTO databases (name, created_on_ms) VALUES (?1, ?2)",
+            (name, now),
+        )?;
+        transaction.execute(
+            "INSERT INTO schemas (database, name, created_on_ms) VALUES (?1, 'PUBLIC', ?2)",
+            (name, now),
+        )?;
         transaction.commit()?;
         self.changed();
         Ok(if there { Created::Replaced } else { Created::Made })
@@ -39,7 +46,10 @@ impl Catalog {
         let mut connection = self.lock();
         let transaction = write(&mut connection)?;
         if !database_exists(&transaction, database)? {
-            return Err(Error::NoSuchObject { kind: "Database", name: database.to_owned() });
+            return Err(Error::NoSuchObject {
+                kind: "Database",
+                name: database.to_owned(),
+            });
         }
         let there = schema_exists(&transaction, database, name)?;
         if there {
@@ -65,11 +75,16 @@ impl Catalog {
         let mut connection = self.lock();
         let transaction = write(&mut connection)?;
         if !schema_exists(&transaction, &new.database, &new.schema)? {
-            return Err(Error::NoSuchObject { kind: "Schema", name: format!("{}.{}", new.database, new.schema) });
+            return Err(Error::NoSuchObject {
+                kind: "Schema",
+                name: format!("{}.{}", new.database, new.schema),
+            });
         }
         let old = table(&transaction, &new.database, &new.schema, &new.name)?;
         if let Some(old) = &old {
-            if !existing(mode, "Table", || format!("{}.{}.{}", new.database, new.schema, new.name))? {
+            if !existing(mode, "Table", || {
+                format!("{}.{}.{}", new.database, new.schema, new.name)
+            })? {
                 return Ok(Created::Existed);
             }
             self.remove_table(&transaction, old.id)?;
@@ -89,7 +104,11 @@ impl Catalog {
         )?;
         transaction.commit()?;
         self.changed();
-        Ok(if old.is_some() { Created::Replaced } else { Created::Made })
+        Ok(if old.is_some() {
+            Created::Replaced
+        } else {
+            Created::Made
+        })
     }
 
     /// DROP DATABASE with all below it; false if it was not there.
@@ -131,7 +150,9 @@ impl Catalog {
     pub fn drop_table(&self, database: &str, schema: &str, name: &str) -> Result<bool> {
         let mut connection = self.lock();
         let transaction = write(&mut connection)?;
-        let Some(table) = table(&transaction, database, schema, name)? else { return Ok(false) };
+        let Some(table) = table(&transaction, database, schema, name)? else {
+            return Ok(false);
+        };
         self.remove_table(&transaction, table.id)?;
         transaction.commit()?;
         self.changed();
@@ -149,7 +170,10 @@ impl Catalog {
             (table.id, &table.name, columns_text(&table.columns)?, table.schema_evolution, table.error_logging),
         )?;
         if changed == 0 {
-            return Err(Error::NoSuchObject { kind: "Table", name: table.name.clone() });
+            return Err(Error::NoSuchObject {
+                kind: "Table",
+                name: table.name.clone(),
+            });
         }
         self.changed();
         Ok(())
@@ -177,8 +201,11 @@ impl Catalog {
     /// [`Error::Catalog`].
     pub fn list_databases(&self) -> Result<Vec<NamespaceRow>> {
         let connection = self.lock();
-        let mut statement = connection.prepare_cached("SELECT name, '', created_on_ms FROM databases ORDER BY name")?;
-        Ok(statement.query_map([], namespace)?.collect::<rusqlite::Result<_>>()?)
+        let mut statement =
+            connection.prepare_cached("SELECT name, '', created_on_ms FROM databases ORDER BY name")?;
+        Ok(statement
+            .query_map([], namespace)?
+            .collect::<rusqlite::Result<_>>()?)
     }
 
     /// Schemas of one or all databases, by name.
@@ -190,7 +217,9 @@ impl Catalog {
         let mut statement = connection.prepare_cached(
             "SELECT database, name, created_on_ms FROM schemas WHERE ?1 IS NULL OR database = ?1 ORDER BY database, name",
         )?;
-        Ok(statement.query_map([database], namespace)?.collect::<rusqlite::Result<_>>()?)
+        Ok(statement
+            .query_map([database], namespace)?
+            .collect::<rusqlite::Result<_>>()?)
     }
 
     /// Tables of one or all databases and schemas, by name.
@@ -233,9 +262,11 @@ impl Catalog {
     /// [`Error::Catalog`].
     pub fn table_size(&self, table_id: i64) -> Result<(u64, u64)> {
         let connection = self.lock();
-        let mut statement = connection
-            .prepare_cached("SELECT coalesce(sum(rows), 0), coalesce(sum(bytes), 0) FROM segments WHERE table_id = ?1")?;
-        let (rows, bytes): (i64, i64) = statement.query_row([table_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut statement = connection.prepare_cached(
+            "SELECT coalesce(sum(rows), 0), coalesce(sum(bytes), 0) FROM segments WHERE table_id = ?1",
+        )?;
+        let (rows, bytes): (i64, i64) =
+            statement.query_row([table_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok((rows.unsigned_abs(), bytes.unsigned_abs()))
     }
 
@@ -259,7 +290,10 @@ impl Catalog {
         for table in tables {
             self.remove_table(transaction, table)?;
         }
-        transaction.execute("DELETE FROM schemas WHERE database = ?1 AND name = ?2", [database, name])?;
+        transaction.execute(
+            "DELETE FROM schemas WHERE database = ?1 AND name = ?2",
+            [database, name],
+        )?;
         Ok(())
     }
 
@@ -277,27 +311,47 @@ impl Catalog {
 }
 
 fn namespace(row: &Row<'_>) -> rusqlite::Result<NamespaceRow> {
-    Ok(NamespaceRow { database: row.get(0)?, schema: row.get(1)?, created_on_ms: row.get(2)? })
+    Ok(NamespaceRow {
+        database: row.get(0)?,
+        schema: row.get(1)?,
+        created_on_ms: row.get(2)?,
+    })
 }
 
 fn database_exists(connection: &Connection, name: &str) -> Result<bool> {
-    Ok(connection.prepare_cached("SELECT 1 FROM databases WHERE name = ?1")?.exists([name])?)
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM databases WHERE name = ?1")?
+        .exists([name])?)
 }
 
 fn schema_exists(connection: &Connection, database: &str, name: &str) -> Result<bool> {
-    Ok(connection.prepare_cached("SELECT 1 FROM schemas WHERE database = ?1 AND name = ?2")?.exists([database, name])?)
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM schemas WHERE database = ?1 AND name = ?2")?
+        .exists([database, name])?)
 }
 
-pub(super) fn table(connection: &Connection, database: &str, schema: &str, name: &str) -> Result<Option<TableDef>> {
+pub(super) fn table(
+    connection: &Connection,
+    database: &str,
+    schema: &str,
+    name: &str,
+) -> Result<Option<TableDef>> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {TABLE_COLUMNS} FROM tables WHERE database = ?1 AND schema = ?2 AND name = ?3"
     ))?;
-    statement.query_row([database, schema, name], |row| Ok(table_row(row))).optional()?.transpose()
+    statement
+        .query_row([database, schema, name], |row| Ok(table_row(row)))
+        .optional()?
+        .transpose()
 }
 
 pub(super) fn table_by_id(connection: &Connection, id: i64) -> Result<Option<TableDef>> {
-    let mut statement = connection.prepare_cached(&format!("SELECT {TABLE_COLUMNS} FROM tables WHERE id = ?1"))?;
-    statement.query_row([id], |row| Ok(table_row(row))).optional()?.transpose()
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {TABLE_COLUMNS} FROM tables WHERE id = ?1"))?;
+    statement
+        .query_row([id], |row| Ok(table_row(row)))
+        .optional()?
+        .transpose()
 }
 
 fn table_row(row: &Row<'_>) -> Result<TableDef> {
@@ -307,7 +361,8 @@ fn table_row(row: &Row<'_>) -> Result<TableDef> {
         database: row.get(1)?,
         schema: row.get(2)?,
         name: row.get(3)?,
-        columns: serde_json::from_str(&columns).map_err(|error| Error::Damaged(format!("columns of a table: {error}")))?,
+        columns: serde_json::from_str(&columns)
+            .map_err(|error| Error::Damaged(format!("columns of a table: {error}")))?,
         schema_evolution: row.get(5)?,
         error_logging: row.get(6)?,
         created_on_ms: row.get(7)?,

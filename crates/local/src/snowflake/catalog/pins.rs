@@ -28,8 +28,15 @@ pub struct Pin {
 impl Pins {
     pub(super) fn pin(self: &Arc<Self>) -> Arc<Pin> {
         let number = self.number();
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).alive.insert(number, ());
-        Arc::new(Pin { number, pins: Arc::clone(self) })
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .alive
+            .insert(number, ());
+        Arc::new(Pin {
+            number,
+            pins: Arc::clone(self),
+        })
     }
 
     /// The number of this moment: greater than that of every pin so far. Always above 0.
@@ -42,12 +49,20 @@ impl Pins {
     /// Whether no pin older than `number` lives.
     pub(super) fn released(&self, number: i64) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.alive.first_key_value().is_none_or(|(oldest, ())| *oldest > number)
+        state
+            .alive
+            .first_key_value()
+            .is_none_or(|(oldest, ())| *oldest > number)
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        self.pins.state.lock().unwrap_or_else(PoisonError::into_inner).alive.remove(&self.number);
+        self.pins
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .alive
+            .remove(&self.number);
     }
 }

@@ -12,7 +12,10 @@ fn catalog() -> (tempfile::TempDir, Catalog) {
 fn new_table(name: &str) -> NewTable {
     let column = ColumnDef {
         name: "V".into(),
-        data_type: DataType::Number { precision: 38, scale: 0 },
+        data_type: DataType::Number {
+            precision: 38,
+            scale: 0,
+        },
         nullable: false,
         default: Some("1".into()),
         identity: Some((1, 2)),
@@ -36,24 +39,40 @@ fn with_table() -> (tempfile::TempDir, Catalog, crate::snowflake::model::TableDe
 }
 
 fn open_channel(catalog: &Catalog) -> crate::snowflake::model::ChannelRow {
-    let PipeLookup::Found(pipe) = catalog.pipe("D", "PUBLIC", "T-STREAMING").unwrap() else { panic!() };
+    let PipeLookup::Found(pipe) = catalog.pipe("D", "PUBLIC", "T-STREAMING").unwrap() else {
+        panic!()
+    };
     catalog.open_channel(&pipe, "c", "C", None).unwrap()
 }
 
-fn commit_of(table: &crate::snowflake::model::TableDef, channel: &crate::snowflake::model::ChannelRow) -> TableCommit {
+fn commit_of(
+    table: &crate::snowflake::model::TableDef,
+    channel: &crate::snowflake::model::ChannelRow,
+) -> TableCommit {
     TableCommit {
         table_id: table.id,
         columns_before: table.columns.clone(),
         columns_after: None,
-        segment: Some(NewSegment { path: "segments/x".into(), rows: 3, bytes: 10 }),
+        segment: Some(NewSegment {
+            path: "segments/x".into(),
+            rows: 3,
+            bytes: 10,
+        }),
         channels: vec![ChannelCommit {
             id: channel.id,
             client_sequencer: channel.client_sequencer,
             row_sequencer: 1,
             request_id: "r".into(),
             offset_token: Some("7".into()),
-            counted: Counters { rows_parsed: 4, rows_inserted: 3, rows_error_count: 1 },
-            last_error: Some(RowError { message: "bad".into(), offset_upper_bound: Some("7".into()) }),
+            counted: Counters {
+                rows_parsed: 4,
+                rows_inserted: 3,
+                rows_error_count: 1,
+            },
+            last_error: Some(RowError {
+                message: "bad".into(),
+                offset_upper_bound: Some("7".into()),
+            }),
         }],
     }
 }
@@ -61,13 +80,32 @@ fn commit_of(table: &crate::snowflake::model::TableDef, channel: &crate::snowfla
 #[test]
 fn create_modes_do_what_they_say() {
     let (_folder, catalog, table) = with_table();
-    assert!(matches!(catalog.create_table(&new_table("T"), CreateMode::New), Err(Error::ObjectExists { .. })));
-    assert_eq!(catalog.create_table(&new_table("T"), CreateMode::IfNotExists).unwrap(), Created::Existed);
+    assert!(matches!(
+        catalog.create_table(&new_table("T"), CreateMode::New),
+        Err(Error::ObjectExists { .. })
+    ));
+    assert_eq!(
+        catalog
+            .create_table(&new_table("T"), CreateMode::IfNotExists)
+            .unwrap(),
+        Created::Existed
+    );
     assert_eq!(catalog.table("D", "PUBLIC", "T").unwrap().unwrap(), table);
-    assert_eq!(catalog.create_table(&new_table("T"), CreateMode::OrReplace).unwrap(), Created::Replaced);
+    assert_eq!(
+        catalog
+            .create_table(&new_table("T"), CreateMode::OrReplace)
+            .unwrap(),
+        Created::Replaced
+    );
     assert_ne!(catalog.table("D", "PUBLIC", "T").unwrap().unwrap().id, table.id);
-    assert!(matches!(catalog.create_schema("NONE", "S", CreateMode::New), Err(Error::NoSuchObject { .. })));
-    assert_eq!(catalog.create_schema("D", "S", CreateMode::New).unwrap(), Created::Made);
+    assert!(matches!(
+        catalog.create_schema("NONE", "S", CreateMode::New),
+        Err(Error::NoSuchObject { .. })
+    ));
+    assert_eq!(
+        catalog.create_schema("D", "S", CreateMode::New).unwrap(),
+        Created::Made
+    );
     assert_eq!(catalog.list_schemas(Some("D")).unwrap().len(), 2);
     assert_eq!(catalog.list_tables(Some("D"), None).unwrap().len(), 1);
 }
@@ -76,7 +114,10 @@ fn create_modes_do_what_they_say() {
 fn dropped_database_takes_all_below_with_it() {
     let (_folder, catalog, table) = with_table();
     let channel = open_channel(&catalog);
-    assert_eq!(catalog.commit(&commit_of(&table, &channel)).unwrap(), Outcome::Done);
+    assert_eq!(
+        catalog.commit(&commit_of(&table, &channel)).unwrap(),
+        Outcome::Done
+    );
     assert!(catalog.drop_database("D").unwrap());
     assert!(!catalog.drop_database("D").unwrap());
     assert_eq!(catalog.table_by_id(table.id).unwrap(), None);
@@ -88,11 +129,21 @@ fn dropped_database_takes_all_below_with_it() {
 fn commit_moves_segment_token_and_counters_together() {
     let (_folder, catalog, table) = with_table();
     let channel = open_channel(&catalog);
-    assert_eq!(catalog.commit(&commit_of(&table, &channel)).unwrap(), Outcome::Done);
+    assert_eq!(
+        catalog.commit(&commit_of(&table, &channel)).unwrap(),
+        Outcome::Done
+    );
     assert_eq!(catalog.table_size(table.id).unwrap(), (3, 10));
     let row = catalog.channel_by_id(channel.id).unwrap().unwrap();
     assert_eq!(row.offset_token.as_deref(), Some("7"));
-    assert_eq!(row.counters, Counters { rows_parsed: 4, rows_inserted: 3, rows_error_count: 1 });
+    assert_eq!(
+        row.counters,
+        Counters {
+            rows_parsed: 4,
+            rows_inserted: 3,
+            rows_error_count: 1
+        }
+    );
     assert_eq!(row.last_error_message.as_deref(), Some("bad"));
     assert_eq!(row.committed_row_sequencer, 1);
 }
@@ -103,14 +154,20 @@ fn commit_of_a_fenced_channel_changed_table_or_dropped_table_changes_nothing() {
     let channel = open_channel(&catalog);
     let commit = commit_of(&table, &channel);
     let reopened = open_channel(&catalog);
-    assert_eq!(catalog.commit(&commit).unwrap(), Outcome::Fenced(vec![channel.id]));
+    assert_eq!(
+        catalog.commit(&commit).unwrap(),
+        Outcome::Fenced(vec![channel.id])
+    );
     let commit = commit_of(&table, &reopened);
     let mut changed = table.clone();
     changed.columns[0].nullable = true;
     catalog.alter_table(&changed).unwrap();
     assert_eq!(catalog.commit(&commit).unwrap(), Outcome::TableChanged);
     assert_eq!(catalog.table_size(table.id).unwrap(), (0, 0));
-    assert_eq!(catalog.channel_by_id(channel.id).unwrap().unwrap().offset_token, None);
+    assert_eq!(
+        catalog.channel_by_id(channel.id).unwrap().unwrap().offset_token,
+        None
+    );
     catalog.drop_table("D", "PUBLIC", "T").unwrap();
     assert_eq!(catalog.commit(&commit).unwrap(), Outcome::TableGone);
 }
@@ -122,7 +179,10 @@ fn committing_the_same_batch_twice_is_fenced() {
     let mut commit = commit_of(&table, &channel);
     assert_eq!(catalog.commit(&commit).unwrap(), Outcome::Done);
     commit.segment = None;
-    assert_eq!(catalog.commit(&commit).unwrap(), Outcome::Fenced(vec![channel.id]));
+    assert_eq!(
+        catalog.commit(&commit).unwrap(),
+        Outcome::Fenced(vec![channel.id])
+    );
 }
 
 #[test]
@@ -130,7 +190,9 @@ fn open_keeps_counters_and_takes_an_offset_token() {
     let (_folder, catalog, table) = with_table();
     let channel = open_channel(&catalog);
     catalog.commit(&commit_of(&table, &channel)).unwrap();
-    let PipeLookup::Found(pipe) = catalog.pipe("D", "PUBLIC", "T-STREAMING").unwrap() else { panic!() };
+    let PipeLookup::Found(pipe) = catalog.pipe("D", "PUBLIC", "T-STREAMING").unwrap() else {
+        panic!()
+    };
     let reopened = catalog.open_channel(&pipe, "c", "C", None).unwrap();
     assert_eq!(reopened.offset_token.as_deref(), Some("7"));
     assert_eq!(reopened.counters.rows_inserted, 3);
@@ -142,10 +204,19 @@ fn open_keeps_counters_and_takes_an_offset_token() {
 #[test]
 fn pipe_lookup_tells_what_is_missing() {
     let (_folder, catalog, _table) = with_table();
-    assert_eq!(catalog.pipe("NONE", "PUBLIC", "T-STREAMING").unwrap(), PipeLookup::NoNamespace);
-    assert_eq!(catalog.pipe("D", "PUBLIC", "X-STREAMING").unwrap(), PipeLookup::NoPipe);
+    assert_eq!(
+        catalog.pipe("NONE", "PUBLIC", "T-STREAMING").unwrap(),
+        PipeLookup::NoNamespace
+    );
+    assert_eq!(
+        catalog.pipe("D", "PUBLIC", "X-STREAMING").unwrap(),
+        PipeLookup::NoPipe
+    );
     assert_eq!(catalog.pipe("D", "PUBLIC", "T").unwrap(), PipeLookup::NoPipe);
-    assert!(matches!(catalog.pipe("D", "PUBLIC", "T-STREAMING").unwrap(), PipeLookup::Found(_)));
+    assert!(matches!(
+        catalog.pipe("D", "PUBLIC", "T-STREAMING").unwrap(),
+        PipeLookup::Found(_)
+    ));
     assert_eq!(catalog.pipes(None, None).unwrap().len(), 1);
 }
 

@@ -52,14 +52,23 @@ impl Catalog {
     /// [`crate::Error::Catalog`].
     pub fn users(&self) -> Result<Vec<UserRow>> {
         let connection = self.lock();
-        let mut statement = connection.prepare_cached("SELECT name, created_on_ms FROM users ORDER BY name")?;
-        let names: Vec<(String, i64)> =
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
-        let mut keys = connection.prepare_cached("SELECT fingerprint FROM user_keys WHERE user = ?1 ORDER BY slot")?;
+        let mut statement =
+            connection.prepare_cached("SELECT name, created_on_ms FROM users ORDER BY name")?;
+        let names: Vec<(String, i64)> = statement
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        let mut keys =
+            connection.prepare_cached("SELECT fingerprint FROM user_keys WHERE user = ?1 ORDER BY slot")?;
         let mut users = Vec::with_capacity(names.len());
         for (name, created_on_ms) in names {
-            let fingerprints = keys.query_map([&name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-            users.push(UserRow { name, fingerprints, created_on_ms });
+            let fingerprints = keys
+                .query_map([&name], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            users.push(UserRow {
+                name,
+                fingerprints,
+                created_on_ms,
+            });
         }
         Ok(users)
     }
@@ -67,13 +76,18 @@ impl Catalog {
     /// The DER SubjectPublicKeyInfo of the user's key with this fingerprint.
     pub(crate) fn user_key(&self, user: &str, fingerprint: &str) -> Result<Option<Vec<u8>>> {
         let connection = self.lock();
-        let mut statement =
-            connection.prepare_cached("SELECT public_key FROM user_keys WHERE user = ?1 AND fingerprint = ?2")?;
-        Ok(statement.query_row([user, fingerprint], |row| row.get(0)).optional()?)
+        let mut statement = connection
+            .prepare_cached("SELECT public_key FROM user_keys WHERE user = ?1 AND fingerprint = ?2")?;
+        Ok(statement
+            .query_row([user, fingerprint], |row| row.get(0))
+            .optional()?)
     }
 
     /// Whether the user is registered.
     pub(crate) fn user_exists(&self, user: &str) -> Result<bool> {
-        Ok(self.lock().prepare_cached("SELECT 1 FROM users WHERE name = ?1")?.exists([user])?)
+        Ok(self
+            .lock()
+            .prepare_cached("SELECT 1 FROM users WHERE name = ?1")?
+            .exists([user])?)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{Committer, segments};
@@ -33,12 +33,23 @@ struct Retry {
     pause: Duration,
 }
 
+#[derive(Default)]
+struct Progress {
+    retries: HashMap<i64, Retry>,
+    merging: Option<JoinHandle<()>>,
+}
+
 impl Runner {
     /// Commits until stopped; once more after that, unless a fault wants accepted rows to be lost.
     pub(crate) async fn run(self) {
-        let mut retries: HashMap<i64, Retry> = HashMap::new();
+        let mut progress = Progress::default();
         while !self.stop.is_cancelled() {
-            let pause = retries.values().map(|retry| retry.at.saturating_duration_since(Instant::now())).min();
+            let now = Instant::now();
+            let pause = progress
+                .retries
+                .values()
+                .map(|retry| retry.at.saturating_duration_since(now))
+                .min();
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 () = self.committer.backlog.arrived() => {
@@ -46,44 +57,54 @@ impl Runner {
                 }
                 () = tokio::time::sleep(pause.unwrap_or(IDLE_PASS)) => {}
             }
-            if let Some(hit) = self.faults.hit(Service::Snowflake, "commit", "slow_commit") {
-                let _ = tokio::time::timeout(hit.delay, self.stop.cancelled()).await;
+            if let Some(hit) = self.faults.hit(Service::Snowflake, "commit", "slow_commit")
+                && tokio::time::timeout(hit.delay, self.stop.cancelled())
+                    .await
+                    .is_ok()
+            {
+                break;
             }
-            self.pass(&mut retries).await;
+            self.pass(&mut progress).await;
+            self.merge(&mut progress);
         }
         if !self.faults.has(Service::Snowflake, "lose_accepted") {
-            self.pass(&mut HashMap::new()).await;
+            progress.retries.clear();
+            self.pass(&mut progress).await;
+        }
+        if let Some(merging) = progress.merging {
+            let _ = merging.await;
         }
     }
 
-    /// Commits what waits in all tables that are not in a pause.
-    async fn pass(&self, retries: &mut HashMap<i64, Retry>) {
+    /// Commits what waits in all tables that are not in a pause, side by side.
+    async fn pass(&self, progress: &mut Progress) {
         let mut tables = self.committer.backlog.tables();
-        retries.retain(|table, _| tables.contains(table));
-        tables.retain(|table| retries.get(table).is_none_or(|retry| retry.at <= Instant::now()));
+        progress.retries.retain(|table, _| tables.contains(table));
+        let now = Instant::now();
+        tables.retain(|table| progress.retries.get(table).is_none_or(|retry| retry.at <= now));
         let most = std::thread::available_parallelism().map_or(1, usize::from);
         let mut running = JoinSet::new();
+        let mut table_of = HashMap::new();
         let mut tables = tables.into_iter();
         loop {
             while running.len() < most
                 && let Some(table) = tables.next()
             {
                 let committer = Arc::clone(&self.committer);
-                running.spawn_blocking(move || (table, commit_table(&committer, table)));
+                let task = running.spawn_blocking(move || commit_table(&committer, table));
+                table_of.insert(task.id(), table);
             }
-            let Some(done) = running.join_next().await else { break };
-            let Ok((table, outcome)) = done else { continue };
-            match outcome {
-                Ok(()) => drop(retries.remove(&table)),
-                Err(error) => {
-                    let pause = retries.get(&table).map_or(FIRST_PAUSE, |retry| (retry.pause * 2).min(LONGEST_PAUSE));
-                    tracing::error!(table_id = table, %error, pause_ms = pause.as_millis(), "commit failed");
-                    retries.insert(table, Retry { at: Instant::now() + pause, pause });
-                }
-            }
-        }
-        if !self.committer.backlog.tables().is_empty() {
-            self.committer.backlog.poke();
+            let Some(done) = running.join_next_with_id().await else {
+                break;
+            };
+            let (task, outcome) = match done {
+                Ok((task, outcome)) => (task, outcome.map_err(|error| error.to_string())),
+                Err(panic) => (panic.id(), Err(panic.to_string())),
+            };
+            let Some(table) = table_of.remove(&task) else {
+                continue;
+            };
+            self.note(progress, table, outcome);
         }
         let (committer, log) = (Arc::clone(&self.committer), Arc::clone(&self.log));
         let tidy = tokio::task::spawn_blocking(move || {
@@ -94,16 +115,66 @@ impl Runner {
             tracing::warn!(%error, "log or segment files not removed");
         }
     }
-}
 
-fn commit_table(committer: &Committer, table: i64) -> crate::Result<()> {
-    for _ in 0..ROUNDS {
-        if !committer.commit_some(table)? {
-            break;
+    fn note(&self, progress: &mut Progress, table: i64, outcome: Result<bool, String>) {
+        match outcome {
+            Ok(more) => {
+                progress.retries.remove(&table);
+                if more {
+                    self.committer.backlog.poke();
+                }
+            }
+            Err(reason) => {
+                let before = progress.retries.get(&table);
+                let pause = before.map_or(FIRST_PAUSE, |retry| (retry.pause * 2).min(LONGEST_PAUSE));
+                tracing::error!(
+                    table_id = table,
+                    reason,
+                    pause_ms = pause.as_millis(),
+                    "commit failed"
+                );
+                progress.retries.insert(
+                    table,
+                    Retry {
+                        at: Instant::now() + pause,
+                        pause,
+                    },
+                );
+            }
         }
     }
-    if let Err(error) = segments::merge_small(committer.disk.as_ref(), &committer.catalog, table) {
-        tracing::warn!(table_id = table, %error, "small segments not merged");
+
+    /// Merges small segments beside the commits; one merge at a time.
+    fn merge(&self, progress: &mut Progress) {
+        if progress
+            .merging
+            .as_ref()
+            .is_some_and(|merging| !merging.is_finished())
+        {
+            return;
+        }
+        let committer = Arc::clone(&self.committer);
+        progress.merging = Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = merge_tables(&committer) {
+                tracing::warn!(%error, "small segments not merged");
+            }
+        }));
+    }
+}
+
+/// Commits what waits in a table; true if there is more.
+fn commit_table(committer: &Committer, table: i64) -> crate::Result<bool> {
+    for _ in 0..ROUNDS {
+        if !committer.commit_some(table)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn merge_tables(committer: &Committer) -> crate::Result<()> {
+    for table in committer.catalog.tables_with_segments(segments::MERGE_FROM)? {
+        segments::merge_small(committer.disk.as_ref(), &committer.catalog, table)?;
     }
     Ok(())
 }

@@ -60,7 +60,12 @@ impl Record {
 pub(super) fn encode(buffer: &mut Vec<u8>, record: &Record, rows: &[u8]) -> Result<usize> {
     let start = buffer.len();
     buffer.extend_from_slice(&[0; PREFIX]);
-    for number in [record.channel_id, record.table_id, record.client_sequencer, record.row_sequencer] {
+    for number in [
+        record.channel_id,
+        record.table_id,
+        record.client_sequencer,
+        record.row_sequencer,
+    ] {
         buffer.extend_from_slice(&number.to_le_bytes());
     }
     buffer.extend_from_slice(&record.raw_length.to_le_bytes());
@@ -74,7 +79,9 @@ pub(super) fn encode(buffer: &mut Vec<u8>, record: &Record, rows: &[u8]) -> Resu
     let rows_at = buffer.len();
     buffer.extend_from_slice(rows);
     let body = &buffer[start + PREFIX..];
-    let length = u32::try_from(body.len()).ok().filter(|length| *length as usize <= MAX_RECORD);
+    let length = u32::try_from(body.len())
+        .ok()
+        .filter(|length| *length as usize <= MAX_RECORD);
     let length = length.ok_or_else(|| Error::Damaged("a batch is larger than a log record may be".into()))?;
     let checksum = crc(body);
     buffer[start..start + 4].copy_from_slice(&length.to_le_bytes());
@@ -83,7 +90,8 @@ pub(super) fn encode(buffer: &mut Vec<u8>, record: &Record, rows: &[u8]) -> Resu
 }
 
 fn put_text(buffer: &mut Vec<u8>, text: &str) -> Result<()> {
-    let length = u32::try_from(text.len()).map_err(|_| Error::Damaged("a token is too long for the log".into()))?;
+    let length =
+        u32::try_from(text.len()).map_err(|_| Error::Damaged("a token is too long for the log".into()))?;
     buffer.extend_from_slice(&length.to_le_bytes());
     buffer.extend_from_slice(text.as_bytes());
     Ok(())
@@ -122,8 +130,14 @@ pub(super) fn scan(file: &dyn DiskRead) -> std::io::Result<Vec<Found>> {
         if crc(&body) != checksum {
             break;
         }
-        let Some((record, head)) = decode(&body) else { break };
-        found.push(Found { record, rows_at: body_at + head as u64, rows_length: size - head });
+        let Some((record, head)) = decode(&body) else {
+            break;
+        };
+        found.push(Found {
+            record,
+            rows_at: body_at + head as u64,
+            rows_length: size - head,
+        });
         at = body_at + size as u64;
     }
     Ok(found)
@@ -220,7 +234,10 @@ mod tests {
         let found = scan(file.as_ref()).unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].record, record(1, None));
-        assert_eq!(&file.read_at(found[0].rows_at, found[0].rows_length).unwrap()[..], b"first");
+        assert_eq!(
+            &file.read_at(found[0].rows_at, found[0].rows_length).unwrap()[..],
+            b"first"
+        );
         assert_eq!(found[1].record, record(2, Some("")));
     }
 
@@ -231,12 +248,20 @@ mod tests {
         let sound = bytes.len();
         encode(&mut bytes, &record(2, Some("t")), b"second").unwrap();
         for cut in sound..bytes.len() {
-            assert_eq!(scan(file(&bytes[..cut]).as_ref()).unwrap().len(), 1, "cut at {cut}");
+            assert_eq!(
+                scan(file(&bytes[..cut]).as_ref()).unwrap().len(),
+                1,
+                "cut at {cut}"
+            );
         }
         for flipped in sound + PREFIX..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[flipped] ^= 1;
-            assert_eq!(scan(file(&damaged).as_ref()).unwrap().len(), 1, "flipped at {flipped}");
+            assert_eq!(
+                scan(file(&damaged).as_ref()).unwrap().len(),
+                1,
+                "flipped at {flipped}"
+            );
         }
     }
 

@@ -38,19 +38,33 @@ pub(crate) struct Recovered {
 
 /// Reads the log. With `lose` (a fault), everything that is not committed is given up instead, as if the service had lost it.
 pub(crate) fn recover(disk: &Arc<dyn Disk>, catalog: &Catalog, lose: bool) -> Result<Recovered> {
-    disk.create_dir(FOLDER.as_ref()).map_err(Error::disk("create", FOLDER))?;
-    let mut recovered = Recovered { next: 1, ..Recovered::default() };
+    disk.create_dir(FOLDER.as_ref())
+        .map_err(Error::disk("create", FOLDER))?;
+    let mut recovered = Recovered {
+        next: 1,
+        ..Recovered::default()
+    };
     let mut channels: HashMap<i64, Option<ChannelRow>> = HashMap::new();
     // Last one wins: a batch that was written, failed its sync and was sent again stands twice.
     let mut waiting: BTreeMap<(i64, i64), (usize, usize)> = BTreeMap::new();
     let mut found_in_files = Vec::new();
     for name in disk.list(FOLDER.as_ref()).map_err(Error::disk("list", FOLDER))? {
-        let Some(number) = name.strip_suffix(".log").and_then(|number| number.parse::<u64>().ok()) else { continue };
+        let Some(number) = name
+            .strip_suffix(".log")
+            .and_then(|number| number.parse::<u64>().ok())
+        else {
+            continue;
+        };
         recovered.next = recovered.next.max(number + 1);
         let path = PathBuf::from(FOLDER).join(&name);
         let reader = disk.open(&path).map_err(Error::disk("open", &path))?;
         let found = format::scan(reader.as_ref()).map_err(Error::disk("read", &path))?;
-        let file = LogFile { path, reader, pending: AtomicUsize::new(0), sealed: AtomicBool::new(true) };
+        let file = LogFile {
+            path,
+            reader,
+            pending: AtomicUsize::new(0),
+            sealed: AtomicBool::new(true),
+        };
         for (index, found) in found.iter().enumerate() {
             let record = &found.record;
             let channel = match channels.entry(record.channel_id) {
@@ -64,7 +78,10 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, catalog: &Catalog, lose: bool) -> Re
                     && channel.committed_row_sequencer < record.row_sequencer
             });
             if is_waiting {
-                waiting.insert((record.channel_id, record.row_sequencer), (found_in_files.len(), index));
+                waiting.insert(
+                    (record.channel_id, record.row_sequencer),
+                    (found_in_files.len(), index),
+                );
             }
         }
         found_in_files.push(found);
@@ -87,7 +104,9 @@ fn without_gaps(
     let mut expected: HashMap<i64, i64> = HashMap::new();
     for ((channel_id, row_sequencer), place) in waiting {
         let row = channels.get(&channel_id).and_then(Option::as_ref);
-        let next = expected.entry(channel_id).or_insert(row.map_or(0, |row| row.committed_row_sequencer) + 1);
+        let next = expected
+            .entry(channel_id)
+            .or_insert(row.map_or(0, |row| row.committed_row_sequencer) + 1);
         if lose || row_sequencer != *next {
             *lost.entry(channel_id).or_default() += 1;
             continue;

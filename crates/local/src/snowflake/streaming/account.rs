@@ -26,19 +26,29 @@ pub(super) fn hostname(snowflake: &Snowflake, headers: &HeaderMap) -> Result<Res
 /// `POST /oauth/token`: a scoped token for a key-pair JWT, which stands in the Authorization header or as `assertion`.
 pub(super) fn token(snowflake: &Snowflake, headers: &HeaderMap, body: &[u8]) -> Result<Response, Refusal> {
     let form: Vec<(String, String)> = form(body);
-    let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let field = |name: &str| {
+        form.iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    };
     if field("grant_type") != Some(JWT_BEARER) {
         let message = format!("frazil local exchanges key-pair tokens only: grant_type must be {JWT_BEARER}");
         return Err(Refusal::new(400, "unsupported_grant_type", message));
     }
-    let jwt = field("assertion").or_else(|| auth::bearer(headers)).unwrap_or_default();
+    let jwt = field("assertion")
+        .or_else(|| auth::bearer(headers))
+        .unwrap_or_default();
     let mut login = snowflake.auth.check_key_pair(jwt)?;
     let scope = field("scope").unwrap_or_default();
     let mut words = scope.split_ascii_whitespace();
     let host = words.next().unwrap_or_default();
     let (name, port) = host.split_once(':').unwrap_or((host, "0"));
     if !["127.0.0.1", "localhost"].contains(&name) || port.parse::<u16>().is_err() {
-        return Err(Refusal::new(400, "invalid_scope", "The scope must be the ingest host."));
+        return Err(Refusal::new(
+            400,
+            "invalid_scope",
+            "The scope must be the ingest host.",
+        ));
     }
     if let Some(role) = words.find_map(|word| word.strip_prefix("session:role:")) {
         login.role = Some(role.to_owned());
@@ -47,7 +57,9 @@ pub(super) fn token(snowflake: &Snowflake, headers: &HeaderMap, body: &[u8]) -> 
 }
 
 fn form(body: &[u8]) -> Vec<(String, String)> {
-    url::form_urlencoded::parse(body).map(|(key, value)| (key.into_owned(), value.into_owned())).collect()
+    url::form_urlencoded::parse(body)
+        .map(|(key, value)| (key.into_owned(), value.into_owned()))
+        .collect()
 }
 
 /// `POST /telemetry/send/...`: taken and thrown away.

@@ -23,7 +23,11 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: u16, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { status, code: code.into(), message: message.into() }
+        Self {
+            status,
+            code: code.into(),
+            message: message.into(),
+        }
     }
 
     pub(super) fn into_response(self) -> Response {
@@ -42,8 +46,16 @@ impl From<AuthFailure> for Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         tracing::error!(%error, "request failed");
-        let status = if matches!(error, Error::Stopping) { 503 } else { 500 };
-        Self::new(status, "ERR_GENERAL_EXCEPTION_RETRY_REQUEST", "Internal failure, retry the request.")
+        let status = if matches!(error, Error::Stopping) {
+            503
+        } else {
+            500
+        };
+        Self::new(
+            status,
+            "ERR_GENERAL_EXCEPTION_RETRY_REQUEST",
+            "Internal failure, retry the request.",
+        )
     }
 }
 
@@ -60,18 +72,23 @@ pub(super) fn text(body: String) -> Response {
 fn with_status(status: StatusCode, body: Body, kind: &'static str) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
 /// Reads a request's body, at most [`BODY_LIMIT`].
 pub(super) async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let mut parts = Vec::with_capacity(announced.unwrap_or(0).min(BODY_LIMIT));
     let mut length = 0;
     let mut stream = body.into_data_stream();
     while let Some(part) = stream.next().await {
-        let part = part.map_err(|_| Refusal::new(400, "ERR_INCOMPLETE_BODY", "The request body ended early."))?;
+        let part =
+            part.map_err(|_| Refusal::new(400, "ERR_INCOMPLETE_BODY", "The request body ended early."))?;
         length += part.len();
         if length <= BODY_LIMIT {
             parts.extend_from_slice(&part);
@@ -80,13 +97,22 @@ pub(super) async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, 
         }
     }
     if length > BODY_LIMIT {
-        return Err(Refusal::new(413, "ERR_REQUEST_TOO_LARGE", "The request body is larger than 4 MB."));
+        return Err(Refusal::new(
+            413,
+            "ERR_REQUEST_TOO_LARGE",
+            "The request body is larger than 4 MB.",
+        ));
     }
     Ok(Bytes::from(parts))
 }
 
 /// Parses a JSON body; an empty one is like `{}`.
 pub(super) fn parse<T: for<'de> serde::Deserialize<'de>>(body: &[u8]) -> Result<T, Refusal> {
-    let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| Refusal::new(400, "ERR_INVALID_REQUEST_BODY", error.to_string()))
+    let body = if body.iter().all(u8::is_ascii_whitespace) {
+        b"{}"
+    } else {
+        body
+    };
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::new(400, "ERR_INVALID_REQUEST_BODY", error.to_string()))
 }

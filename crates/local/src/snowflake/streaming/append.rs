@@ -36,7 +36,11 @@ pub(super) async fn append(
     match outcome {
         Appended::Accepted(token) => Ok(accepted(&token)),
         Appended::Replayed(token) => {
-            if snowflake.faults.hit(Service::Snowflake, "append_rows", "stale_on_replay").is_some() {
+            if snowflake
+                .faults
+                .hit(Service::Snowflake, "append_rows", "stale_on_replay")
+                .is_some()
+            {
                 return Err(stale());
             }
             tracing::debug!(channel_id = channel.id, "append replayed");
@@ -53,7 +57,11 @@ async fn find(snowflake: &Arc<Snowflake>, pipe: &PipeRow, name: &Name) -> Result
     }
     match snowflake.store.registry.find(&Store::key(pipe, &name.lookup))? {
         Found::Healthy(channel) => Ok(channel),
-        Found::Invalid(code) => Err(Refusal::new(409, code, "The channel is invalid. Please reopen the channel.")),
+        Found::Invalid(code) => Err(Refusal::new(
+            409,
+            code,
+            "The channel is invalid. Please reopen the channel.",
+        )),
         Found::Absent => Err(Refusal::new(
             404,
             "ERR_CHANNEL_DOES_NOT_EXIST_OR_IS_NOT_AUTHORIZED",
@@ -70,33 +78,81 @@ async fn incoming(
     headers: &HeaderMap,
     body: Bytes,
 ) -> Result<Incoming, Refusal> {
-    let tokens = [&query.start_offset_token, &query.end_offset_token, &query.offset_token, &query.request_id];
-    if tokens.into_iter().flatten().any(|token| token.len() > TOKEN_LIMIT) {
-        return Err(Refusal::new(400, "ERR_TOKEN_TOO_LONG", "A token is longer than 64 KiB."));
+    let tokens = [
+        &query.start_offset_token,
+        &query.end_offset_token,
+        &query.offset_token,
+        &query.request_id,
+    ];
+    if tokens
+        .into_iter()
+        .flatten()
+        .any(|token| token.len() > TOKEN_LIMIT)
+    {
+        return Err(Refusal::new(
+            400,
+            "ERR_TOKEN_TOO_LONG",
+            "A token is longer than 64 KiB.",
+        ));
     }
-    let offset_token = query.end_offset_token.clone().or_else(|| query.offset_token.clone());
-    if channel.elastic && (offset_token.is_some() || query.start_offset_token.is_some() || query.continuation_token.is_some()) {
-        return Err(Refusal::new(400, "ERR_INVALID_REQUEST", "The elastic channel takes no offset or continuation token."));
+    let offset_token = query
+        .end_offset_token
+        .clone()
+        .or_else(|| query.offset_token.clone());
+    if channel.elastic
+        && (offset_token.is_some()
+            || query.start_offset_token.is_some()
+            || query.continuation_token.is_some())
+    {
+        return Err(Refusal::new(
+            400,
+            "ERR_INVALID_REQUEST",
+            "The elastic channel takes no offset or continuation token.",
+        ));
     }
     if !channel.elastic && query.continuation_token.is_none() {
-        return Err(Refusal::new(400, "ERR_MISSING_CONTINUATION_TOKEN", "continuationToken is required."));
+        return Err(Refusal::new(
+            400,
+            "ERR_MISSING_CONTINUATION_TOKEN",
+            "continuationToken is required.",
+        ));
     }
     let limited = snowflake.enforce_limits && !channel.elastic;
-    if limited && !channel.rate.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now()) {
+    if limited
+        && !channel
+            .rate
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .allow(Instant::now())
+    {
         return Err(busy("The channel is over its rate limit, retry later."));
     }
-    let encoding = headers.get(header::CONTENT_ENCODING).map_or(b"identity".as_slice(), |value| value.as_bytes());
+    let encoding = headers
+        .get(header::CONTENT_ENCODING)
+        .map_or(b"identity".as_slice(), |value| value.as_bytes());
     let compressed = match encoding.to_ascii_lowercase().as_slice() {
         b"zstd" => Some(Encoding::Zstd),
         b"gzip" => Some(Encoding::Gzip),
         b"identity" | b"" => None,
-        _ => return Err(Refusal::new(415, "ERR_UNSUPPORTED_ENCODING", "Content-Encoding must be zstd, gzip or identity.")),
+        _ => {
+            return Err(Refusal::new(
+                415,
+                "ERR_UNSUPPORTED_ENCODING",
+                "Content-Encoding must be zstd, gzip or identity.",
+            ));
+        }
     };
     let work = tokio::task::spawn_blocking(move || prepare(&body, compressed));
-    let (encoding, rows, raw_length) =
-        work.await.map_err(|_| Refusal::from(crate::Error::Stopping))?.map_err(refused)?;
+    let (encoding, rows, raw_length) = work
+        .await
+        .map_err(|_| Refusal::from(crate::Error::Stopping))?
+        .map_err(refused)?;
     if limited {
-        channel.rate.lock().unwrap_or_else(PoisonError::into_inner).charge(raw_length);
+        channel
+            .rate
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .charge(raw_length);
     }
     Ok(Incoming {
         continuation_token: query.continuation_token.clone(),
@@ -126,12 +182,16 @@ fn prepare(body: &Bytes, compressed: Option<Encoding>) -> Result<(Encoding, Byte
 
 fn refused(refused: Refused) -> Refusal {
     match refused {
-        Refused::TooLarge => {
-            Refusal::new(413, "ERR_REQUEST_TOO_LARGE", "The request body is larger than 16 MB after decompression.")
-        }
-        Refused::Damaged => {
-            Refusal::new(400, "ERR_INVALID_COMPRESSION", "The request body is not in its Content-Encoding.")
-        }
+        Refused::TooLarge => Refusal::new(
+            413,
+            "ERR_REQUEST_TOO_LARGE",
+            "The request body is larger than 16 MB after decompression.",
+        ),
+        Refused::Damaged => Refusal::new(
+            400,
+            "ERR_INVALID_COMPRESSION",
+            "The request body is not in its Content-Encoding.",
+        ),
     }
 }
 

@@ -32,31 +32,62 @@ struct StatusBody {
 }
 
 /// `PUT .../channels/<channel>`: accepted rows that are not committed are discarded, unless the body forbids it.
-pub(super) async fn open(snowflake: &Arc<Snowflake>, pipe: PipeRow, name: Name, body: &[u8]) -> Result<Response, Refusal> {
+pub(super) async fn open(
+    snowflake: &Arc<Snowflake>,
+    pipe: PipeRow,
+    name: Name,
+    body: &[u8],
+) -> Result<Response, Refusal> {
     let body: OpenBody = answer::parse(body)?;
     if name.lookup.eq_ignore_ascii_case(ELASTIC) {
-        return Err(Refusal::new(400, "ERR_INVALID_CHANNEL_NAME", "ELASTIC is reserved and is never opened."));
+        return Err(Refusal::new(
+            400,
+            "ERR_INVALID_CHANNEL_NAME",
+            "ELASTIC is reserved and is never opened.",
+        ));
     }
     if name.written.len() > NAME_LIMIT {
-        return Err(Refusal::new(400, "ERR_INVALID_CHANNEL_NAME", "The channel name is longer than 255 bytes."));
+        return Err(Refusal::new(
+            400,
+            "ERR_INVALID_CHANNEL_NAME",
+            "The channel name is longer than 255 bytes.",
+        ));
     }
     let fail = body.fail_on_uncommitted_rows.unwrap_or(false);
     let store = &snowflake.store;
-    match store.open_channel(pipe, name.written, name.lookup, body.offset_token, fail).await? {
+    match store
+        .open_channel(pipe, name.written, name.lookup, body.offset_token, fail)
+        .await?
+    {
         Opened::Open(row, token) => {
-            tracing::info!(channel = row.name, client_sequencer = row.client_sequencer, "channel opened");
+            tracing::info!(
+                channel = row.name,
+                client_sequencer = row.client_sequencer,
+                "channel opened"
+            );
             let status = status_of(snowflake, &row);
-            Ok(answer::ok(&json!({"next_continuation_token": token, "channel_status": status})))
+            Ok(answer::ok(
+                &json!({"next_continuation_token": token, "channel_status": status}),
+            ))
         }
         Opened::Uncommitted => Err(uncommitted()),
     }
 }
 
 /// `DELETE .../channels/<channel>`.
-pub(super) async fn drop(snowflake: &Arc<Snowflake>, pipe: &PipeRow, name: &Name, body: &[u8]) -> Result<Response, Refusal> {
+pub(super) async fn drop(
+    snowflake: &Arc<Snowflake>,
+    pipe: &PipeRow,
+    name: &Name,
+    body: &[u8],
+) -> Result<Response, Refusal> {
     let body: OpenBody = answer::parse(body)?;
     if name.lookup.eq_ignore_ascii_case(ELASTIC) {
-        return Err(Refusal::new(400, "ERR_INVALID_CHANNEL_NAME", "ELASTIC is reserved and is never dropped."));
+        return Err(Refusal::new(
+            400,
+            "ERR_INVALID_CHANNEL_NAME",
+            "ELASTIC is reserved and is never dropped.",
+        ));
     }
     let Some(row) = snowflake.store.catalog.channel(pipe.id, &name.lookup)? else {
         return Err(Refusal::new(
@@ -65,10 +96,16 @@ pub(super) async fn drop(snowflake: &Arc<Snowflake>, pipe: &PipeRow, name: &Name
             format!("Channel {} does not exist or is not authorized.", name.written),
         ));
     };
-    match snowflake.store.drop_channel(row, body.fail_on_uncommitted_rows.unwrap_or(false)).await? {
+    match snowflake
+        .store
+        .drop_channel(row, body.fail_on_uncommitted_rows.unwrap_or(false))
+        .await?
+    {
         Some(last) => {
             tracing::info!(channel = last.name, "channel dropped");
-            Ok(answer::ok(&json!({"last_committed_offset_token": last.offset_token})))
+            Ok(answer::ok(
+                &json!({"last_committed_offset_token": last.offset_token}),
+            ))
         }
         None => Err(uncommitted()),
     }
@@ -78,7 +115,11 @@ pub(super) async fn drop(snowflake: &Arc<Snowflake>, pipe: &PipeRow, name: &Name
 pub(super) fn status(snowflake: &Snowflake, pipe: &PipeRow, body: &[u8]) -> Result<Response, Refusal> {
     let body: StatusBody = answer::parse(body)?;
     if body.channel_names.len() > STATUS_LIMIT {
-        return Err(Refusal::new(400, "ERR_TOO_MANY_CHANNELS", "At most 1000 channels can be asked for at once."));
+        return Err(Refusal::new(
+            400,
+            "ERR_TOO_MANY_CHANNELS",
+            "At most 1000 channels can be asked for at once.",
+        ));
     }
     let catalog = &snowflake.store.catalog;
     let mut statuses = Map::new();
@@ -97,8 +138,15 @@ pub(super) fn status(snowflake: &Snowflake, pipe: &PipeRow, body: &[u8]) -> Resu
 }
 
 fn status_of(snowflake: &Snowflake, row: &ChannelRow) -> Value {
-    let counters = match snowflake.faults.hit(Service::Snowflake, "channel_status", "late_counters") {
-        Some(hit) => snowflake.store.committer.late.as_of(row.id, row.counters, hit.delay),
+    let counters = match snowflake
+        .faults
+        .hit(Service::Snowflake, "channel_status", "late_counters")
+    {
+        Some(hit) => snowflake
+            .store
+            .committer
+            .late
+            .as_of(row.id, row.counters, hit.delay),
         None => row.counters,
     };
     json!({

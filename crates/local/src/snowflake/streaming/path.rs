@@ -17,9 +17,15 @@ impl Name {
         match inner.filter(|inner| !inner.is_empty()) {
             Some(inner) => {
                 let exact = inner.replace("\"\"", "\"");
-                Self { written: exact.clone(), lookup: exact }
+                Self {
+                    written: exact.clone(),
+                    lookup: exact,
+                }
             }
-            None => Self { written: text.to_owned(), lookup: text.to_uppercase() },
+            None => Self {
+                written: text.to_owned(),
+                lookup: text.to_uppercase(),
+            },
         }
     }
 }
@@ -79,10 +85,16 @@ impl Route {
 }
 
 fn management(method: &str, parts: &[&str]) -> Option<Route> {
-    let ["databases", database, "schemas", schema, "pipes", pipe, rest @ ..] = parts else { return None };
+    let ["databases", database, "schemas", schema, "pipes", pipe, rest @ ..] = parts else {
+        return None;
+    };
     match (method, rest) {
-        ("PUT", ["channels", channel]) => Some(Route::Open(pipe_path(database, schema, pipe)?, name(channel)?)),
-        ("DELETE", ["channels", channel]) => Some(Route::Drop(pipe_path(database, schema, pipe)?, name(channel)?)),
+        ("PUT", ["channels", channel]) => {
+            Some(Route::Open(pipe_path(database, schema, pipe)?, name(channel)?))
+        }
+        ("DELETE", ["channels", channel]) => {
+            Some(Route::Drop(pipe_path(database, schema, pipe)?, name(channel)?))
+        }
         ("POST", []) => {
             let (pipe, action) = pipe.rsplit_once(':')?;
             let path = pipe_path(database, schema, pipe)?;
@@ -98,10 +110,34 @@ fn management(method: &str, parts: &[&str]) -> Option<Route> {
 
 fn data(method: &str, parts: &[&str]) -> Option<Route> {
     match (method, parts) {
-        ("POST", ["databases", database, "schemas", schema, "pipes", pipe, "channels", channel, "rows"]) => {
-            Some(Route::Append(pipe_path(database, schema, pipe)?, name(channel)?))
-        }
-        ("POST", ["databases", _, "schemas", _, "pipes", _, "channels", _, "filebuffer"]) => Some(Route::FileBuffer),
+        (
+            "POST",
+            [
+                "databases",
+                database,
+                "schemas",
+                schema,
+                "pipes",
+                pipe,
+                "channels",
+                channel,
+                "rows",
+            ],
+        ) => Some(Route::Append(pipe_path(database, schema, pipe)?, name(channel)?)),
+        (
+            "POST",
+            [
+                "databases",
+                _,
+                "schemas",
+                _,
+                "pipes",
+                _,
+                "channels",
+                _,
+                "filebuffer",
+            ],
+        ) => Some(Route::FileBuffer),
         ("POST", ["databases", database, "schemas", schema, "tables", table, "rows"]) => {
             let table = name(table)?;
             let suffix = super::super::catalog::DEFAULT_PIPE_SUFFIX;
@@ -109,7 +145,11 @@ fn data(method: &str, parts: &[&str]) -> Option<Route> {
                 written: format!("{}{suffix}", table.written),
                 lookup: format!("{}{suffix}", table.lookup),
             };
-            let path = PipePath { database: name(database)?, schema: name(schema)?, pipe };
+            let path = PipePath {
+                database: name(database)?,
+                schema: name(schema)?,
+                pipe,
+            };
             Some(Route::Append(path, Name::new(super::super::catalog::ELASTIC)))
         }
         _ => None,
@@ -117,7 +157,11 @@ fn data(method: &str, parts: &[&str]) -> Option<Route> {
 }
 
 fn pipe_path(database: &str, schema: &str, pipe: &str) -> Option<PipePath> {
-    Some(PipePath { database: name(database)?, schema: name(schema)?, pipe: name(pipe)? })
+    Some(PipePath {
+        database: name(database)?,
+        schema: name(schema)?,
+        pipe: name(pipe)?,
+    })
 }
 
 fn name(part: &str) -> Option<Name> {
@@ -182,18 +226,27 @@ mod tests {
 
     #[test]
     fn names_fold_unless_quoted() {
-        let Route::Status(path) = parse("POST", &format!("/v2/streaming/{PIPE}:bulk-channel-status")) else { panic!() };
+        let Route::Status(path) = parse("POST", &format!("/v2/streaming/{PIPE}:bulk-channel-status")) else {
+            panic!()
+        };
         assert_eq!(path.database.lookup, "DB");
         assert_eq!(path.schema.lookup, "SC\"X\"");
         assert_eq!(path.pipe.lookup, "t-STREAMING");
-        let Route::Open(_, channel) = parse("PUT", &format!("/v2/streaming/{PIPE}/channels/a%2Fb")) else { panic!() };
-        assert_eq!((channel.written.as_str(), channel.lookup.as_str()), ("a/b", "A/B"));
+        let Route::Open(_, channel) = parse("PUT", &format!("/v2/streaming/{PIPE}/channels/a%2Fb")) else {
+            panic!()
+        };
+        assert_eq!(
+            (channel.written.as_str(), channel.lookup.as_str()),
+            ("a/b", "A/B")
+        );
     }
 
     #[test]
     fn table_path_is_the_elastic_channel_of_the_default_pipe() {
         let path = "/v2/streaming/data/databases/d/schemas/s/tables/%22t%22/rows";
-        let Route::Append(pipe, channel) = parse("POST", path) else { panic!() };
+        let Route::Append(pipe, channel) = parse("POST", path) else {
+            panic!()
+        };
         assert_eq!(pipe.pipe.lookup, "t-STREAMING");
         assert_eq!(channel.lookup, "ELASTIC");
     }
@@ -214,7 +267,9 @@ mod tests {
 
     #[test]
     fn query_keeps_plus_and_takes_empty_as_absent() {
-        let query = Query::parse("startOffsetToken=&endOffsetToken=a+b%3D&continuationToken=0_1&requestId=r&retryCount=2");
+        let query = Query::parse(
+            "startOffsetToken=&endOffsetToken=a+b%3D&continuationToken=0_1&requestId=r&retryCount=2",
+        );
         assert_eq!(query.start_offset_token, None);
         assert_eq!(query.end_offset_token.as_deref(), Some("a+b="));
         assert_eq!(query.request_id.as_deref(), Some("r"));

@@ -1,6 +1,7 @@
 //! The protocol over real HTTP, as a client meets it.
 
 mod client;
+mod faults;
 
 use std::time::Duration;
 
@@ -9,11 +10,11 @@ use serde_json::json;
 use self::client::{Client, body_of, gzip, zstd};
 use crate::FaultsFile;
 
-fn faults(rules: &str) -> FaultsFile {
+pub(super) fn faults_of(rules: &str) -> FaultsFile {
     FaultsFile::parse(&format!("rules:\n{rules}")).unwrap()
 }
 
-const SLOW_COMMIT: &str = "  - {service: snowflake, fault: slow_commit, delay: 1h}\n";
+pub(super) const SLOW_COMMIT: &str = "  - {service: snowflake, fault: slow_commit, delay: 1h}\n";
 
 #[tokio::test]
 async fn login_gives_the_bare_host_and_a_new_token_each_time() {
@@ -37,7 +38,9 @@ async fn wrong_or_missing_credentials_are_refused_with_a_code() {
     refused.is(401, "390101");
     client.exchange("a.b.c").await.is(401, "390144");
     client.status_with("nonsense", &["C"]).await.is(401, "390303");
-    let other_grant = client.form("/oauth/token", "grant_type=refresh_token&scope=127.0.0.1").await;
+    let other_grant = client
+        .form("/oauth/token", "grant_type=refresh_token&scope=127.0.0.1")
+        .await;
     other_grant.is(400, "unsupported_grant_type");
 }
 
@@ -53,14 +56,23 @@ async fn rows_in_each_encoding_are_committed_with_their_token_and_counts() {
     ];
     for (number, (encoding, body)) in bodies.into_iter().enumerate() {
         let offset = format!("offset {number}+=&");
-        let answer = client.append_body("C", &token, &offset, &number.to_string(), encoding, body).await;
+        let answer = client
+            .append_body("C", &token, &offset, &number.to_string(), encoding, body)
+            .await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         assert_ne!(answer.token(), token);
         token = answer.token();
     }
     let status = client.committed("C", "offset 2+=&").await;
     assert_eq!(status["channel_status_code"], "SUCCESS");
-    assert_eq!((&status["rows_parsed"], &status["rows_inserted"], &status["rows_error_count"]), (&json!(9), &json!(9), &json!(0)));
+    assert_eq!(
+        (
+            &status["rows_parsed"],
+            &status["rows_inserted"],
+            &status["rows_error_count"]
+        ),
+        (&json!(9), &json!(9), &json!(0))
+    );
     assert_eq!(client.rows(), 9);
 }
 
@@ -68,9 +80,18 @@ async fn rows_in_each_encoding_are_committed_with_their_token_and_counts() {
 async fn bad_lines_are_counted_and_the_others_land() {
     let client = Client::start().await;
     let token = client.open("C").await.token();
-    client.append("C", &token, "7", "r", "{\"n\":\"1\"}\nnot json\n{\"n\":\"2\"}\n").await;
+    client
+        .append("C", &token, "7", "r", "{\"n\":\"1\"}\nnot json\n{\"n\":\"2\"}\n")
+        .await;
     let status = client.committed("C", "7").await;
-    assert_eq!((&status["rows_parsed"], &status["rows_inserted"], &status["rows_error_count"]), (&json!(3), &json!(2), &json!(1)));
+    assert_eq!(
+        (
+            &status["rows_parsed"],
+            &status["rows_inserted"],
+            &status["rows_error_count"]
+        ),
+        (&json!(3), &json!(2), &json!(1))
+    );
     assert_eq!(status["last_error_offset_upper_bound"], "7");
     assert!(status["last_error_message"].is_string() && status["last_error_timestamp_ms"].is_i64());
 }
@@ -81,28 +102,55 @@ async fn open_answer_has_all_fields_the_official_client_needs() {
     let answer = client.open("c1").await.json();
     let status = &answer["channel_status"];
     assert_eq!(status["channel_name"], "c1");
-    assert_eq!((&status["database_name"], &status["schema_name"]), (&json!("D"), &json!("PUBLIC")));
+    assert_eq!(
+        (&status["database_name"], &status["schema_name"]),
+        (&json!("D"), &json!("PUBLIC"))
+    );
     assert_eq!(status["pipe_name"], "T-STREAMING");
-    for number in ["created_on_ms", "rows_inserted", "rows_parsed", "rows_error_count"] {
+    for number in [
+        "created_on_ms",
+        "rows_inserted",
+        "rows_parsed",
+        "rows_error_count",
+    ] {
         assert!(status[number].is_i64(), "{number}");
     }
-    for nullable in ["last_committed_offset_token", "last_error_message", "last_error_timestamp_ms"] {
+    for nullable in [
+        "last_committed_offset_token",
+        "last_error_message",
+        "last_error_timestamp_ms",
+    ] {
         assert!(status[nullable].is_null(), "{nullable}");
     }
 }
 
 #[tokio::test]
 async fn second_open_fences_the_first_and_discards_what_was_not_committed() {
-    let client = Client::start_with(|options| options.faults = faults(SLOW_COMMIT)).await;
+    let client = Client::start_with(|options| options.faults = faults_of(SLOW_COMMIT)).await;
     let first = client.open("C").await.token();
-    let next = client.append("C", &first, "1", "r1", "{\"n\":\"1\"}\n").await.token();
-    client.open_body("C", &json!({"fail_on_uncommitted_rows": true})).await.is(409, "ERR_CHANNEL_HAS_UNCOMMITTED_DATA");
-    let drop = client.delete("C", &json!({"fail_on_uncommitted_rows": true})).await;
+    let next = client
+        .append("C", &first, "1", "r1", "{\"n\":\"1\"}\n")
+        .await
+        .token();
+    client
+        .open_body("C", &json!({"fail_on_uncommitted_rows": true}))
+        .await
+        .is(409, "ERR_CHANNEL_HAS_UNCOMMITTED_DATA");
+    let drop = client
+        .delete("C", &json!({"fail_on_uncommitted_rows": true}))
+        .await;
     drop.is(409, "ERR_CHANNEL_HAS_UNCOMMITTED_DATA");
-    let second = client.open_body("C", &json!({"fail_on_uncommitted_rows": false})).await;
+    let second = client
+        .open_body("C", &json!({"fail_on_uncommitted_rows": false}))
+        .await;
     assert!(second.json()["channel_status"]["last_committed_offset_token"].is_null());
-    client.append("C", &next, "2", "r2", "{\"n\":\"2\"}\n").await.is(400, "STALE_CONTINUATION_TOKEN_SEQUENCER");
-    client.append("C", &second.token(), "3", "r3", "{\"n\":\"3\"}\n").await;
+    client
+        .append("C", &next, "2", "r2", "{\"n\":\"2\"}\n")
+        .await
+        .is(400, "STALE_CONTINUATION_TOKEN_SEQUENCER");
+    client
+        .append("C", &second.token(), "3", "r3", "{\"n\":\"3\"}\n")
+        .await;
     // The last pass at shutdown commits without delay.
     let client = client.restart().await;
     let status = client.status("C").await;
@@ -123,7 +171,10 @@ async fn open_with_an_offset_token_sets_it() {
 async fn empty_end_token_leaves_the_committed_one() {
     let client = Client::start().await;
     let token = client.open("C").await.token();
-    let token = client.append("C", &token, "5", "r1", "{\"n\":\"1\"}\n").await.token();
+    let token = client
+        .append("C", &token, "5", "r1", "{\"n\":\"1\"}\n")
+        .await
+        .token();
     client.append("C", &token, "", "r2", "{\"n\":\"2\"}\n").await;
     client.until("C", |status| status["rows_inserted"] == 2).await;
     assert_eq!(client.status("C").await["last_committed_offset_token"], "5");
@@ -133,72 +184,43 @@ async fn empty_end_token_leaves_the_committed_one() {
 async fn replayed_append_gets_the_same_answer_and_is_stored_once() {
     let client = Client::start().await;
     let token = client.open("C").await.token();
-    let next = client.append("C", &token, "1", "r1", "{\"n\":\"1\"}\n").await.token();
-    assert_eq!(client.append("C", &token, "1", "r1", "{\"n\":\"1\"}\n").await.token(), next);
-    client.append("C", &token, "1", "other request", "{\"n\":\"1\"}\n").await.is(400, "STALE_CONTINUATION_TOKEN_SEQUENCER");
+    let next = client
+        .append("C", &token, "1", "r1", "{\"n\":\"1\"}\n")
+        .await
+        .token();
+    assert_eq!(
+        client
+            .append("C", &token, "1", "r1", "{\"n\":\"1\"}\n")
+            .await
+            .token(),
+        next
+    );
+    client
+        .append("C", &token, "1", "other request", "{\"n\":\"1\"}\n")
+        .await
+        .is(400, "STALE_CONTINUATION_TOKEN_SEQUENCER");
     client.append("C", &next, "2", "r2", "{\"n\":\"2\"}\n").await;
     client.committed("C", "2").await;
     assert_eq!(client.rows(), 2);
 }
 
 #[tokio::test]
-async fn fault_stale_on_replay_answers_a_replay_as_stale() {
-    let rules = faults("  - {service: snowflake, fault: stale_on_replay}\n");
-    let client = Client::start_with(|options| options.faults = rules).await;
-    let token = client.open("C").await.token();
-    client.append("C", &token, "1", "r1", "{\"n\":\"1\"}\n").await;
-    client.append("C", &token, "1", "r1", "{\"n\":\"1\"}\n").await.is(400, "STALE_CONTINUATION_TOKEN_SEQUENCER");
-}
-
-#[tokio::test]
-async fn fault_lost_answer_has_its_effect_and_the_replay_finds_it() {
-    let rules = faults("  - {service: snowflake, operation: append_rows, fault: lost_answer, times: 1}\n");
-    let client = Client::start_with(|options| options.faults = rules).await;
-    let token = client.open("C").await.token();
-    assert!(client.try_append("C", &token, "1", "r1", "{\"n\":\"1\"}\n").await.is_err(), "no answer");
-    client.committed("C", "1").await;
-    assert_eq!(client.append("C", &token, "1", "r1", "{\"n\":\"1\"}\n").await.status, 200);
-    assert_eq!(client.rows(), 1);
-}
-
-#[tokio::test]
-async fn fault_error_answers_with_its_status_and_code() {
-    let rule = "  - {service: snowflake, operation: open_channel, fault: error, status: 503, code: ERR_X, times: 1}\n";
-    let client = Client::start_with(|options| options.faults = faults(rule)).await;
-    client.open("C").await.is(503, "ERR_X");
-    assert_eq!(client.open("C").await.status, 200);
-}
-
-#[tokio::test]
-async fn fault_late_counters_shows_the_token_before_its_counts() {
-    let rules = faults("  - {service: snowflake, operation: channel_status, fault: late_counters, delay: 1h}\n");
-    let client = Client::start_with(|options| options.faults = rules).await;
-    let token = client.open("C").await.token();
-    client.append("C", &token, "1", "r1", "{\"n\":\"1\"}\n").await;
-    let status = client.committed("C", "1").await;
-    assert_eq!((&status["rows_parsed"], &status["rows_inserted"]), (&json!(0), &json!(0)));
-    assert_eq!(client.rows(), 1);
-}
-
-#[tokio::test]
-async fn fault_lose_accepted_loses_over_a_restart_what_is_not_committed() {
-    let rules = faults(&format!("  - {{service: snowflake, fault: lose_accepted}}\n{SLOW_COMMIT}"));
-    let client = Client::start_with(|options| options.faults = rules).await;
-    let token = client.open("C").await.token();
-    let next = client.append("C", &token, "1", "r1", "{\"n\":\"1\"}\n").await.token();
-    let client = client.restart().await;
-    client.append("C", &next, "2", "r2", "{\"n\":\"2\"}\n").await.is(400, "STALE_CONTINUATION_TOKEN_SEQUENCER");
-    assert!(client.status("C").await["last_committed_offset_token"].is_null());
-    assert_eq!(client.rows(), 0);
-}
-
-#[tokio::test]
 async fn continuation_token_rows_and_ports_survive_a_restart() {
     let client = Client::start().await;
     let token = client.open("C").await.token();
-    let next = client.append("C", &token, "1", "r1", "{\"n\":\"1\"}\n").await.token();
+    let next = client
+        .append("C", &token, "1", "r1", "{\"n\":\"1\"}\n")
+        .await
+        .token();
     let client = client.restart().await;
-    assert_eq!(client.append("C", &token, "1", "r1", "{\"n\":\"1\"}\n").await.token(), next, "replay");
+    assert_eq!(
+        client
+            .append("C", &token, "1", "r1", "{\"n\":\"1\"}\n")
+            .await
+            .token(),
+        next,
+        "replay"
+    );
     client.append("C", &next, "2", "r2", "{\"n\":\"2\"}\n").await;
     client.committed("C", "2").await;
     assert_eq!(client.rows(), 2);
@@ -209,14 +231,32 @@ async fn bodies_over_the_limits_or_damaged_are_refused() {
     let client = Client::start().await;
     let token = client.open("C").await.token();
     let wire = vec![b' '; super::BODY_LIMIT + 1];
-    client.append_body("C", &token, "1", "r", "identity", wire).await.is(413, "ERR_REQUEST_TOO_LARGE");
+    client
+        .append_body("C", &token, "1", "r", "identity", wire)
+        .await
+        .is(413, "ERR_REQUEST_TOO_LARGE");
     let bomb = zstd(&vec![b' '; 16 * 1024 * 1024 + 1]);
-    client.append_body("C", &token, "1", "r", "zstd", bomb).await.is(413, "ERR_REQUEST_TOO_LARGE");
+    client
+        .append_body("C", &token, "1", "r", "zstd", bomb)
+        .await
+        .is(413, "ERR_REQUEST_TOO_LARGE");
     let cut = zstd(b"{\"n\":\"1\"}\n");
-    client.append_body("C", &token, "1", "r", "zstd", cut[..9].to_vec()).await.is(400, "ERR_INVALID_COMPRESSION");
-    client.append_body("C", &token, "1", "r", "br", vec![1]).await.is(415, "ERR_UNSUPPORTED_ENCODING");
+    client
+        .append_body("C", &token, "1", "r", "zstd", cut[..9].to_vec())
+        .await
+        .is(400, "ERR_INVALID_COMPRESSION");
+    client
+        .append_body("C", &token, "1", "r", "br", vec![1])
+        .await
+        .is(415, "ERR_UNSUPPORTED_ENCODING");
     let fits = zstd(&vec![b' '; 16 * 1024 * 1024]);
-    assert_eq!(client.append_body("C", &token, "1", "r", "zstd", fits).await.status, 200);
+    assert_eq!(
+        client
+            .append_body("C", &token, "1", "r", "zstd", fits)
+            .await
+            .status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -225,7 +265,15 @@ async fn channel_over_its_rate_gets_429_without_effect_unless_limits_are_off() {
     let mut token = client.open("C").await.token();
     let mut refused = None;
     for number in 0..200 {
-        let answer = client.append("C", &token, &number.to_string(), &number.to_string(), "{\"n\":\"1\"}\n").await;
+        let answer = client
+            .append(
+                "C",
+                &token,
+                &number.to_string(),
+                &number.to_string(),
+                "{\"n\":\"1\"}\n",
+            )
+            .await;
         if answer.status == 429 {
             refused = Some(number);
             break;
@@ -237,7 +285,10 @@ async fn channel_over_its_rate_gets_429_without_effect_unless_limits_are_off() {
     let client = Client::start_with(|options| options.enforce_limits = false).await;
     let mut token = client.open("C").await.token();
     for number in 0..100 {
-        token = client.append("C", &token, "1", &number.to_string(), "{\"n\":\"1\"}\n").await.token();
+        token = client
+            .append("C", &token, "1", &number.to_string(), "{\"n\":\"1\"}\n")
+            .await
+            .token();
     }
 }
 
@@ -255,25 +306,45 @@ async fn unknown_objects_are_404_with_their_code() {
     open("/v2/streaming/databases/D/schemas/PUBLIC/pipes/NONE-STREAMING/channels/C")
         .await
         .is(404, "ERR_PIPE_DOES_NOT_EXIST_OR_NOT_AUTHORIZED");
-    client.append("NONE", "t", "1", "r", "{}").await.is(404, "ERR_CHANNEL_DOES_NOT_EXIST_OR_IS_NOT_AUTHORIZED");
-    client.delete("NONE", &json!({})).await.is(404, "ERR_CHANNEL_DOES_NOT_EXIST_OR_IS_NOT_AUTHORIZED");
-    client.get("/v2/streaming/other", &client.jwt()).await.is(404, "ERR_UNKNOWN_PATH");
-    open("/v2/streaming/databases/d/schemas/public/pipes/t-streaming/channels/C").await.is_ok();
+    client
+        .append("NONE", "t", "1", "r", "{}")
+        .await
+        .is(404, "ERR_CHANNEL_DOES_NOT_EXIST_OR_IS_NOT_AUTHORIZED");
+    client
+        .delete("NONE", &json!({}))
+        .await
+        .is(404, "ERR_CHANNEL_DOES_NOT_EXIST_OR_IS_NOT_AUTHORIZED");
+    client
+        .get("/v2/streaming/other", &client.jwt())
+        .await
+        .is(404, "ERR_UNKNOWN_PATH");
+    open("/v2/streaming/databases/d/schemas/public/pipes/t-streaming/channels/C")
+        .await
+        .is_ok();
 }
 
 #[tokio::test]
 async fn dropped_channel_is_gone_and_a_new_one_starts_without_token() {
     let client = Client::start().await;
     let token = client.open("C").await.token();
-    let next = client.append("C", &token, "9", "r", "{\"n\":\"1\"}\n").await.token();
+    let next = client
+        .append("C", &token, "9", "r", "{\"n\":\"1\"}\n")
+        .await
+        .token();
     client.committed("C", "9").await;
     let dropped = client.delete("C", &json!({})).await;
     assert_eq!(dropped.json()["last_committed_offset_token"], "9");
-    client.append("C", &next, "10", "r2", "{}").await.is(404, "ERR_CHANNEL_DOES_NOT_EXIST_OR_IS_NOT_AUTHORIZED");
+    client
+        .append("C", &next, "10", "r2", "{}")
+        .await
+        .is(404, "ERR_CHANNEL_DOES_NOT_EXIST_OR_IS_NOT_AUTHORIZED");
     assert!(client.statuses(&["C"]).await.as_object().unwrap().is_empty());
     let again = client.open("C").await;
     assert!(again.json()["channel_status"]["last_committed_offset_token"].is_null());
-    client.append("C", &next, "10", "r2", "{}").await.is(400, "STALE_CONTINUATION_TOKEN_SEQUENCER");
+    client
+        .append("C", &next, "10", "r2", "{}")
+        .await
+        .is(400, "STALE_CONTINUATION_TOKEN_SEQUENCER");
 }
 
 #[tokio::test]
@@ -288,7 +359,10 @@ async fn status_keeps_the_spelling_leaves_out_unknown_and_knows_elastic() {
     assert_eq!(statuses["ELASTIC"]["channel_status_code"], "SUCCESS");
     let many: Vec<String> = (0..1001).map(|number| number.to_string()).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    client.status_with(&client.jwt(), &many).await.is(400, "ERR_TOO_MANY_CHANNELS");
+    client
+        .status_with(&client.jwt(), &many)
+        .await
+        .is(400, "ERR_TOO_MANY_CHANNELS");
 }
 
 #[tokio::test]
@@ -297,14 +371,26 @@ async fn elastic_channel_takes_rows_without_tokens_on_both_paths() {
     let pipe_path = "/v2/streaming/data/databases/D/schemas/PUBLIC/pipes/T-STREAMING/channels/elastic/rows";
     let table_path = "/v2/streaming/data/databases/D/schemas/PUBLIC/tables/T/rows";
     for (number, path) in [pipe_path, table_path].into_iter().enumerate() {
-        let answer = client.post_rows(&format!("{path}?requestId=e{number}&retryCount=0"), "{\"n\":\"1\"}\n").await;
+        let answer = client
+            .post_rows(
+                &format!("{path}?requestId=e{number}&retryCount=0"),
+                "{\"n\":\"1\"}\n",
+            )
+            .await;
         assert_eq!((answer.status, answer.token().as_str()), (200, ""));
     }
-    client.until("ELASTIC", |status| status["rows_inserted"] == 2).await;
-    let with_token = client.post_rows(&format!("{table_path}?requestId=e&continuationToken=x"), "{}\n").await;
+    client
+        .until("ELASTIC", |status| status["rows_inserted"] == 2)
+        .await;
+    let with_token = client
+        .post_rows(&format!("{table_path}?requestId=e&continuationToken=x"), "{}\n")
+        .await;
     with_token.is(400, "ERR_INVALID_REQUEST");
     client.open("Elastic").await.is(400, "ERR_INVALID_CHANNEL_NAME");
-    client.delete("ELASTIC", &json!({})).await.is(400, "ERR_INVALID_CHANNEL_NAME");
+    client
+        .delete("ELASTIC", &json!({}))
+        .await
+        .is(400, "ERR_INVALID_CHANNEL_NAME");
 }
 
 #[tokio::test]
@@ -312,7 +398,10 @@ async fn replaced_table_has_new_channels_and_old_tokens_die() {
     let client = Client::start().await;
     let token = client.open("C").await.token();
     client.make_table(crate::snowflake::model::CreateMode::OrReplace);
-    client.append("C", &token, "1", "r", "{}").await.is(404, "ERR_CHANNEL_DOES_NOT_EXIST_OR_IS_NOT_AUTHORIZED");
+    client
+        .append("C", &token, "1", "r", "{}")
+        .await
+        .is(404, "ERR_CHANNEL_DOES_NOT_EXIST_OR_IS_NOT_AUTHORIZED");
     assert!(client.open("C").await.json()["channel_status"]["last_committed_offset_token"].is_null());
 }
 
@@ -320,17 +409,37 @@ async fn replaced_table_has_new_channels_and_old_tokens_die() {
 async fn pipe_info_names_our_own_address_and_files_are_refused_clearly() {
     let client = Client::start().await;
     let body = json!({"generate_new_token": true, "encryption_version": "AES-CTR-128.1"});
-    let info = client.post("/v2/streaming/databases/D/schemas/PUBLIC/pipes/T-STREAMING:pipe-info", &body).await.json();
-    let https = client.addresses().snowflake_https_url.trim_start_matches("https://").to_owned();
+    let info = client
+        .post(
+            "/v2/streaming/databases/D/schemas/PUBLIC/pipes/T-STREAMING:pipe-info",
+            &body,
+        )
+        .await
+        .json();
+    let https = client
+        .addresses()
+        .snowflake_https_url
+        .trim_start_matches("https://")
+        .to_owned();
     for location in ["rowset_stage_location", "durable_stage_location"] {
         assert_eq!(info[location]["storage_endpoint"], https.as_str());
         assert!(info[location]["location"].as_str().unwrap().ends_with('/'));
     }
     let key = info["encryption_info"]["pipe_key"].as_str().unwrap();
-    assert_eq!(base64::Engine::decode(&base64::engine::general_purpose::STANDARD, key).unwrap().len(), 32);
+    assert_eq!(
+        base64::Engine::decode(&base64::engine::general_purpose::STANDARD, key)
+            .unwrap()
+            .len(),
+        32
+    );
     let files = "/v2/streaming/data/databases/D/schemas/PUBLIC/pipes/T-STREAMING/channels/C/filebuffer";
-    client.post(files, &json!([])).await.is(501, "ERR_FILE_MODE_NOT_SUPPORTED");
-    let telemetry = client.post("/telemetry/send/sessionless", &json!({"logs": []})).await;
+    client
+        .post(files, &json!([]))
+        .await
+        .is(501, "ERR_FILE_MODE_NOT_SUPPORTED");
+    let telemetry = client
+        .post("/telemetry/send/sessionless", &json!({"logs": []}))
+        .await;
     assert_eq!(telemetry.json(), json!({"data": "", "success": true}));
 }
 
@@ -346,7 +455,11 @@ async fn tls_port_serves_the_same_to_who_trusts_the_certificate() {
     let url = format!("{}/v2/streaming/hostname", client.addresses().snowflake_https_url);
     let answer = trusting.get(&url).bearer_auth(client.jwt()).send().await.unwrap();
     assert_eq!(answer.text().await.unwrap(), "127.0.0.1");
-    let stranger = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let stranger = reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([])
+        .build()
+        .unwrap();
     assert!(stranger.get(&url).send().await.is_err());
 }
 
@@ -358,7 +471,10 @@ async fn channels_of_a_hundred_clients_commit_side_by_side() {
         let mut token = client.open(name).await.token();
         for number in 1..=5 {
             let rows = body_of(number);
-            token = client.append(name, &token, &number.to_string(), &number.to_string(), &rows).await.token();
+            token = client
+                .append(name, &token, &number.to_string(), &number.to_string(), &rows)
+                .await
+                .token();
         }
     };
     futures::future::join_all(names.iter().map(|name| one(name))).await;

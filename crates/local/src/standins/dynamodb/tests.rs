@@ -14,10 +14,19 @@ async fn start(folder: tempfile::TempDir, faults: &str) -> Stack {
     let held = Arc::new(DataFolder::open(&folder.path().join("data")).unwrap());
     let (listener, port) = server::bind("dynamodb", 0).await.unwrap();
     let faults = Arc::new(Faults::new(&FaultsFile::parse(faults).unwrap()));
-    let setup = Setup { file: held.path().join("dynamodb.db"), faults, held };
+    let setup = Setup {
+        file: held.path().join("dynamodb.db"),
+        faults,
+        held,
+    };
     let dynamodb = DynamoDb::start(setup, listener).await.unwrap();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    Stack { folder, dynamodb, url: format!("http://127.0.0.1:{port}"), http }
+    Stack {
+        folder,
+        dynamodb,
+        url: format!("http://127.0.0.1:{port}"),
+        http,
+    }
 }
 
 impl Stack {
@@ -34,7 +43,10 @@ impl Stack {
             );
         let answer = request.body(body.to_string()).send().await?;
         let status = answer.status().as_u16();
-        Ok((status, serde_json::from_str(&answer.text().await?).unwrap_or(Value::Null)))
+        Ok((
+            status,
+            serde_json::from_str(&answer.text().await?).unwrap_or(Value::Null),
+        ))
     }
 
     async fn call(&self, operation: &str, body: Value) -> Value {
@@ -54,7 +66,12 @@ impl Stack {
     }
 
     async fn get(&self) -> Value {
-        self.call("GetItem", json!({"TableName": "leases", "Key": {"k": {"S": "a"}}})).await["Item"].clone()
+        self.call(
+            "GetItem",
+            json!({"TableName": "leases", "Key": {"k": {"S": "a"}}}),
+        )
+        .await["Item"]
+            .clone()
     }
 }
 
@@ -80,8 +97,22 @@ async fn faults_apply_to_the_named_operation_only() {
 ";
     let stack = start(tempfile::tempdir().unwrap(), rules).await;
     stack.create().await;
-    assert!(stack.try_call("PutItem", serde_json::from_str(ITEM).unwrap()).await.is_err());
-    let (status, error) = stack.try_call("GetItem", json!({"TableName": "leases", "Key": {"k": {"S": "a"}}})).await.unwrap();
-    assert_eq!((status, error["__type"].as_str()), (400, Some("ProvisionedThroughputExceededException")));
+    assert!(
+        stack
+            .try_call("PutItem", serde_json::from_str(ITEM).unwrap())
+            .await
+            .is_err()
+    );
+    let (status, error) = stack
+        .try_call(
+            "GetItem",
+            json!({"TableName": "leases", "Key": {"k": {"S": "a"}}}),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        (status, error["__type"].as_str()),
+        (400, Some("ProvisionedThroughputExceededException"))
+    );
     assert_eq!(stack.get().await["v"]["N"], "1", "the put had its effect");
 }

@@ -24,8 +24,16 @@ pub(super) struct Journal {
 
 impl Journal {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = OpenOptions::new().append(true).open(path).map_err(Error::disk("open", path))?;
-        Ok(Self { path: path.to_owned(), file: Arc::new(file), asked: AtomicU64::new(0), synced: tokio::sync::Mutex::new(0) })
+        let file = OpenOptions::new()
+            .append(true)
+            .open(path)
+            .map_err(Error::disk("open", path))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file: Arc::new(file),
+            asked: AtomicU64::new(0),
+            synced: tokio::sync::Mutex::new(0),
+        })
     }
 
     /// Returns when all that was written before the call is on disk.
@@ -37,7 +45,9 @@ impl Journal {
         }
         let covers = self.asked.load(Ordering::Acquire);
         let file = Arc::clone(&self.file);
-        let done = tokio::task::spawn_blocking(move || file.sync_data()).await.map_err(|_| Error::Stopping)?;
+        let done = tokio::task::spawn_blocking(move || file.sync_data())
+            .await
+            .map_err(|_| Error::Stopping)?;
         done.map_err(Error::disk("sync", &self.path))?;
         *synced = covers;
         Ok(())
@@ -45,26 +55,40 @@ impl Journal {
 
     /// Empties the file: none of its records is needed.
     pub(super) fn clear(&self) -> Result<()> {
-        self.file.set_len(0).and_then(|()| self.file.sync_all()).map_err(Error::disk("empty", &self.path))
+        self.file
+            .set_len(0)
+            .and_then(|()| self.file.sync_all())
+            .map_err(Error::disk("empty", &self.path))
     }
 
     pub(super) fn length(&self) -> Result<u64> {
-        Ok(self.file.metadata().map_err(Error::disk("read", &self.path))?.len())
+        Ok(self
+            .file
+            .metadata()
+            .map_err(Error::disk("read", &self.path))?
+            .len())
     }
 }
 
 /// Cuts an unfinished last line off, so that the next one starts cleanly. Makes the file if it is absent.
 pub(super) fn repair(path: &Path) -> Result<()> {
     let failed = || Error::disk("repair", path);
-    let mut file =
-        OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(failed())?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(failed())?;
     let length = file.metadata().map_err(failed())?.len();
     let mut end = length;
     let mut buffer = vec![0; 64 * 1024];
     while end > 0 {
         let size = end.min(buffer.len() as u64);
         let part = &mut buffer[..usize::try_from(size).unwrap_or(usize::MAX)];
-        file.seek(SeekFrom::Start(end - size)).and_then(|_| file.read_exact(part)).map_err(failed())?;
+        file.seek(SeekFrom::Start(end - size))
+            .and_then(|_| file.read_exact(part))
+            .map_err(failed())?;
         if let Some(newline) = part.iter().rposition(|byte| *byte == b'\n') {
             end = end - size + newline as u64 + 1;
             break;
@@ -72,8 +96,13 @@ pub(super) fn repair(path: &Path) -> Result<()> {
         end -= size;
     }
     if end < length {
-        tracing::info!(bytes = length - end, "unfinished record cut off the kinesis journal");
-        file.set_len(end).and_then(|()| file.sync_all()).map_err(failed())?;
+        tracing::info!(
+            bytes = length - end,
+            "unfinished record cut off the kinesis journal"
+        );
+        file.set_len(end)
+            .and_then(|()| file.sync_all())
+            .map_err(failed())?;
     }
     Ok(())
 }
@@ -90,21 +119,31 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::disk("open", path))?;
-        Ok(Self { path: path.to_owned(), reader: BufReader::new(file), line: Vec::new(), offset: 0 })
+        Ok(Self {
+            path: path.to_owned(),
+            reader: BufReader::new(file),
+            line: Vec::new(),
+            offset: 0,
+        })
     }
 
     /// The next record and the offset of its line.
     pub(super) fn next(&mut self) -> Result<Option<(u64, CaptureRecord)>> {
         self.line.clear();
         let mut limited = self.reader.by_ref().take(LINE_LIMIT);
-        let length = limited.read_until(b'\n', &mut self.line).map_err(Error::disk("read", &self.path))?;
+        let length = limited
+            .read_until(b'\n', &mut self.line)
+            .map_err(Error::disk("read", &self.path))?;
         if length == 0 {
             return Ok(None);
         }
         let offset = self.offset;
         self.offset += length as u64;
         let damaged = |_| Error::Damaged(format!("{} at byte {offset}", self.path.display()));
-        Ok(Some((offset, serde_json::from_slice(&self.line).map_err(damaged)?)))
+        Ok(Some((
+            offset,
+            serde_json::from_slice(&self.line).map_err(damaged)?,
+        )))
     }
 }
 

@@ -89,7 +89,9 @@ impl Durable {
         file.refresh(&self.store.0).await;
         self.unsettled.store(!file.pending.is_empty(), Ordering::Release);
         let (kept, folder) = (file.clone(), self.folder.clone());
-        tokio::task::spawn_blocking(move || kept.write(&folder)).await.map_err(|_| Error::Stopping)?
+        tokio::task::spawn_blocking(move || kept.write(&folder))
+            .await
+            .map_err(|_| Error::Stopping)?
     }
 
     async fn put(&self, request: Request, next: Next) -> Result<Response> {
@@ -166,7 +168,11 @@ async fn apply(State(durable): State<Arc<Durable>>, request: Request, next: Next
 }
 
 fn text(headers: &HeaderMap, name: &str) -> String {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn status(status: StatusCode) -> Response {

@@ -44,7 +44,10 @@ pub(super) async fn restore(
         streams.insert(name.clone(), Restored::new(stream, kept.records_from));
     }
     for consumer in &file.consumers {
-        store.put_consumer(&consumer.consumer_arn, consumer.clone()).await.map_err(refused)?;
+        store
+            .put_consumer(&consumer.consumer_arn, consumer.clone())
+            .await
+            .map_err(refused)?;
     }
     for (arn, tags) in &file.tags {
         store.put_resource_tags(arn, tags).await.map_err(refused)?;
@@ -52,7 +55,10 @@ pub(super) async fn restore(
     for (arn, policy) in &file.policies {
         store.put_policy(arn, policy).await.map_err(refused)?;
     }
-    store.put_account_settings(&file.account_settings).await.map_err(refused)?;
+    store
+        .put_account_settings(&file.account_settings)
+        .await
+        .map_err(refused)?;
 
     let live = load(store, records, &mut streams).await?;
     for (name, restored) in &streams {
@@ -93,8 +99,12 @@ impl Restored {
 
     /// Takes a record of this stream; false if it belongs to an earlier one of the name or is past retention.
     fn take(&mut self, offset: u64, record: CaptureRecord) -> bool {
-        let Ok(sequence) = parse_sequence(&record.sequence_number) else { return false };
-        let Some((made, highest)) = self.shards.get_mut(&sequence.shard_ix) else { return false };
+        let Ok(sequence) = parse_sequence(&record.sequence_number) else {
+            return false;
+        };
+        let Some((made, highest)) = self.shards.get_mut(&sequence.shard_ix) else {
+            return false;
+        };
         if offset < self.records_from || sequence.shard_create_time != *made {
             return false;
         }
@@ -102,7 +112,11 @@ impl Restored {
         if record.ts < self.oldest_ms {
             return false;
         }
-        let key = format!("{}/{}", shard_ix_to_hex(sequence.shard_ix), record.sequence_number);
+        let key = format!(
+            "{}/{}",
+            shard_ix_to_hex(sequence.shard_ix),
+            record.sequence_number
+        );
         #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
         let arrived = (record.ts / 1000) as f64;
         let stored = StoredRecord {
@@ -121,7 +135,9 @@ async fn load(store: &Store, records: &Path, streams: &mut BTreeMap<String, Rest
     let mut live = 0;
     while let Some((offset, record)) = reader.next()? {
         let name = record.stream.clone();
-        let Some(restored) = streams.get_mut(&name) else { continue };
+        let Some(restored) = streams.get_mut(&name) else {
+            continue;
+        };
         live += usize::from(restored.take(offset, record));
         if restored.batch.len() == BATCH {
             let batch = std::mem::take(&mut restored.batch);
@@ -143,13 +159,20 @@ async fn raise_counters(store: &Store, name: &str, restored: &Restored) -> Resul
         if shard.sequence_number_range.ending_sequence_number.is_some() {
             continue;
         }
-        let Ok((_, number)) = resolve_shard_id(&shard.shard_id) else { continue };
-        let Ok(hash) = shard.hash_key_range.starting_hash_key.parse::<u128>() else { continue };
+        let Ok((_, number)) = resolve_shard_id(&shard.shard_id) else {
+            continue;
+        };
+        let Ok(hash) = shard.hash_key_range.starting_hash_key.parse::<u128>() else {
+            continue;
+        };
         let used = restored.shards.get(&number).map_or(0, |(_, highest)| *highest);
         let mut left = usize::try_from(used + GAP).unwrap_or(usize::MAX);
         while left > 0 {
             let some = left.min(BATCH);
-            store.allocate_sequences_batch(name, &vec![hash; some]).await.map_err(refused)?;
+            store
+                .allocate_sequences_batch(name, &vec![hash; some])
+                .await
+                .map_err(refused)?;
             left -= some;
         }
     }
@@ -174,10 +197,17 @@ pub(super) async fn repeat(router: &Router, pending: &[Command]) {
             Err(never) => match never {},
         };
         // A call that had its effect before the end is refused now; that is its outcome.
-        tracing::info!(target = command.target, status = status.as_u16(), "unfinished kinesis call repeated");
+        tracing::info!(
+            target = command.target,
+            status = status.as_u16(),
+            "unfinished kinesis call repeated"
+        );
     }
 }
 
 fn refused(error: impl std::fmt::Debug) -> Error {
-    Error::StandIn { service: "kinesis", reason: format!("{error:?}") }
+    Error::StandIn {
+        service: "kinesis",
+        reason: format!("{error:?}"),
+    }
 }

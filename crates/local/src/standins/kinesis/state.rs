@@ -84,12 +84,22 @@ impl StateFile {
         self.tags.clear();
         self.policies.clear();
         for name in store.list_stream_names().await {
-            let Ok(stream) = store.get_stream(&name).await else { continue };
+            let Ok(stream) = store.get_stream(&name).await else {
+                continue;
+            };
             let arn = stream.stream_arn.clone();
             let known = self.streams.remove(&name);
-            let same = known.filter(|known| known.stream.stream_creation_timestamp == stream.stream_creation_timestamp);
+            // Creation times are whole seconds; one that is CREATING is new in any case.
+            let same = known.filter(|known| {
+                stream.stream_status != StreamStatus::Creating
+                    && known.stream.stream_creation_timestamp == stream.stream_creation_timestamp
+            });
             if stream.stream_status == StreamStatus::Active {
-                let records_from = same.as_ref().map(|known| known.records_from).or(records_from).unwrap_or_default();
+                let records_from = same
+                    .as_ref()
+                    .map(|known| known.records_from)
+                    .or(records_from)
+                    .unwrap_or_default();
                 let stream = PersistentStream::from_stream(name.clone(), &stream, Vec::new());
                 streams.insert(name, KeptStream { stream, records_from });
             } else {

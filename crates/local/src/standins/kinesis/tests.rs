@@ -27,7 +27,12 @@ async fn start(folder: tempfile::TempDir, faults: &str) -> Stack {
     };
     let kinesis = Kinesis::start(setup, listener).await.unwrap();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    Stack { folder, kinesis, url: format!("http://127.0.0.1:{port}"), http }
+    Stack {
+        folder,
+        kinesis,
+        url: format!("http://127.0.0.1:{port}"),
+        http,
+    }
 }
 
 async fn start_new() -> Stack {
@@ -42,7 +47,10 @@ impl Stack {
             .header("content-type", "application/x-amz-json-1.1")
             .header("x-amz-target", format!("Kinesis_20131202.{operation}"))
             .header("x-amz-date", "20260101T000000Z")
-            .header("authorization", "AWS4-HMAC-SHA256 Credential=a/b/c/kinesis/d, SignedHeaders=host, Signature=0");
+            .header(
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=a/b/c/kinesis/d, SignedHeaders=host, Signature=0",
+            );
         let answer = request.body(body.to_string()).send().await?;
         let status = answer.status().as_u16();
         let text = answer.text().await?;
@@ -58,7 +66,10 @@ impl Stack {
     /// Asks as a client does until the stream is as wanted.
     async fn until(&self, stream: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..200 {
-            let (_, answer) = self.try_call("DescribeStream", json!({"StreamName": stream})).await.unwrap();
+            let (_, answer) = self
+                .try_call("DescribeStream", json!({"StreamName": stream}))
+                .await
+                .unwrap();
             if wanted(&answer["StreamDescription"]) {
                 return answer["StreamDescription"].clone();
             }
@@ -68,16 +79,26 @@ impl Stack {
     }
 
     async fn create(&self, stream: &str, shards: u32) {
-        self.call("CreateStream", json!({"StreamName": stream, "ShardCount": shards})).await;
-        self.until(stream, |stream| stream["StreamStatus"] == "ACTIVE").await;
+        self.call(
+            "CreateStream",
+            json!({"StreamName": stream, "ShardCount": shards}),
+        )
+        .await;
+        self.until(stream, |stream| stream["StreamStatus"] == "ACTIVE")
+            .await;
     }
 
     async fn put(&self, stream: &str, key: &str, data: &str) -> (String, String) {
         let data = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, data);
         let record = json!({"Data": data, "PartitionKey": key});
-        let answer = self.call("PutRecords", json!({"StreamName": stream, "Records": [record]})).await;
+        let answer = self
+            .call("PutRecords", json!({"StreamName": stream, "Records": [record]}))
+            .await;
         let record = &answer["Records"][0];
-        (record["ShardId"].as_str().unwrap().into(), record["SequenceNumber"].as_str().unwrap().into())
+        (
+            record["ShardId"].as_str().unwrap().into(),
+            record["SequenceNumber"].as_str().unwrap().into(),
+        )
     }
 
     /// Sequence numbers of a shard's records.
@@ -86,7 +107,10 @@ impl Stack {
         let iterator = self.call("GetShardIterator", iterator).await["ShardIterator"].clone();
         let answer = self.call("GetRecords", json!({"ShardIterator": iterator})).await;
         let records = answer["Records"].as_array().unwrap();
-        records.iter().map(|record| record["SequenceNumber"].as_str().unwrap().to_owned()).collect()
+        records
+            .iter()
+            .map(|record| record["SequenceNumber"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// Kills it and starts on what is on disk at this moment.
@@ -101,7 +125,9 @@ impl Stack {
 fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
-        let (entry, target) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).unwrap();
+        let (entry, target) = entry
+            .map(|entry| (entry.path(), to.join(entry.file_name())))
+            .unwrap();
         if entry.is_dir() {
             copy_folder(&entry, &target);
         } else {
@@ -138,7 +164,13 @@ async fn stream_is_the_same_after_a_restart_with_its_shards_and_creation_time() 
     let hash = "85070591730234615865843651857942052863";
     let split = json!({"StreamName": "s", "ShardToSplit": FIRST, "NewStartingHashKey": hash});
     stack.call("SplitShard", split).await;
-    let before = stack.until("s", |stream| stream["Shards"].as_array().is_some_and(|shards| shards.len() == 4)).await;
+    let before = stack
+        .until("s", |stream| {
+            stream["Shards"]
+                .as_array()
+                .is_some_and(|shards| shards.len() == 4)
+        })
+        .await;
     let (child, sequence) = stack.put("s", "k", "x").await;
     let stack = stack.kill().await;
     assert_eq!(stack.until("s", |_| true).await, before);
@@ -149,10 +181,14 @@ async fn stream_is_the_same_after_a_restart_with_its_shards_and_creation_time() 
 async fn calls_that_were_answered_and_not_complete_are_made_again() {
     let stack = start_new().await;
     stack.create("old", 1).await;
-    stack.call("CreateStream", json!({"StreamName": "new", "ShardCount": 3})).await;
+    stack
+        .call("CreateStream", json!({"StreamName": "new", "ShardCount": 3}))
+        .await;
     stack.call("DeleteStream", json!({"StreamName": "old"})).await;
     let stack = stack.kill().await;
-    let made = stack.until("new", |stream| stream["StreamStatus"] == "ACTIVE").await;
+    let made = stack
+        .until("new", |stream| stream["StreamStatus"] == "ACTIVE")
+        .await;
     assert_eq!(made["Shards"].as_array().unwrap().len(), 3);
     stack.until("old", Value::is_null).await;
 }
@@ -174,10 +210,23 @@ async fn stream_made_again_under_its_name_has_no_old_records() {
 async fn consumers_and_tags_survive_a_restart() {
     let stack = start_new().await;
     stack.create("s", 1).await;
-    let arn = stack.until("s", |_| true).await["StreamARN"].as_str().unwrap().to_owned();
+    let arn = stack.until("s", |_| true).await["StreamARN"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert_eq!(arn, "arn:aws:kinesis:eu-west-1:123456789012:stream/s");
-    stack.call("AddTagsToStream", json!({"StreamName": "s", "Tags": {"team": "ice"}})).await;
-    stack.call("RegisterStreamConsumer", json!({"StreamARN": arn, "ConsumerName": "c"})).await;
+    stack
+        .call(
+            "AddTagsToStream",
+            json!({"StreamName": "s", "Tags": {"team": "ice"}}),
+        )
+        .await;
+    stack
+        .call(
+            "RegisterStreamConsumer",
+            json!({"StreamARN": arn, "ConsumerName": "c"}),
+        )
+        .await;
     let stack = stack.kill().await;
     let tags = stack.call("ListTagsForStream", json!({"StreamName": "s"})).await;
     assert_eq!(tags["Tags"], json!([{"Key": "team", "Value": "ice"}]));
@@ -200,7 +249,11 @@ async fn body_of_ten_mebibytes_is_taken() {
     let stack = start_new().await;
     stack.create("s", 1).await;
     let data = "A".repeat(1_000_000);
-    let records: Vec<Value> = (0..5).map(|_| json!({"Data": data, "PartitionKey": "k"})).collect();
-    let answer = stack.call("PutRecords", json!({"StreamName": "s", "Records": records})).await;
+    let records: Vec<Value> = (0..5)
+        .map(|_| json!({"Data": data, "PartitionKey": "k"}))
+        .collect();
+    let answer = stack
+        .call("PutRecords", json!({"StreamName": "s", "Records": records}))
+        .await;
     assert_eq!(answer["FailedRecordCount"], 0);
 }

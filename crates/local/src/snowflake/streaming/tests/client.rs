@@ -33,13 +33,26 @@ impl Answer {
     }
 
     pub(super) fn token(&self) -> String {
-        self.json()["next_continuation_token"].as_str().unwrap().to_owned()
+        self.json()["next_continuation_token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     pub(super) fn is(&self, status: u16, code: &str) {
-        let body: Value = serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text));
-        assert_eq!((self.status, body["error_code"].as_str()), (status, Some(code)), "{}", self.text);
-        assert!(body["code"] == body["error_code"] && body["message"].is_string(), "{}", self.text);
+        let body: Value =
+            serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text));
+        assert_eq!(
+            (self.status, body["error_code"].as_str()),
+            (status, Some(code)),
+            "{}",
+            self.text
+        );
+        assert!(
+            body["code"] == body["error_code"] && body["message"].is_string(),
+            "{}",
+            self.text
+        );
     }
 
     pub(super) fn is_ok(&self) {
@@ -67,7 +80,12 @@ impl Client {
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             signer: Signer::from_pem(&private, fingerprint),
         };
-        client.local.snowflake().catalog.create_database("D", CreateMode::New).unwrap();
+        client
+            .local
+            .snowflake()
+            .catalog
+            .create_database("D", CreateMode::New)
+            .unwrap();
         client.make_table(CreateMode::New);
         client
     }
@@ -84,7 +102,13 @@ impl Client {
         self.local.shutdown().await;
         let local = Local::start(options.clone()).await.unwrap();
         assert_eq!(*local.addresses(), addresses);
-        Self { folder: self.folder, options, local, http: self.http, signer: self.signer }
+        Self {
+            folder: self.folder,
+            options,
+            local,
+            http: self.http,
+            signer: self.signer,
+        }
     }
 
     pub(super) fn addresses(&self) -> &Addresses {
@@ -93,7 +117,13 @@ impl Client {
 
     pub(super) fn make_table(&self, mode: CreateMode) {
         let data_type = DataType::Varchar { length: 100 };
-        let column = ColumnDef { name: "N".into(), data_type, nullable: true, default: None, identity: None };
+        let column = ColumnDef {
+            name: "N".into(),
+            data_type,
+            nullable: true,
+            default: None,
+            identity: None,
+        };
         let table = NewTable {
             database: "D".into(),
             schema: "PUBLIC".into(),
@@ -123,36 +153,77 @@ impl Client {
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
         let answer = request.send().await?;
-        Ok(Answer { status: answer.status().as_u16(), text: answer.text().await? })
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            text: answer.text().await?,
+        })
     }
 
     pub(super) async fn get(&self, path: &str, token: &str) -> Answer {
-        self.send(self.http.get(self.url(path)).bearer_auth(token)).await.unwrap()
+        self.send(self.http.get(self.url(path)).bearer_auth(token))
+            .await
+            .unwrap()
     }
 
     pub(super) async fn put(&self, path: &str, body: &Value) -> Answer {
-        self.send(self.http.put(self.url(path)).bearer_auth(self.jwt()).body(body.to_string())).await.unwrap()
+        self.send(
+            self.http
+                .put(self.url(path))
+                .bearer_auth(self.jwt())
+                .body(body.to_string()),
+        )
+        .await
+        .unwrap()
     }
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send(self.http.post(self.url(path)).bearer_auth(self.jwt()).body(body.to_string())).await.unwrap()
+        self.send(
+            self.http
+                .post(self.url(path))
+                .bearer_auth(self.jwt())
+                .body(body.to_string()),
+        )
+        .await
+        .unwrap()
     }
 
     pub(super) async fn post_rows(&self, path: &str, rows: &str) -> Answer {
-        self.send(self.http.post(self.url(path)).bearer_auth(self.jwt()).body(rows.to_owned())).await.unwrap()
+        self.send(
+            self.http
+                .post(self.url(path))
+                .bearer_auth(self.jwt())
+                .body(rows.to_owned()),
+        )
+        .await
+        .unwrap()
     }
 
     pub(super) async fn form(&self, path: &str, form: &str) -> Answer {
-        self.send(self.http.post(self.url(path)).bearer_auth(self.jwt()).body(form.to_owned())).await.unwrap()
+        self.send(
+            self.http
+                .post(self.url(path))
+                .bearer_auth(self.jwt())
+                .body(form.to_owned()),
+        )
+        .await
+        .unwrap()
     }
 
     pub(super) async fn exchange(&self, jwt: &str) -> Answer {
         let form = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&scope=127.0.0.1";
-        self.send(self.http.post(self.url("/oauth/token")).bearer_auth(jwt).body(form)).await.unwrap()
+        self.send(
+            self.http
+                .post(self.url("/oauth/token"))
+                .bearer_auth(jwt)
+                .body(form),
+        )
+        .await
+        .unwrap()
     }
 
     pub(super) async fn open(&self, channel: &str) -> Answer {
-        self.open_body(channel, &json!({"fail_on_uncommitted_rows": true})).await
+        self.open_body(channel, &json!({"fail_on_uncommitted_rows": true}))
+            .await
     }
 
     pub(super) async fn open_body(&self, channel: &str, body: &Value) -> Answer {
@@ -161,11 +232,27 @@ impl Client {
 
     pub(super) async fn delete(&self, channel: &str, body: &Value) -> Answer {
         let url = self.url(&format!("{PIPE}/channels/{channel}"));
-        self.send(self.http.delete(url).bearer_auth(self.jwt()).body(body.to_string())).await.unwrap()
+        self.send(
+            self.http
+                .delete(url)
+                .bearer_auth(self.jwt())
+                .body(body.to_string()),
+        )
+        .await
+        .unwrap()
     }
 
-    pub(super) async fn append(&self, channel: &str, token: &str, offset: &str, request: &str, rows: &str) -> Answer {
-        self.try_append(channel, token, offset, request, rows).await.unwrap()
+    pub(super) async fn append(
+        &self,
+        channel: &str,
+        token: &str,
+        offset: &str,
+        request: &str,
+        rows: &str,
+    ) -> Answer {
+        self.try_append(channel, token, offset, request, rows)
+            .await
+            .unwrap()
     }
 
     pub(super) async fn try_append(
@@ -176,7 +263,8 @@ impl Client {
         request: &str,
         rows: &str,
     ) -> Result<Answer, reqwest::Error> {
-        self.send_rows(channel, token, offset, request, "zstd", zstd(rows.as_bytes())).await
+        self.send_rows(channel, token, offset, request, "zstd", zstd(rows.as_bytes()))
+            .await
     }
 
     pub(super) async fn append_body(
@@ -188,7 +276,9 @@ impl Client {
         encoding: &str,
         body: Vec<u8>,
     ) -> Answer {
-        self.send_rows(channel, token, offset, request, encoding, body).await.unwrap()
+        self.send_rows(channel, token, offset, request, encoding, body)
+            .await
+            .unwrap()
     }
 
     async fn send_rows(
@@ -201,22 +291,33 @@ impl Client {
         body: Vec<u8>,
     ) -> Result<Answer, reqwest::Error> {
         let path = format!("{DATA}/channels/{channel}/rows");
-        let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        let encode = |text: &str| {
+            text.bytes()
+                .map(|byte| format!("%{byte:02X}"))
+                .collect::<String>()
+        };
         let query = format!(
             "startOffsetToken=&endOffsetToken={}&continuationToken={}&requestId={}&retryCount=0",
             encode(offset),
             encode(token),
             encode(request)
         );
-        let request = self.http.post(self.url(&format!("{path}?{query}"))).bearer_auth(self.jwt());
-        let request = request.header("content-type", "application/x-ndjson").header("content-encoding", encoding);
+        let request = self
+            .http
+            .post(self.url(&format!("{path}?{query}")))
+            .bearer_auth(self.jwt());
+        let request = request
+            .header("content-type", "application/x-ndjson")
+            .header("content-encoding", encoding);
         self.send(request.body(body)).await
     }
 
     pub(super) async fn status_with(&self, token: &str, names: &[&str]) -> Answer {
         let url = self.url(&format!("{PIPE}:bulk-channel-status"));
         let body = json!({"channel_names": names}).to_string();
-        self.send(self.http.post(url).bearer_auth(token).body(body)).await.unwrap()
+        self.send(self.http.post(url).bearer_auth(token).body(body))
+            .await
+            .unwrap()
     }
 
     pub(super) async fn statuses(&self, names: &[&str]) -> Value {
@@ -229,7 +330,8 @@ impl Client {
 
     /// The channel's status once its committed token is `offset`.
     pub(super) async fn committed(&self, channel: &str, offset: &str) -> Value {
-        self.until(channel, |status| status["last_committed_offset_token"] == offset).await
+        self.until(channel, |status| status["last_committed_offset_token"] == offset)
+            .await
     }
 
     /// The channel's status once it is as wanted; looked at after each commit.
@@ -245,7 +347,9 @@ impl Client {
                 commits.changed().await.unwrap();
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(30), waiting).await.expect("the commit comes")
+        tokio::time::timeout(std::time::Duration::from_secs(30), waiting)
+            .await
+            .expect("the commit comes")
     }
 }
 

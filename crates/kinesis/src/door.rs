@@ -1,0 +1,131 @@
+//! The door to a Kinesis data stream.
+//!
+//! [`crate::client::KinesisClient`] is the real one, [`crate::fake::FakeKinesis`] the one for tests.
+
+use async_trait::async_trait;
+use frazil_model::{SequenceNumber, ShardId, StreamName};
+
+use crate::error::Error;
+use crate::page::{RecordPage, ShardIterator};
+
+/// The slice of hash keys that a shard takes, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashKeyRange {
+    /// The first.
+    pub start: u128,
+    /// The last.
+    pub end: u128,
+}
+
+/// A shard of the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// Its id.
+    pub id: ShardId,
+    /// The one (split) or two (merge) shards it came from, even if they are no longer there.
+    pub parents: Vec<ShardId>,
+    /// Its slice of hash keys.
+    pub hash_range: HashKeyRange,
+    /// No record of it is before this.
+    pub starting_sequence: SequenceNumber,
+    /// No record of it is behind this; none while it is open.
+    pub ending_sequence: Option<SequenceNumber>,
+}
+
+impl Shard {
+    /// Whether it takes no records any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.ending_sequence.is_some()
+    }
+}
+
+/// What the stream is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamDescription {
+    /// Its name.
+    pub name: StreamName,
+    /// Its ARN.
+    pub arn: String,
+    /// When it was made, in milliseconds since 1970 UTC: a stream of the same name made later is another one.
+    pub created_ms: i64,
+    /// `CREATING`, `ACTIVE`, `UPDATING` or `DELETING`.
+    pub status: String,
+    /// How long records are kept, in hours.
+    pub retention_hours: u32,
+}
+
+impl StreamDescription {
+    /// The AWS account, as the ARN has it.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        self.arn.split(':').nth(4).unwrap_or_default()
+    }
+
+    /// Whether it can be read.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        matches!(self.status.as_str(), "ACTIVE" | "UPDATING")
+    }
+}
+
+/// Where reading a shard begins (Kinesis API reference, `GetShardIterator`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartAt {
+    /// The oldest record there is.
+    TrimHorizon,
+    /// The first record that arrived at or after this moment.
+    Timestamp {
+        /// Milliseconds since 1970 UTC.
+        ms: i64,
+    },
+    /// This record.
+    At(SequenceNumber),
+    /// The record after this one.
+    After(SequenceNumber),
+}
+
+impl std::fmt::Display for StartAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TrimHorizon => f.write_str("TRIM_HORIZON"),
+            Self::Timestamp { ms } => write!(f, "AT_TIMESTAMP {ms}"),
+            Self::At(sequence) => write!(f, "AT_SEQUENCE_NUMBER {sequence}"),
+            Self::After(sequence) => write!(f, "AFTER_SEQUENCE_NUMBER {sequence}"),
+        }
+    }
+}
+
+/// One stream. Each call is sent once; pace and trying again are the caller's.
+#[async_trait]
+pub trait Kinesis: Send + Sync + std::fmt::Debug {
+    /// What the stream is.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], and those of any call.
+    async fn describe_stream(&self) -> Result<StreamDescription, Error>;
+
+    /// All shards within the stream's retention, open and closed: every page, or an error.
+    ///
+    /// # Errors
+    /// Those of any call.
+    async fn list_shards(&self) -> Result<Vec<Shard>, Error>;
+
+    /// An iterator, good for 5 minutes.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] for a shard that is no longer there, and those of any call.
+    async fn shard_iterator(&self, shard: &ShardId, at: &StartAt) -> Result<ShardIterator, Error>;
+
+    /// The next records, at most `limit` (1 to 10,000).
+    ///
+    /// # Errors
+    /// [`Error::PageTooLarge`], before the body is read, where the answer has more than `max_bytes`; the iterator stays good.
+    /// [`Error::ExpiredIterator`], [`Error::Throttled`], and those of any call.
+    async fn get_records(
+        &self,
+        iterator: &ShardIterator,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<RecordPage, Error>;
+}

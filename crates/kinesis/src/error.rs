@@ -1,0 +1,191 @@
+//! What can go wrong with Kinesis, as situations.
+
+use frazil_model::{ErrorKind, PositionError};
+
+/// A situation with Kinesis.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No answer.
+    #[error("Kinesis cannot be reached ({call}): {detail}; check region, endpoint, network and proxy")]
+    Unreachable {
+        /// The call.
+        call: &'static str,
+        /// What the connection said.
+        detail: String,
+    },
+    /// A fault of the service.
+    #[error("Kinesis had a fault of its own ({call}): {code} {message}")]
+    ServerFault {
+        /// The call.
+        call: &'static str,
+        /// The service's code.
+        code: String,
+        /// The service's words.
+        message: String,
+    },
+    /// The shard's or the account's limit is used up, perhaps by other readers.
+    #[error("Kinesis throttles {call}: {message}")]
+    Throttled {
+        /// The call.
+        call: &'static str,
+        /// The service's words.
+        message: String,
+    },
+    /// An iterator lives 5 minutes.
+    #[error("the shard iterator has expired")]
+    ExpiredIterator,
+    /// Stream or shard is not there.
+    #[error("{call}: {message}; check the stream's name and region")]
+    Missing {
+        /// The call.
+        call: &'static str,
+        /// The service's words.
+        message: String,
+    },
+    /// The credentials are not taken.
+    #[error(
+        "AWS does not take the credentials ({call}): {code} {message}; check the access key, or the profile or role they come from"
+    )]
+    BadCredentials {
+        /// The call.
+        call: &'static str,
+        /// The service's code.
+        code: String,
+        /// The service's words.
+        message: String,
+    },
+    /// A right is missing.
+    #[error(
+        "AWS refuses {call}: {message}; the policy of these credentials lacks kinesis:{call} on this stream"
+    )]
+    AccessDenied {
+        /// The call, as IAM names the action.
+        call: &'static str,
+        /// The service's words.
+        message: String,
+    },
+    /// The service does not take a request; sending it again changes nothing.
+    #[error("Kinesis refuses {call}: {code} {message}")]
+    Refused {
+        /// The call.
+        call: &'static str,
+        /// The service's code.
+        code: String,
+        /// The service's words.
+        message: String,
+    },
+    /// An answer that cannot be read.
+    #[error("Kinesis answered {call} with what cannot be read: {detail}")]
+    BadAnswer {
+        /// The call.
+        call: &'static str,
+        /// What is wrong with it.
+        detail: &'static str,
+    },
+    /// A number of the answer is no sequence number.
+    #[error("Kinesis answered with a sequence number that is none: {0}")]
+    BadSequence(#[from] PositionError),
+    /// An answer longer than was asked for.
+    #[error("an answer of {bytes} bytes is more than the program takes")]
+    PageTooLarge {
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// The configuration cannot be used.
+    #[error("{0}")]
+    BadConfig(String),
+}
+
+impl Error {
+    /// What to do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unreachable { .. }
+            | Self::ServerFault { .. }
+            | Self::ExpiredIterator
+            | Self::BadAnswer { .. } => ErrorKind::Retry,
+            Self::Throttled { .. } => ErrorKind::SlowDown,
+            Self::BadCredentials { .. } => ErrorKind::ReAuthenticate,
+            Self::Missing { .. }
+            | Self::AccessDenied { .. }
+            | Self::Refused { .. }
+            | Self::PageTooLarge { .. }
+            | Self::BadConfig(_) => ErrorKind::Invalid,
+            Self::BadSequence(_) => ErrorKind::Corrupt,
+        }
+    }
+
+    /// The situation behind an error code of the service (Kinesis API reference, "Common errors" and `GetRecords`).
+    pub(crate) fn of_code(call: &'static str, code: &str, message: String) -> Self {
+        let name = code
+            .rsplit('#')
+            .next()
+            .unwrap_or(code)
+            .split(':')
+            .next()
+            .unwrap_or(code);
+        let code = name.to_owned();
+        match name {
+            "ProvisionedThroughputExceededException"
+            | "LimitExceededException"
+            | "KMSThrottlingException"
+            | "ThrottlingException"
+            | "Throttling"
+            | "RequestLimitExceeded" => Self::Throttled { call, message },
+            "ExpiredIteratorException" => Self::ExpiredIterator,
+            "ResourceNotFoundException" => Self::Missing { call, message },
+            // The stream is being changed; the same call works in a moment.
+            "ResourceInUseException" => Self::ServerFault { call, code, message },
+            "AccessDeniedException" | "KMSAccessDeniedException" => Self::AccessDenied { call, message },
+            "ExpiredTokenException"
+            | "ExpiredToken"
+            | "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "InvalidSignatureException"
+            | "SignatureDoesNotMatch"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "NotAuthorized" => Self::BadCredentials { call, code, message },
+            "InternalFailure"
+            | "InternalFailureException"
+            | "InternalServerError"
+            | "ServiceUnavailable"
+            | "" => Self::ServerFault { call, code, message },
+            _ => Self::Refused { call, code, message },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_has_its_kind() {
+        let cases = [
+            ("ProvisionedThroughputExceededException", ErrorKind::SlowDown),
+            (
+                "com.amazonaws.kinesis.v20131202#ExpiredIteratorException",
+                ErrorKind::Retry,
+            ),
+            (
+                "ResourceNotFoundException:http://internal.amazon.com/",
+                ErrorKind::Invalid,
+            ),
+            ("AccessDeniedException", ErrorKind::Invalid),
+            ("ExpiredTokenException", ErrorKind::ReAuthenticate),
+            ("InternalFailure", ErrorKind::Retry),
+            ("", ErrorKind::Retry),
+            ("InvalidArgumentException", ErrorKind::Invalid),
+        ];
+        for (code, kind) in cases {
+            assert_eq!(
+                Error::of_code("GetRecords", code, String::new()).kind(),
+                kind,
+                "{code}"
+            );
+        }
+    }
+}

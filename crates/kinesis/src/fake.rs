@@ -1,0 +1,357 @@
+//! A Kinesis stream in memory, for tests: shards that take records, split, merge and forget, and that misbehave when told.
+//!
+//! Its answers of GetRecords are real JSON bodies, so that what reads them is the same as with the service. Faults stand in
+//! a queue per call and are used up one by one. Iterators live for a given number of calls, not for a time.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use frazil_model::{SequenceNumber, ShardId, StreamName};
+use serde_json::{Value, json};
+
+use crate::door::{HashKeyRange, Kinesis, Shard, StartAt, StreamDescription};
+use crate::error::Error;
+use crate::page::{RecordPage, ShardIterator};
+
+/// What happens to a call instead of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// No answer.
+    Lost,
+    /// The shard's limit is used up.
+    Throttled,
+    /// The iterator has expired.
+    ExpiredIterator,
+    /// The answer ends in the middle.
+    CutShort,
+    /// A fault of the service.
+    ServerFault,
+    /// A right is missing.
+    AccessDenied,
+}
+
+#[derive(Debug, Clone)]
+struct FakeRecord {
+    sequence: u64,
+    key: String,
+    data: Vec<u8>,
+    arrival_ms: i64,
+}
+
+#[derive(Debug)]
+struct FakeShard {
+    parents: Vec<ShardId>,
+    range: HashKeyRange,
+    begins: u64,
+    ends: Option<u64>,
+    records: Vec<FakeRecord>,
+    expired: bool,
+}
+
+#[derive(Debug)]
+struct All {
+    name: StreamName,
+    created_ms: i64,
+    shards: BTreeMap<ShardId, FakeShard>,
+    next_sequence: u64,
+    now_ms: i64,
+    page_records: usize,
+    tells_children: bool,
+    faults: HashMap<&'static str, VecDeque<Fault>>,
+    calls: HashMap<&'static str, u64>,
+}
+
+/// The fake.
+#[derive(Debug)]
+pub struct FakeKinesis(Mutex<All>);
+
+impl FakeKinesis {
+    /// A stream of this many shards.
+    #[must_use]
+    pub fn new(name: &str, shards: usize) -> Self {
+        let name = StreamName::new(name).expect("a stream's name");
+        let all = All {
+            name,
+            created_ms: 1_700_000_000_000,
+            shards: BTreeMap::new(),
+            next_sequence: 1,
+            now_ms: 1_700_000_000_000,
+            page_records: 100,
+            tells_children: true,
+            faults: HashMap::new(),
+            calls: HashMap::new(),
+        };
+        let fake = Self(Mutex::new(all));
+        let step = u128::MAX / shards.max(1) as u128;
+        for index in 0..shards as u128 {
+            let end = if index + 1 == shards as u128 {
+                u128::MAX
+            } else {
+                (index + 1) * step - 1
+            };
+            fake.all().make(
+                Vec::new(),
+                HashKeyRange {
+                    start: index * step,
+                    end,
+                },
+            );
+        }
+        fake
+    }
+
+    fn all(&self) -> MutexGuard<'_, All> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next call of this name (`GetRecords`, `GetShardIterator`, `ListShards`, `DescribeStreamSummary`) meets this fault.
+    pub fn fault(&self, call: &'static str, fault: Fault) {
+        self.all().faults.entry(call).or_default().push_back(fault);
+    }
+
+    /// Answers have at most this many records.
+    pub fn set_page_records(&self, records: usize) {
+        self.all().page_records = records;
+    }
+
+    /// Whether the end of a shard names its children, as Kinesis does and some stand-ins do not.
+    pub fn set_tells_children(&self, tells: bool) {
+        self.all().tells_children = tells;
+    }
+
+    /// The ids of all shards, oldest first.
+    #[must_use]
+    pub fn shard_ids(&self) -> Vec<ShardId> {
+        self.all().shards.keys().cloned().collect()
+    }
+
+    /// Puts a record into an open shard; answers its sequence number.
+    pub fn put(&self, shard: &ShardId, key: &str, data: &[u8]) -> SequenceNumber {
+        let mut all = self.all();
+        let sequence = all.next_sequence;
+        all.next_sequence += 1;
+        all.now_ms += 1;
+        let arrival_ms = all.now_ms;
+        let target = all.shards.get_mut(shard).expect("a shard of this stream");
+        assert!(target.ends.is_none(), "{shard} is closed");
+        target.records.push(FakeRecord {
+            sequence,
+            key: key.to_owned(),
+            data: data.to_vec(),
+            arrival_ms,
+        });
+        number(sequence)
+    }
+
+    /// Splits an open shard in two; answers the children.
+    pub fn split(&self, shard: &ShardId) -> [ShardId; 2] {
+        let mut all = self.all();
+        let range = all.close(shard);
+        let middle = range.start + (range.end - range.start) / 2;
+        let low = all.make(
+            vec![shard.clone()],
+            HashKeyRange {
+                start: range.start,
+                end: middle,
+            },
+        );
+        let high = all.make(
+            vec![shard.clone()],
+            HashKeyRange {
+                start: middle + 1,
+                end: range.end,
+            },
+        );
+        [low, high]
+    }
+
+    /// Merges two open shards into one; answers the child.
+    pub fn merge(&self, one: &ShardId, other: &ShardId) -> ShardId {
+        let mut all = self.all();
+        let (a, b) = (all.close(one), all.close(other));
+        let range = HashKeyRange {
+            start: a.start.min(b.start),
+            end: a.end.max(b.end),
+        };
+        all.make(vec![one.clone(), other.clone()], range)
+    }
+
+    /// Forgets a closed shard, as its retention ends.
+    pub fn expire(&self, shard: &ShardId) {
+        if let Some(shard) = self.all().shards.get_mut(shard) {
+            shard.expired = true;
+        }
+    }
+
+    /// How often a call was made.
+    #[must_use]
+    pub fn calls(&self, call: &'static str) -> u64 {
+        self.all().calls.get(call).copied().unwrap_or(0)
+    }
+}
+
+fn number(sequence: u64) -> SequenceNumber {
+    SequenceNumber::new(sequence.to_string()).expect("digits")
+}
+
+impl All {
+    fn make(&mut self, parents: Vec<ShardId>, range: HashKeyRange) -> ShardId {
+        let id = ShardId::new(format!("shardId-{:012}", self.shards.len())).expect("a shard id");
+        let begins = self.next_sequence;
+        self.next_sequence += 1;
+        let shard = FakeShard {
+            parents,
+            range,
+            begins,
+            ends: None,
+            records: Vec::new(),
+            expired: false,
+        };
+        self.shards.insert(id.clone(), shard);
+        id
+    }
+
+    fn close(&mut self, shard: &ShardId) -> HashKeyRange {
+        let end = self.next_sequence;
+        self.next_sequence += 1;
+        let shard = self.shards.get_mut(shard).expect("a shard of this stream");
+        assert!(shard.ends.is_none(), "closed already");
+        shard.ends = Some(end);
+        shard.range
+    }
+
+    fn meet(&mut self, call: &'static str) -> Result<Option<Fault>, Error> {
+        *self.calls.entry(call).or_default() += 1;
+        let message = "scripted".to_owned();
+        match self.faults.get_mut(call).and_then(VecDeque::pop_front) {
+            Some(Fault::Lost) => Err(Error::Unreachable {
+                call,
+                detail: message,
+            }),
+            Some(Fault::Throttled) => Err(Error::Throttled { call, message }),
+            Some(Fault::ExpiredIterator) => Err(Error::ExpiredIterator),
+            Some(Fault::ServerFault) => Err(Error::ServerFault {
+                call,
+                code: "500".to_owned(),
+                message,
+            }),
+            Some(Fault::AccessDenied) => Err(Error::AccessDenied { call, message }),
+            other => Ok(other),
+        }
+    }
+
+    fn shard(&self, call: &'static str, shard: &ShardId) -> Result<&FakeShard, Error> {
+        let missing = || Error::Missing {
+            call,
+            message: format!("{shard} is not there"),
+        };
+        self.shards
+            .get(shard)
+            .filter(|shard| !shard.expired)
+            .ok_or_else(missing)
+    }
+
+    fn body(&self, id: &ShardId, from: usize, limit: usize) -> Result<(String, Value), Error> {
+        let shard = self.shard("GetRecords", id)?;
+        let taken: Vec<&FakeRecord> = shard
+            .records
+            .iter()
+            .skip(from)
+            .take(limit.min(self.page_records))
+            .collect();
+        let next = from + taken.len();
+        let at_end = shard.ends.is_some() && next == shard.records.len();
+        let records: Vec<Value> = taken
+            .iter()
+            .map(|record| {
+                json!({
+                    "SequenceNumber": record.sequence.to_string(),
+                    "ApproximateArrivalTimestamp": record.arrival_ms as f64 / 1000.0,
+                    "Data": base64_simd::STANDARD.encode_to_string(&record.data),
+                    "PartitionKey": record.key,
+                })
+            })
+            .collect();
+        let children: Vec<Value> = self
+            .shards
+            .iter()
+            .filter(|(_, child)| at_end && self.tells_children && child.parents.contains(id))
+            .map(|(child_id, child)| json!({ "ShardId": child_id, "ParentShards": child.parents }))
+            .collect();
+        let iterator = (!at_end).then(|| format!("{id}/{next}"));
+        let behind = (shard.records.len() - next) * 1000;
+        let body = json!({
+            "Records": records,
+            "NextShardIterator": iterator,
+            "MillisBehindLatest": behind,
+            "ChildShards": if children.is_empty() { Value::Null } else { Value::Array(children) },
+        });
+        Ok((body.to_string(), body))
+    }
+}
+
+#[async_trait]
+impl Kinesis for FakeKinesis {
+    async fn describe_stream(&self) -> Result<StreamDescription, Error> {
+        let mut all = self.all();
+        all.meet("DescribeStreamSummary")?;
+        Ok(StreamDescription {
+            name: all.name.clone(),
+            arn: format!("arn:aws:kinesis:eu-central-1:123456789012:stream/{}", all.name),
+            created_ms: all.created_ms,
+            status: "ACTIVE".to_owned(),
+            retention_hours: 24,
+        })
+    }
+
+    async fn list_shards(&self) -> Result<Vec<Shard>, Error> {
+        let mut all = self.all();
+        all.meet("ListShards")?;
+        let there = all.shards.iter().filter(|(_, shard)| !shard.expired);
+        let listed = there.map(|(id, shard)| Shard {
+            id: id.clone(),
+            parents: shard.parents.clone(),
+            hash_range: shard.range,
+            starting_sequence: number(shard.begins),
+            ending_sequence: shard.ends.map(number),
+        });
+        Ok(listed.collect())
+    }
+
+    async fn shard_iterator(&self, shard: &ShardId, at: &StartAt) -> Result<ShardIterator, Error> {
+        let mut all = self.all();
+        all.meet("GetShardIterator")?;
+        let records = &all.shard("GetShardIterator", shard)?.records;
+        let parse = |sequence: &SequenceNumber| sequence.as_str().parse::<u64>().unwrap_or(u64::MAX);
+        let from = match at {
+            StartAt::TrimHorizon => 0,
+            StartAt::Timestamp { ms } => records.partition_point(|record| record.arrival_ms < *ms),
+            StartAt::At(sequence) => records.partition_point(|record| record.sequence < parse(sequence)),
+            StartAt::After(sequence) => records.partition_point(|record| record.sequence <= parse(sequence)),
+        };
+        Ok(ShardIterator::new(format!("{shard}/{from}")))
+    }
+
+    async fn get_records(
+        &self,
+        iterator: &ShardIterator,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<RecordPage, Error> {
+        let mut all = self.all();
+        let fault = all.meet("GetRecords")?;
+        let (shard, from) = iterator.as_str().split_once('/').ok_or(Error::ExpiredIterator)?;
+        let shard = ShardId::new(shard).map_err(|_| Error::ExpiredIterator)?;
+        let from = from.parse().map_err(|_| Error::ExpiredIterator)?;
+        let (mut body, _) = all.body(&shard, from, limit as usize)?;
+        if body.len() > max_bytes {
+            return Err(Error::PageTooLarge { bytes: body.len() });
+        }
+        if fault == Some(Fault::CutShort) {
+            body.truncate(body.len() / 2);
+        }
+        RecordPage::parse(Bytes::from(body))
+    }
+}

@@ -1,0 +1,296 @@
+//! One answer of GetRecords, and the records in it, without a copy or an object per record.
+//!
+//! How it works: the answer's bytes are kept as they came. Once, at the start, they are walked over to find the members,
+//! count the records and find the last one's sequence number; [`RecordPage::records`] walks over the records again, giving
+//! out slices. Source of the form: Kinesis API reference, `GetRecords`; members may come in any order.
+//!
+//! What it guarantees: no allocation per record; no panic, whatever the bytes; a record that cannot be read makes an error
+//! before any record of the page is given out.
+
+use bytes::Bytes;
+use frazil_model::{SequenceNumber, ShardId};
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::scan::{Cursor, seconds_to_ms};
+
+/// The service's word for where a shard is read next; it never appears in a `Debug` text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ShardIterator(String);
+
+impl ShardIterator {
+    /// Takes the text over.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for the next call.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for ShardIterator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[shard iterator]")
+    }
+}
+
+/// A shard that begins where its parents end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildShard {
+    /// The child.
+    pub id: ShardId,
+    /// Its one or two parents.
+    pub parents: Vec<ShardId>,
+}
+
+#[derive(Deserialize)]
+struct ChildWire {
+    #[serde(rename = "ShardId")]
+    id: ShardId,
+    #[serde(rename = "ParentShards", default)]
+    parents: Vec<ShardId>,
+}
+
+/// One answer of GetRecords.
+#[derive(Debug, Clone)]
+pub struct RecordPage {
+    body: Bytes,
+    /// Where the array of records begins; the end of the body where there is none.
+    records_at: usize,
+    records: usize,
+    last_sequence: Option<SequenceNumber>,
+    /// Where to read next; none at the end of a closed shard.
+    pub next: Option<ShardIterator>,
+    /// How far the page is behind the tip of the shard, in milliseconds.
+    pub millis_behind: u64,
+    /// The shards that go on where this one ended, if the service names them.
+    pub child_shards: Vec<ChildShard>,
+}
+
+/// The payload of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// As base64.
+    Base64(&'a [u8]),
+    /// As it is.
+    Raw(&'a [u8]),
+}
+
+impl Payload<'_> {
+    /// At most how many bytes it decodes to.
+    #[must_use]
+    pub fn decoded_bound(&self) -> usize {
+        match self {
+            Self::Base64(text) => text.len() / 4 * 3 + 3,
+            Self::Raw(bytes) => bytes.len(),
+        }
+    }
+
+    /// Appends the decoded payload. Answers false, with `out` as it was, where it is no base64.
+    #[must_use]
+    pub fn decode_into(&self, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Raw(bytes) => out.extend_from_slice(bytes),
+            Self::Base64(text) if memchr::memchr(b'\\', text).is_some() => {
+                // Some encoders write `/` as `\/`.
+                let plain: Vec<u8> = text.iter().copied().filter(|byte| *byte != b'\\').collect();
+                return Payload::Base64(&plain).decode_into(out);
+            }
+            Self::Base64(text) => {
+                let begin = out.len();
+                let Ok(length) = base64_simd::STANDARD.decoded_length(text) else {
+                    return false;
+                };
+                out.resize(begin + length, 0);
+                let Some(target) = out.get_mut(begin..) else {
+                    return false;
+                };
+                if base64_simd::STANDARD
+                    .decode(text, base64_simd::Out::from_slice(target))
+                    .is_err()
+                {
+                    out.truncate(begin);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+/// One record, as slices of its page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Its sequence number: 1 to 129 digits.
+    pub sequence_number: &'a str,
+    /// Its partition key as it stands between the quotes of a JSON string.
+    pub partition_key: &'a str,
+    /// When it arrived, in milliseconds since 1970 UTC.
+    pub arrival_ms: Option<i64>,
+    /// Its payload.
+    pub data: Payload<'a>,
+}
+
+const CALL: &str = "GetRecords";
+
+fn bad(detail: &'static str) -> Error {
+    Error::BadAnswer { call: CALL, detail }
+}
+
+impl RecordPage {
+    /// Takes an answer over.
+    ///
+    /// # Errors
+    /// [`Error::BadAnswer`] where it is no answer of GetRecords, or one of its records cannot be read.
+    pub fn parse(body: Bytes) -> Result<Self, Error> {
+        let mut page = Self {
+            records_at: body.len(),
+            records: 0,
+            last_sequence: None,
+            next: None,
+            millis_behind: 0,
+            child_shards: Vec::new(),
+            body: Bytes::new(),
+        };
+        let mut cursor = Cursor::new(&body, 0);
+        let mut last: Option<&[u8]> = None;
+        let walked = cursor.members(|cursor, name| {
+            match name {
+                b"Records" => {
+                    cursor.peek()?;
+                    page.records_at = cursor.at();
+                    cursor.elements(|cursor| {
+                        last = Some(record(cursor)?.sequence_number.as_bytes());
+                        page.records += 1;
+                        Some(())
+                    })?;
+                }
+                b"NextShardIterator" if cursor.peek()? == b'"' => {
+                    let text: String = serde_json::from_slice(cursor.value()?).ok()?;
+                    page.next = Some(ShardIterator(text));
+                }
+                b"MillisBehindLatest" => {
+                    let text = std::str::from_utf8(cursor.plain()?).ok()?;
+                    page.millis_behind = if text == "null" {
+                        0
+                    } else {
+                        text.parse::<f64>().ok()? as u64
+                    };
+                }
+                b"ChildShards" if cursor.peek()? == b'[' => {
+                    let children: Vec<ChildWire> = serde_json::from_slice(cursor.value()?).ok()?;
+                    page.child_shards = children
+                        .into_iter()
+                        .map(|c| ChildShard {
+                            id: c.id,
+                            parents: c.parents,
+                        })
+                        .collect();
+                }
+                _ => {
+                    cursor.value()?;
+                }
+            }
+            Some(())
+        });
+        walked.ok_or_else(|| bad("it is no answer of GetRecords, or a record of it is damaged"))?;
+        page.last_sequence = match last.map(std::str::from_utf8) {
+            Some(Ok(text)) => Some(SequenceNumber::new(text)?),
+            Some(Err(_)) => return Err(bad("a sequence number is no text")),
+            None => None,
+        };
+        page.body = body;
+        Ok(page)
+    }
+
+    /// How many records it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Bytes of the answer.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The sequence number of the last record.
+    #[must_use]
+    pub fn last_sequence(&self) -> Option<&SequenceNumber> {
+        self.last_sequence.as_ref()
+    }
+
+    /// The records in order.
+    #[must_use]
+    pub fn records(&self) -> Records<'_> {
+        let mut cursor = Cursor::new(&self.body, self.records_at);
+        let left = if cursor.take(b'[').is_some() {
+            self.records
+        } else {
+            0
+        };
+        Records { cursor, left }
+    }
+}
+
+/// The records of a page, one after the other.
+#[derive(Debug, Clone)]
+pub struct Records<'a> {
+    cursor: Cursor<'a>,
+    left: usize,
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Record<'a>;
+
+    fn next(&mut self) -> Option<Record<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        let record = record(&mut self.cursor)?;
+        // Between records; there is none after the last.
+        let _ = self.cursor.take(b',');
+        Some(record)
+    }
+}
+
+fn digits(text: &[u8]) -> Option<&str> {
+    let fits = (1..=frazil_model::position::MAX_SEQUENCE_DIGITS).contains(&text.len());
+    (fits && text.iter().all(u8::is_ascii_digit))
+        .then(|| std::str::from_utf8(text).ok())
+        .flatten()
+}
+
+fn record<'a>(cursor: &mut Cursor<'a>) -> Option<Record<'a>> {
+    let (mut sequence, mut key, mut arrival_ms, mut data) = (None, "", None, None);
+    cursor.members(|cursor, name| {
+        match name {
+            b"SequenceNumber" => sequence = Some(digits(cursor.string()?)?),
+            b"PartitionKey" => key = std::str::from_utf8(cursor.string()?).ok()?,
+            b"Data" => data = Some(cursor.string()?),
+            b"ApproximateArrivalTimestamp" => arrival_ms = seconds_to_ms(cursor.plain()?),
+            _ => {
+                cursor.value()?;
+            }
+        }
+        Some(())
+    })?;
+    Some(Record {
+        sequence_number: sequence?,
+        partition_key: key,
+        arrival_ms,
+        data: Payload::Base64(data?),
+    })
+}
+
+#[cfg(test)]
+mod tests;

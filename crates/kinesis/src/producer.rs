@@ -1,0 +1,244 @@
+//! Puts records into a stream.
+//!
+//! How it works: records are sent with PutRecords, at most 500 and 5 MB a call (Kinesis API reference, `PutRecords`); those
+//! that the answer says were not taken are sent again with back-off, and for each record the answer's shard and sequence
+//! number are kept.
+//!
+//! What it guarantees: every record that [`Producer::put`] answers for was taken by Kinesis, as answered. What it does not:
+//! order between records of one call, and no doubles: where an answer is lost the records are sent again, and Kinesis may
+//! have taken them twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use frazil_model::{Clock, Random, RetryPolicy, SequenceNumber, ShardId, StreamName};
+
+use crate::client::{of_sdk, sdk_client};
+use crate::error::Error;
+
+/// Records of one call.
+pub const MAX_RECORDS: usize = 500;
+/// Bytes of one call, keys included.
+pub const MAX_CALL_BYTES: usize = 5_000_000;
+const RETRY: RetryPolicy = RetryPolicy {
+    first: Duration::from_millis(100),
+    cap: Duration::from_secs(5),
+};
+const CALL: &str = "PutRecords";
+/// How long a new stream may take to become active.
+const ACTIVE_PATIENCE: Duration = Duration::from_secs(120);
+
+/// A record to put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRecord {
+    /// Its partition key, 1 to 256 characters.
+    pub key: String,
+    /// Its payload.
+    pub data: Vec<u8>,
+}
+
+/// Where a record went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    /// The shard that took it.
+    pub shard: ShardId,
+    /// Its sequence number.
+    pub sequence: SequenceNumber,
+}
+
+/// A writer of one stream.
+#[derive(Debug, Clone)]
+pub struct Producer {
+    sdk: aws_sdk_kinesis::Client,
+    stream: StreamName,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+impl Producer {
+    /// A producer; nothing is sent yet.
+    #[must_use]
+    pub fn new(
+        config: &SdkConfig,
+        stream: StreamName,
+        endpoint: Option<&str>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        Self {
+            sdk: sdk_client(config, endpoint),
+            stream,
+            clock,
+            random,
+        }
+    }
+
+    /// Makes the stream, if it is not there, and waits until it can be used.
+    ///
+    /// # Errors
+    /// Those of any call, and [`Error::BadAnswer`] where it does not become active in two minutes.
+    pub async fn create_stream(&self, shards: u32) -> Result<(), Error> {
+        let count = i32::try_from(shards).unwrap_or(i32::MAX);
+        let made = self
+            .sdk
+            .create_stream()
+            .stream_name(self.stream.as_str())
+            .shard_count(count)
+            .send()
+            .await;
+        if let Err(error) = made
+            && !error
+                .as_service_error()
+                .is_some_and(|e| e.is_resource_in_use_exception())
+        {
+            return Err(of_sdk("CreateStream", error));
+        }
+        let begun = self.clock.now();
+        let mut backoff = RETRY.start();
+        loop {
+            let call = "DescribeStreamSummary";
+            let answer = self
+                .sdk
+                .describe_stream_summary()
+                .stream_name(self.stream.as_str())
+                .send()
+                .await;
+            let answer = answer.map_err(|error| of_sdk(call, error))?;
+            let status = answer
+                .stream_description_summary()
+                .map(|s| s.stream_status().as_str().to_owned());
+            if matches!(status.as_deref(), Some("ACTIVE" | "UPDATING")) {
+                return Ok(());
+            }
+            if self.clock.now().since(begun) > ACTIVE_PATIENCE {
+                return Err(Error::BadAnswer {
+                    call,
+                    detail: "the stream does not become active",
+                });
+            }
+            backoff.wait(&*self.clock, &*self.random).await;
+        }
+    }
+
+    /// Puts records and answers where each went, in the order given.
+    ///
+    /// # Errors
+    /// What does not heal by itself; records of the call may have been taken then.
+    pub async fn put(&self, records: &[NewRecord]) -> Result<Vec<Put>, Error> {
+        let mut puts = Vec::with_capacity(records.len());
+        let mut rest = records;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(fitting(rest));
+            puts.extend(self.put_call(now).await?);
+            rest = later;
+        }
+        Ok(puts)
+    }
+
+    async fn put_call(&self, records: &[NewRecord]) -> Result<Vec<Put>, Error> {
+        let mut puts: Vec<Option<Put>> = vec![None; records.len()];
+        let mut backoff = RETRY.start();
+        loop {
+            let open: Vec<usize> = (0..records.len())
+                .filter(|i| puts.get(*i).is_some_and(Option::is_none))
+                .collect();
+            if open.is_empty() {
+                return Ok(puts.into_iter().flatten().collect());
+            }
+            let entries = open
+                .iter()
+                .filter_map(|index| records.get(*index))
+                .map(entry)
+                .collect::<Result<_, _>>()?;
+            let request = self
+                .sdk
+                .put_records()
+                .stream_name(self.stream.as_str())
+                .set_records(Some(entries));
+            match request.send().await {
+                Ok(answer) => {
+                    let answers = answer.records();
+                    if answers.len() != open.len() {
+                        return Err(Error::BadAnswer {
+                            call: CALL,
+                            detail: "it does not answer for each record",
+                        });
+                    }
+                    for (index, answer) in open.iter().zip(answers) {
+                        let (Some(shard), Some(sequence)) = (answer.shard_id(), answer.sequence_number())
+                        else {
+                            continue;
+                        };
+                        let bad = |_| Error::BadAnswer {
+                            call: CALL,
+                            detail: "a shard's id is none",
+                        };
+                        let shard = ShardId::new(shard).map_err(bad)?;
+                        let put = Put {
+                            shard,
+                            sequence: SequenceNumber::new(sequence)?,
+                        };
+                        if let Some(slot) = puts.get_mut(*index) {
+                            *slot = Some(put);
+                        }
+                    }
+                    if answer.failed_record_count().unwrap_or(0) == 0 {
+                        backoff.reset();
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    let error = of_sdk(CALL, error);
+                    if !error.kind().may_heal() {
+                        return Err(error);
+                    }
+                    if backoff.failures() == 0 {
+                        tracing::warn!(%error, "put failed, trying again");
+                    }
+                }
+            }
+            backoff.wait(&*self.clock, &*self.random).await;
+        }
+    }
+}
+
+/// How many of these go into one call: at least one.
+fn fitting(records: &[NewRecord]) -> usize {
+    let mut bytes = 0;
+    let fits = records.iter().take(MAX_RECORDS).take_while(|record| {
+        bytes += record.data.len() + record.key.len();
+        bytes <= MAX_CALL_BYTES
+    });
+    fits.count().max(1)
+}
+
+fn entry(record: &NewRecord) -> Result<PutRecordsRequestEntry, Error> {
+    let entry = PutRecordsRequestEntry::builder()
+        .partition_key(&record.key)
+        .data(Blob::new(record.data.clone()));
+    entry
+        .build()
+        .map_err(|_| Error::BadConfig("a record without key or data cannot be put".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(bytes: usize) -> NewRecord {
+        NewRecord {
+            key: "k".to_owned(),
+            data: vec![b' '; bytes],
+        }
+    }
+
+    #[test]
+    fn calls_keep_both_limits() {
+        assert_eq!(fitting(&vec![record(10); 2000]), MAX_RECORDS);
+        assert_eq!(fitting(&vec![record(1_000_000); 9]), 4);
+        assert_eq!(fitting(&[record(9_000_000), record(1)]), 1);
+    }
+}
