@@ -62,11 +62,17 @@ pub struct Plan {
 /// A stable preference of a worker for a shard: FNV-1a over both names.
 fn preference(worker: &WorkerId, shard: &ShardId) -> u64 {
     let bytes = worker.as_str().bytes().chain([0]).chain(shard.as_str().bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn quota(view: &View<'_>) -> usize {
-    let held_by_me = view.shards.iter().filter(|s| matches!(s.hold, Hold::Mine { .. })).count();
+    let held_by_me = view
+        .shards
+        .iter()
+        .filter(|s| matches!(s.hold, Hold::Mine { .. }))
+        .count();
     let mut held = vec![0_usize; view.others.len()];
     for shard in &view.shards {
         if let Hold::Other(other) = shard.hold
@@ -107,7 +113,12 @@ pub fn plan(view: &View<'_>) -> Plan {
         hungry: take.len() < room,
         take,
         // The least preferred first: they are the likeliest to be another's choice.
-        drain: mine.into_iter().rev().take(over).map(|(_, shard)| shard).collect(),
+        drain: mine
+            .into_iter()
+            .rev()
+            .take(over)
+            .map(|(_, shard)| shard)
+            .collect(),
     }
 }
 

@@ -7,8 +7,8 @@
 //! map drains it, checkpoints, and calls [`LeaseCoordinator::release`].
 //!
 //! What it guarantees: the task never waits for data, so beats go on while the destination hangs (I9); each of its waits is
-//! bounded. A free shard is taken at once. A dead worker's shards are taken within `timeout + tick + look` of its death
-//! (42 s by default), never while it beats. Lease writes are one beat per worker and tick, whatever the number of shards.
+//! bounded. A free shard is taken at once. A dead worker's shards are taken within `timeout + 2 * look` of its death
+//! (34 s by default), never while it beats. Lease writes are one beat per worker and tick, whatever the number of shards.
 //!
 //! While the table cannot be reached, held shards stay held, and nobody is judged dead. What another program does to the rows
 //! is met shard by shard: a foreign owner, or a living foreign node, stops the shards concerned with a named reason; a foreign
@@ -41,8 +41,10 @@ pub use tenure::CheckpointOutcome;
 
 /// How often a table that is being made is looked at before the start gives up.
 const TABLE_LOOKS: u32 = 60;
-const TABLE_WAIT: RetryPolicy =
-    RetryPolicy { first: Duration::from_millis(500), cap: Duration::from_secs(2) };
+const TABLE_WAIT: RetryPolicy = RetryPolicy {
+    first: Duration::from_millis(500),
+    cap: Duration::from_secs(2),
+};
 /// How often a pin is tried while others set theirs.
 const PIN_TRIES: u32 = 5;
 
@@ -184,7 +186,8 @@ impl Shared {
     }
 
     async fn update(&self, update: &Update) -> Result<Written, Error> {
-        self.bounded("UpdateItem", self.store.update(&self.scope, update)).await
+        self.bounded("UpdateItem", self.store.update(&self.scope, update))
+            .await
     }
 
     async fn row(&self, key: &str) -> Result<Option<row::Item>, Error> {
@@ -213,11 +216,12 @@ impl Shared {
         let mut book = locked(&self.book);
         let epoch = book.epochs.entry(tenure.shard.clone()).or_default();
         *epoch = tenure.epoch.max(*epoch);
-        let draining = book.leaving;
-        book.serials.retain(|other, _| other.shard != tenure.shard);
+        book.serials
+            .retain(|other, _| *other == tenure || other.shard != tenure.shard);
         drop(book);
         let (shard, epoch) = (tenure.shard.clone(), tenure.epoch);
         self.held.send_modify(|held| {
+            let draining = locked(&self.book).leaving;
             Arc::make_mut(held).insert(shard.clone(), Held { tenure, draining });
         });
         self.moves(&shard);
@@ -238,13 +242,19 @@ impl Shared {
     /// The lease is another's.
     fn lose(&self, tenure: &Tenure) {
         if self.unhold(tenure) {
-            self.events.emit(Event::LeaseLost { shard: tenure.shard.clone(), epoch: tenure.epoch });
+            self.events.emit(Event::LeaseLost {
+                shard: tenure.shard.clone(),
+                epoch: tenure.epoch,
+            });
             self.wake.notify_one();
         }
     }
 
     fn holds(&self, tenure: &Tenure) -> bool {
-        self.held.borrow().get(&tenure.shard).is_some_and(|held| held.tenure == *tenure)
+        self.held
+            .borrow()
+            .get(&tenure.shard)
+            .is_some_and(|held| held.tenure == *tenure)
     }
 
     /// Tells once why a shard cannot be taken.
@@ -258,7 +268,11 @@ impl Shared {
         let stall = (reason, error.to_string());
         let before = locked(&self.book).stalled.insert(shard.clone(), stall.clone());
         if before.is_none_or(|before| before.0 != reason) {
-            self.events.emit(Event::ShardStalled { shard: shard.clone(), reason, error: stall.1 });
+            self.events.emit(Event::ShardStalled {
+                shard: shard.clone(),
+                reason,
+                error: stall.1,
+            });
         }
     }
 
@@ -301,7 +315,10 @@ impl LeaseCoordinator {
         candidates: watch::Receiver<Arc<Vec<ShardId>>>,
     ) -> Result<Self, Error> {
         options.check()?;
-        let scope = Scope { application: options.application.clone(), stream: options.stream_name.clone() };
+        let scope = Scope {
+            application: options.application.clone(),
+            stream: options.stream_name.clone(),
+        };
         let pulse = Pulse::new(options.timeout / 2, clock.now());
         let shared = Arc::new(Shared {
             store,
@@ -319,7 +336,10 @@ impl LeaseCoordinator {
         });
         shared.prepare().await?;
         let task = tokio::spawn(task::Task::new(Arc::clone(&shared), candidates).run());
-        Ok(Self { shared, _task: Arc::new(Task(task.abort_handle())) })
+        Ok(Self {
+            shared,
+            _task: Arc::new(Task(task.abort_handle())),
+        })
     }
 
     /// This worker.
@@ -369,7 +389,10 @@ impl LeaseCoordinator {
     pub async fn all_states(&self) -> Result<Vec<ShardState>, Error> {
         let snapshot = self.shared.snapshot().await?;
         let stream = &self.shared.options.stream;
-        let states = snapshot.shards.into_values().filter_map(|row| believed(row.state, stream).ok());
+        let states = snapshot
+            .shards
+            .into_values()
+            .filter_map(|row| believed(row.state, stream).ok());
         Ok(states.collect())
     }
 
@@ -409,14 +432,19 @@ impl LeaseCoordinator {
                 Written::Refused(row) => stands = row,
             }
         }
-        Err(Error::Unreachable { call: "UpdateItem", detail: "the pin changed at every try".to_owned() })
+        Err(Error::Unreachable {
+            call: "UpdateItem",
+            detail: "the pin changed at every try".to_owned(),
+        })
     }
 
     /// Asks for all held shards to be drained, and takes nothing more.
     pub fn leave(&self) {
         locked(&self.shared.book).leaving = true;
         self.shared.held.send_modify(|held| {
-            Arc::make_mut(held).values_mut().for_each(|held| held.draining = true);
+            Arc::make_mut(held)
+                .values_mut()
+                .for_each(|held| held.draining = true);
         });
     }
 
@@ -425,8 +453,11 @@ impl LeaseCoordinator {
     pub async fn stop(&self) {
         self.shared.stopping.send_replace(true);
         let mut ended = self.shared.ended.subscribe();
-        // The sender lives in `shared`, so that this waits for nothing but the end.
-        drop(ended.wait_for(|ended| *ended).await);
+        tokio::select! {
+            _ = ended.wait_for(|ended| *ended) => {}
+            // Only a task that died could be that late.
+            () = self.shared.clock.sleep(self.shared.options.timeout) => {}
+        }
     }
 }
 
@@ -434,7 +465,10 @@ impl Shared {
     async fn prepare(&self) -> Result<(), Error> {
         let mut backoff = TABLE_WAIT.start();
         loop {
-            match self.bounded("DescribeTable", self.store.prepare(&self.scope)).await {
+            match self
+                .bounded("DescribeTable", self.store.prepare(&self.scope))
+                .await
+            {
                 Err(Error::TableNotReady { .. }) if backoff.failures() < TABLE_LOOKS => {
                     backoff.wait(&*self.clock, &*self.random).await;
                 }

@@ -53,11 +53,16 @@ impl DynamoLeases {
         if endpoint.is_some() {
             config.set_endpoint_url(endpoint);
         }
-        Self { client: Client::from_conf(config.build()) }
+        Self {
+            client: Client::from_conf(config.build()),
+        }
     }
 
     async fn create(&self, scope: &Scope) -> Result<(), Error> {
-        let call = Call { action: "CreateTable", table: &scope.application };
+        let call = Call {
+            action: "CreateTable",
+            table: &scope.application,
+        };
         let mut request = self
             .client
             .create_table()
@@ -85,25 +90,44 @@ impl DynamoLeases {
     }
 }
 
-const KEY: [(&str, KeyType); 2] = [(name::STREAM_NAME, KeyType::Hash), (name::SHARD_ID, KeyType::Range)];
+const KEY: [(&str, KeyType); 2] = [
+    (name::STREAM_NAME, KeyType::Hash),
+    (name::SHARD_ID, KeyType::Range),
+];
 
 /// Refuses a table of another layout, or one that cannot be used yet.
 fn check(table: &str, description: &TableDescription) -> Result<(), Error> {
-    let types: HashMap<&str, &ScalarAttributeType> =
-        description.attribute_definitions().iter().map(|d| (d.attribute_name(), d.attribute_type())).collect();
-    let key: Vec<(&str, &KeyType)> =
-        description.key_schema().iter().map(|k| (k.attribute_name(), k.key_type())).collect();
+    let types: HashMap<&str, &ScalarAttributeType> = description
+        .attribute_definitions()
+        .iter()
+        .map(|d| (d.attribute_name(), d.attribute_type()))
+        .collect();
+    let key: Vec<(&str, &KeyType)> = description
+        .key_schema()
+        .iter()
+        .map(|k| (k.attribute_name(), k.key_type()))
+        .collect();
     let expected = KEY.iter().map(|(name, kind)| (*name, kind));
-    let strings = KEY.iter().all(|(name, _)| types.get(name) == Some(&&ScalarAttributeType::S));
+    let strings = KEY
+        .iter()
+        .all(|(name, _)| types.get(name) == Some(&&ScalarAttributeType::S));
     if !key.iter().copied().eq(expected) || !strings {
         let parts = key.iter().map(|(name, kind)| {
-            format!("{name} ({}, {})", kind.as_str(), types.get(name).map_or("?", |kind| kind.as_str()))
+            format!(
+                "{name} ({}, {})",
+                kind.as_str(),
+                types.get(name).map_or("?", |kind| kind.as_str())
+            )
         });
         let kinesis_client_library = matches!(key[..], [("leaseKey", KeyType::Hash)]);
         return Err(Error::ForeignLayout {
             table: table.to_owned(),
             found: parts.collect::<Vec<_>>().join(", "),
-            hint: if kinesis_client_library { "; this one is the Kinesis Client Library's" } else { "" },
+            hint: if kinesis_client_library {
+                "; this one is the Kinesis Client Library's"
+            } else {
+                ""
+            },
         });
     }
     match description.table_status() {
@@ -171,8 +195,11 @@ impl Expressions {
         let mut this = Self::default();
         let conditions: Vec<String> = update.conditions.iter().map(|one| this.condition(one)).collect();
         this.condition = conditions.join(" AND ");
-        let sets: Vec<String> =
-            update.set.iter().map(|(name, value)| format!("{name} = {}", this.value(value))).collect();
+        let sets: Vec<String> = update
+            .set
+            .iter()
+            .map(|(name, value)| format!("{name} = {}", this.value(value)))
+            .collect();
         if !sets.is_empty() {
             this.update = format!("SET {}", sets.join(", "));
         }
@@ -188,7 +215,10 @@ impl Expressions {
 impl LeaseStore for DynamoLeases {
     async fn prepare(&self, scope: &Scope) -> Result<(), Error> {
         let table = &scope.application;
-        let call = Call { action: "DescribeTable", table };
+        let call = Call {
+            action: "DescribeTable",
+            table,
+        };
         match self.client.describe_table().table_name(table).send().await {
             Ok(answer) => match answer.table() {
                 Some(description) => check(table, description),
@@ -196,14 +226,20 @@ impl LeaseStore for DynamoLeases {
             },
             Err(error) if code_of(&error) == Some("ResourceNotFoundException") => {
                 self.create(scope).await?;
-                Err(Error::TableNotReady { table: table.clone(), status: "CREATING".to_owned() })
+                Err(Error::TableNotReady {
+                    table: table.clone(),
+                    status: "CREATING".to_owned(),
+                })
             }
             Err(error) => Err(to_error(call, &error)),
         }
     }
 
     async fn rows(&self, scope: &Scope, prefix: &str) -> Result<Vec<Item>, Error> {
-        let call = Call { action: "Query", table: &scope.application };
+        let call = Call {
+            action: "Query",
+            table: &scope.application,
+        };
         let mut rows = Vec::new();
         let mut from: Option<Values> = None;
         loop {
@@ -230,7 +266,10 @@ impl LeaseStore for DynamoLeases {
     }
 
     async fn row(&self, scope: &Scope, key: &str) -> Result<Option<Item>, Error> {
-        let call = Call { action: "GetItem", table: &scope.application };
+        let call = Call {
+            action: "GetItem",
+            table: &scope.application,
+        };
         let answer = self
             .client
             .get_item()
@@ -244,7 +283,10 @@ impl LeaseStore for DynamoLeases {
     }
 
     async fn update(&self, scope: &Scope, update: &Update) -> Result<Written, Error> {
-        let call = Call { action: "UpdateItem", table: &scope.application };
+        let call = Call {
+            action: "UpdateItem",
+            table: &scope.application,
+        };
         let expressions = Expressions::of(update);
         let values = Some(expressions.values).filter(|values| !values.is_empty());
         let answer = self
@@ -261,7 +303,10 @@ impl LeaseStore for DynamoLeases {
         let Err(error) = answer else {
             return Ok(Written::Done);
         };
-        match error.as_service_error().filter(|e| e.is_conditional_check_failed_exception()) {
+        match error
+            .as_service_error()
+            .filter(|e| e.is_conditional_check_failed_exception())
+        {
             Some(_) => refused(self, scope, update, &error).await,
             None => Err(to_error(call, &error)),
         }
@@ -292,7 +337,11 @@ async fn refused(
 fn key_values(scope: &Scope, key: &str) -> Values {
     let stream = AttributeValue::S(scope.stream.to_string());
     let shard = AttributeValue::S(key.to_owned());
-    [(name::STREAM_NAME.to_owned(), stream), (name::SHARD_ID.to_owned(), shard)].into()
+    [
+        (name::STREAM_NAME.to_owned(), stream),
+        (name::SHARD_ID.to_owned(), shard),
+    ]
+    .into()
 }
 
 #[cfg(test)]

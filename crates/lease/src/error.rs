@@ -76,9 +76,7 @@ pub enum Error {
         detail: String,
     },
     /// Another program holds the shard, or is alive on the table.
-    #[error(
-        "shard {shard}: {detail}; stop the other program, or give this one another application_name"
-    )]
+    #[error("shard {shard}: {detail}; stop the other program, or give this one another application_name")]
     ForeignOwner {
         /// The shard.
         shard: ShardId,

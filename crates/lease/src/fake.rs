@@ -51,7 +51,9 @@ struct Table {
 
 impl Table {
     fn partition(&mut self, scope: &Scope) -> &mut BTreeMap<String, Item> {
-        self.rows.entry((scope.application.clone(), scope.stream.to_string())).or_default()
+        self.rows
+            .entry((scope.application.clone(), scope.stream.to_string()))
+            .or_default()
     }
 
     fn update(&mut self, (scope, key): &Key, update: &Update) -> Written {
@@ -62,8 +64,12 @@ impl Table {
             return Written::Refused(stood.cloned());
         }
         let row = rows.entry(key.clone()).or_insert_with(|| {
-            let keys = [(name::STREAM_NAME, scope.stream.as_str()), (name::SHARD_ID, key.as_str())];
-            keys.map(|(name, value)| (name.to_owned(), Attribute::text(value))).into()
+            let keys = [
+                (name::STREAM_NAME, scope.stream.as_str()),
+                (name::SHARD_ID, key.as_str()),
+            ];
+            keys.map(|(name, value)| (name.to_owned(), Attribute::text(value)))
+                .into()
         });
         update.apply(row);
         Written::Done
@@ -80,7 +86,11 @@ pub struct MemoryLeases {
 
 impl Default for MemoryLeases {
     fn default() -> Self {
-        Self { table: Arc::default(), held_back: watch::Sender::new(0), cut_off: watch::Sender::new(false) }
+        Self {
+            table: Arc::default(),
+            held_back: watch::Sender::new(0),
+            cut_off: watch::Sender::new(false),
+        }
     }
 }
 
@@ -88,7 +98,10 @@ impl MemoryLeases {
     /// Another door to the same table, which can be cut off by itself.
     #[must_use]
     pub fn another_door(&self) -> Self {
-        Self { cut_off: watch::Sender::new(false), ..self.clone() }
+        Self {
+            cut_off: watch::Sender::new(false),
+            ..self.clone()
+        }
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Table> {
@@ -97,7 +110,11 @@ impl MemoryLeases {
 
     /// Scripts a fault for the next operation of this kind that has none yet.
     pub fn fail_next(&self, operation: Operation, fault: Fault) {
-        self.locked().faults.entry(operation).or_default().push_back(fault);
+        self.locked()
+            .faults
+            .entry(operation)
+            .or_default()
+            .push_back(fault);
     }
 
     /// Lets every held operation take effect.
@@ -123,13 +140,25 @@ impl MemoryLeases {
     }
 
     /// Writes a row as another program does: attributes are set, others left.
-    pub fn put(&self, scope: &Scope, key: &str, attributes: impl IntoIterator<Item = (&'static str, Attribute)>) {
+    pub fn put(
+        &self,
+        scope: &Scope,
+        key: &str,
+        attributes: impl IntoIterator<Item = (&'static str, Attribute)>,
+    ) {
         let mut table = self.locked();
         let row = table.partition(scope).entry(key.to_owned()).or_default();
-        for (name, value) in [(name::STREAM_NAME, &*scope.stream.to_string()), (name::SHARD_ID, key)] {
+        for (name, value) in [
+            (name::STREAM_NAME, &*scope.stream.to_string()),
+            (name::SHARD_ID, key),
+        ] {
             row.insert(name.to_owned(), Attribute::text(value));
         }
-        row.extend(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        row.extend(
+            attributes
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value)),
+        );
     }
 
     /// Removes a row, as an operator may.
@@ -173,33 +202,45 @@ impl MemoryLeases {
 }
 
 fn lost(detail: &str) -> Error {
-    Error::Unreachable { call: "a call of the table in memory", detail: detail.to_owned() }
+    Error::Unreachable {
+        call: "a call of the table in memory",
+        detail: detail.to_owned(),
+    }
 }
 
 #[async_trait]
 impl LeaseStore for MemoryLeases {
     async fn prepare(&self, scope: &Scope) -> Result<(), Error> {
         let scope = scope.clone();
-        self.perform(Operation::Prepare, move |table| drop(table.partition(&scope).len())).await
+        self.perform(Operation::Prepare, move |table| {
+            table.partition(&scope);
+        })
+        .await
     }
 
     async fn rows(&self, scope: &Scope, prefix: &str) -> Result<Vec<Item>, Error> {
         let (scope, prefix) = (scope.clone(), prefix.to_owned());
         let work = move |table: &mut Table| {
             let rows = table.partition(&scope).iter();
-            rows.filter(|(key, _)| key.starts_with(&prefix)).map(|(_, row)| row.clone()).collect()
+            rows.filter(|(key, _)| key.starts_with(&prefix))
+                .map(|(_, row)| row.clone())
+                .collect()
         };
         self.perform(Operation::Rows, work).await
     }
 
     async fn row(&self, scope: &Scope, key: &str) -> Result<Option<Item>, Error> {
         let (scope, key) = (scope.clone(), key.to_owned());
-        self.perform(Operation::Row, move |table| table.partition(&scope).get(&key).cloned()).await
+        self.perform(Operation::Row, move |table| {
+            table.partition(&scope).get(&key).cloned()
+        })
+        .await
     }
 
     async fn update(&self, scope: &Scope, update: &Update) -> Result<Written, Error> {
         let operation = Operation::Update(update.purpose);
         let (key, update) = ((scope.clone(), update.key.clone()), update.clone());
-        self.perform(operation, move |table| table.update(&key, &update)).await
+        self.perform(operation, move |table| table.update(&key, &update))
+            .await
     }
 }

@@ -21,6 +21,7 @@ struct Watched<V> {
     value: V,
     read_at: Instant,
     still: Duration,
+    moved: bool,
 }
 
 /// What was observed of others.
@@ -28,6 +29,7 @@ struct Watched<V> {
 pub struct Liveness<K, V> {
     gap: Duration,
     own_beats: u32,
+    began: Option<Instant>,
     watched: HashMap<K, Watched<V>>,
 }
 
@@ -35,13 +37,24 @@ impl<K: Hash + Eq + Clone, V: PartialEq> Liveness<K, V> {
     /// Reads further than `gap` apart prove nothing about the time between them.
     #[must_use]
     pub fn new(gap: Duration) -> Self {
-        Self { gap, own_beats: 0, watched: HashMap::new() }
+        Self {
+            gap,
+            own_beats: 0,
+            began: None,
+            watched: HashMap::new(),
+        }
     }
 
     /// Takes in what a read at `now` showed under a key.
     pub fn observe(&mut self, now: Instant, key: &K, value: V) {
+        let began = *self.began.get_or_insert(now);
         let Some(watched) = self.watched.get_mut(key) else {
-            let fresh = Watched { value, read_at: now, still: Duration::ZERO };
+            let fresh = Watched {
+                value,
+                read_at: now,
+                still: Duration::ZERO,
+                moved: now > began,
+            };
             self.watched.insert(key.clone(), fresh);
             return;
         };
@@ -51,6 +64,7 @@ impl<K: Hash + Eq + Clone, V: PartialEq> Liveness<K, V> {
         } else {
             watched.still += since;
         }
+        watched.moved |= watched.value != value;
         watched.value = value;
         watched.read_at = now;
     }
@@ -81,12 +95,22 @@ impl<K: Hash + Eq + Clone, V: PartialEq> Liveness<K, V> {
     /// For how long the value was seen to stand still; zero where it never was observed.
     #[must_use]
     pub fn still(&self, key: &K) -> Duration {
-        self.watched.get(key).map_or(Duration::ZERO, |watched| watched.still)
+        self.watched
+            .get(key)
+            .map_or(Duration::ZERO, |watched| watched.still)
+    }
+
+    /// Whether the value was seen to change, or to appear after the first read: until then it may be a dead worker's that
+    /// stood there for ever.
+    #[must_use]
+    pub fn moved(&self, key: &K) -> bool {
+        self.watched.get(key).is_some_and(|watched| watched.moved)
     }
 
     /// Forgets what was not read for this long: nobody shows it any more.
     pub fn forget_unread(&mut self, now: Instant, for_at_least: Duration) {
-        self.watched.retain(|_, watched| now.since(watched.read_at) < for_at_least);
+        self.watched
+            .retain(|_, watched| now.since(watched.read_at) < for_at_least);
     }
 }
 
@@ -108,6 +132,18 @@ mod tests {
             assert_eq!(liveness.still(&"a"), Duration::from_secs(still), "at {second} s");
         }
         assert_eq!(liveness.still(&"never seen"), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_stood_there_at_the_first_read_has_not_moved() {
+        let mut liveness = Liveness::new(GAP);
+        liveness.observe(at(5), &"old", 1);
+        liveness.observe(at(7), &"old", 1);
+        liveness.observe(at(7), &"joined", 1);
+        assert!(!liveness.moved(&"old"));
+        assert!(liveness.moved(&"joined"));
+        liveness.observe(at(9), &"old", 2);
+        assert!(liveness.moved(&"old"));
     }
 
     #[test]

@@ -100,7 +100,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn damaged(&self, attribute: &'static str, detail: impl Into<String>) -> Error {
-        Error::RowDamaged { key: self.key.to_owned(), attribute, detail: detail.into() }
+        Error::RowDamaged {
+            key: self.key.to_owned(),
+            attribute,
+            detail: detail.into(),
+        }
     }
 
     fn text(&self, attribute: &'static str) -> Result<Option<&str>, Error> {
@@ -115,7 +119,10 @@ impl Reader<'_> {
     where
         T::Err: std::fmt::Display,
     {
-        let parse = |text: &str| text.parse().map_err(|e: T::Err| self.damaged(attribute, e.to_string()));
+        let parse = |text: &str| {
+            text.parse()
+                .map_err(|e: T::Err| self.damaged(attribute, e.to_string()))
+        };
         self.text(attribute)?.map(parse).transpose()
     }
 
@@ -128,7 +135,9 @@ impl Reader<'_> {
         match self.item.get(attribute) {
             None => Ok(None),
             Some(Attribute::N(text)) => {
-                let parsed = text.parse().map_err(|_| self.damaged(attribute, "is out of range"));
+                let parsed = text
+                    .parse()
+                    .map_err(|_| self.damaged(attribute, "is out of range"));
                 parsed.map(Some)
             }
             Some(_) => Err(self.damaged(attribute, "is no number")),
@@ -142,7 +151,7 @@ impl Reader<'_> {
 }
 
 /// Who holds a shard, by its row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Holder {
     /// Nobody.
     Nobody,
@@ -166,8 +175,14 @@ pub struct ShardRow {
 }
 
 /// The attributes a taker must have seen exactly.
-pub const SEEN: [&str; 6] =
-    [name::LEASE_OWNER, name::LEASE_EXPIRY, name::EPOCH, name::SEQUENCE_NUMBER, name::POSITION, name::STREAM];
+pub const SEEN: [&str; 6] = [
+    name::LEASE_OWNER,
+    name::LEASE_EXPIRY,
+    name::EPOCH,
+    name::SEQUENCE_NUMBER,
+    name::POSITION,
+    name::STREAM,
+];
 
 /// A heartbeat row of a worker of Frazil's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,7 +233,10 @@ pub fn key_of(item: &Item) -> &str {
 /// # Errors
 /// [`Error::RowDamaged`] where an attribute that Frazil uses cannot be read.
 pub fn decode(item: &Item) -> Result<Row, Error> {
-    let reader = Reader { key: key_of(item), item };
+    let reader = Reader {
+        key: key_of(item),
+        item,
+    };
     let key = reader.key;
     if key == PIN_KEY {
         let pin = reader.json(name::PIN)?;
@@ -229,9 +247,10 @@ pub fn decode(item: &Item) -> Result<Row, Error> {
     }
     if key.starts_with(NODE_PREFIX) {
         return Ok(match item.get(name::NODE_HEARTBEAT) {
-            Some(Attribute::N(heartbeat) | Attribute::S(heartbeat)) => {
-                Row::ForeignNode { key: key.to_owned(), heartbeat: heartbeat.clone() }
-            }
+            Some(Attribute::N(heartbeat) | Attribute::S(heartbeat)) => Row::ForeignNode {
+                key: key.to_owned(),
+                heartbeat: heartbeat.clone(),
+            },
             _ => Row::Other,
         });
     }
@@ -249,7 +268,12 @@ fn worker(reader: &Reader<'_>) -> Result<Row, Error> {
     let worker = WorkerId::new(worker).map_err(|e| reader.damaged(name::WORKER_ID, e.to_string()))?;
     let display = reader.text(name::WORKER)?.unwrap_or_default().to_owned();
     let beat = reader.number(name::BEAT)?.unwrap_or(0);
-    Ok(Row::Worker(WorkerRow { key, worker, display, beat }))
+    Ok(Row::Worker(WorkerRow {
+        key,
+        worker,
+        display,
+        beat,
+    }))
 }
 
 fn holder(reader: &Reader<'_>) -> Holder {
@@ -271,7 +295,11 @@ fn shard(reader: &Reader<'_>) -> Result<ShardRow, Error> {
     let written = reader.sequence(name::SEQUENCE)?;
     let own: Option<Position> = reader.parsed(name::POSITION)?;
     let foreign_moved = sequence.is_some() && sequence != written;
-    let position = if foreign_moved { sequence.map(Position::whole) } else { own };
+    let position = if foreign_moved {
+        sequence.map(Position::whole)
+    } else {
+        own
+    };
     let ended = match reader.item.get(name::SHARD_END) {
         None => false,
         Some(Attribute::Bool(ended)) => *ended,
@@ -282,8 +310,16 @@ fn shard(reader: &Reader<'_>) -> Result<ShardRow, Error> {
         shard,
         generation: reader.number(name::GENERATION)?.unwrap_or(0),
         epoch: reader.number(name::EPOCH)?.unwrap_or(0),
-        owner: if let Holder::Worker(worker) = &holder { Some(worker.clone()) } else { None },
-        foreign_owner: if let Holder::Foreign(owner) = &holder { Some(owner.clone()) } else { None },
+        owner: if let Holder::Worker(worker) = &holder {
+            Some(worker.clone())
+        } else {
+            None
+        },
+        foreign_owner: if let Holder::Foreign(owner) = &holder {
+            Some(owner.clone())
+        } else {
+            None
+        },
         position,
         foreign_moved,
         ended,
@@ -297,7 +333,12 @@ fn shard(reader: &Reader<'_>) -> Result<ShardRow, Error> {
         stop: reader.text(name::STOP)?.map(str::to_owned),
     };
     let serial = reader.number(name::SERIAL)?.unwrap_or(0);
-    Ok(ShardRow { state, holder, serial, seen: seen(reader.item) })
+    Ok(ShardRow {
+        state,
+        holder,
+        serial,
+        seen: seen(reader.item),
+    })
 }
 
 fn seen(item: &Item) -> Item {

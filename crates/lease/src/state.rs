@@ -25,9 +25,16 @@ impl FromStr for StreamIdentity {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (arn, created) = text.rsplit_once('@').ok_or("has no '@' between ARN and creation time")?;
-        let created_ms = created.parse().map_err(|_| "has no creation time after the '@'")?;
-        Ok(Self { arn: arn.to_owned(), created_ms })
+        let (arn, created) = text
+            .rsplit_once('@')
+            .ok_or("has no '@' between ARN and creation time")?;
+        let created_ms = created
+            .parse()
+            .map_err(|_| "has no creation time after the '@'")?;
+        Ok(Self {
+            arn: arn.to_owned(),
+            created_ms,
+        })
     }
 }
 

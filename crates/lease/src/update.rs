@@ -51,7 +51,9 @@ impl Condition {
             Self::Is(name, other) => value(name, other) == Some(Ordering::Equal),
             Self::Below(name, other) => value(name, other) == Some(Ordering::Less),
             Self::AtMost(name, other) => matches!(value(name, other), Some(Ordering::Less | Ordering::Equal)),
-            Self::Same(one, two) => item.get(*two).is_some_and(|two| value(one, two) == Some(Ordering::Equal)),
+            Self::Same(one, two) => item
+                .get(*two)
+                .is_some_and(|two| value(one, two) == Some(Ordering::Equal)),
             Self::Any(any) => any.iter().any(|condition| condition.holds(item)),
         }
     }
@@ -108,7 +110,13 @@ pub enum Memory {
 
 impl Update {
     fn new(purpose: Purpose, key: impl Into<String>) -> Self {
-        Self { purpose, key: key.into(), conditions: Vec::new(), set: Vec::new(), remove: Vec::new() }
+        Self {
+            purpose,
+            key: key.into(),
+            conditions: Vec::new(),
+            set: Vec::new(),
+            remove: Vec::new(),
+        }
     }
 
     fn set(mut self, name: &'static str, value: Attribute) -> Self {
@@ -148,8 +156,12 @@ impl Update {
         let position = seen.and_then(|row| row.state.position.as_ref());
         match (memory, position) {
             (Memory::Adopt, Some(position)) => {
-                update.set.push((name::POSITION, Attribute::text(position.token())));
-                update.set.push((name::SEQUENCE, Attribute::text(&position.sequence)));
+                update
+                    .set
+                    .push((name::POSITION, Attribute::text(position.token())));
+                update
+                    .set
+                    .push((name::SEQUENCE, Attribute::text(&position.sequence)));
             }
             (Memory::Forget, _) => update.remove.extend([
                 name::SEQUENCE_NUMBER,
@@ -171,13 +183,22 @@ impl Update {
         Self::new(purpose, tenure.shard.as_str())
             .only_if(Condition::Is(name::LEASE_OWNER, Attribute::text(worker)))
             .only_if(Condition::Is(name::EPOCH, Attribute::number(tenure.epoch)))
-            .only_if(Condition::Is(name::GENERATION, Attribute::number(tenure.generation)))
+            .only_if(Condition::Is(
+                name::GENERATION,
+                Attribute::number(tenure.generation),
+            ))
     }
 
     /// Remembers a checkpoint. `serial` counts the checkpoints of the tenure from 1: it keeps an earlier request that arrives
     /// late from undoing a later one. A position never goes back, and one that another program moved meanwhile stands.
     #[must_use]
-    pub fn checkpoint(worker: &WorkerId, tenure: &Tenure, serial: u64, new: &Checkpoint, wall_ms: i64) -> Self {
+    pub fn checkpoint(
+        worker: &WorkerId,
+        tenure: &Tenure,
+        serial: u64,
+        new: &Checkpoint,
+        wall_ms: i64,
+    ) -> Self {
         let unmoved = vec![
             Condition::Absent(name::SEQUENCE_NUMBER),
             Condition::Same(name::SEQUENCE_NUMBER, name::SEQUENCE),
@@ -192,8 +213,10 @@ impl Update {
         if let Some(position) = &new.position {
             // The text order of tokens is the order of positions, so that DynamoDB can compare them.
             let token = Attribute::text(position.token());
-            let forward =
-                vec![Condition::Absent(name::POSITION), Condition::AtMost(name::POSITION, token.clone())];
+            let forward = vec![
+                Condition::Absent(name::POSITION),
+                Condition::AtMost(name::POSITION, token.clone()),
+            ];
             update = update.only_if(Condition::Any(forward)).set(name::POSITION, token);
             if position.last {
                 update = update
@@ -267,12 +290,18 @@ impl Update {
     /// Makes a worker's row free: its own at its end (`beat` none), or one that stood still at this beat for long.
     #[must_use]
     pub fn retire(key: &str, worker: &WorkerId, beat: Option<u64>) -> Self {
-        let mut update = Self::new(Purpose::Retire, key)
-            .only_if(Condition::Is(name::WORKER_ID, Attribute::text(worker)));
+        let mut update =
+            Self::new(Purpose::Retire, key).only_if(Condition::Is(name::WORKER_ID, Attribute::text(worker)));
         if let Some(beat) = beat {
             update = update.only_if(Condition::Is(name::BEAT, Attribute::number(beat)));
         }
-        let all = [name::WORKER_ID, name::WORKER, name::BEAT, name::NODE_HEARTBEAT, name::LAST_UPDATE];
+        let all = [
+            name::WORKER_ID,
+            name::WORKER,
+            name::BEAT,
+            name::NODE_HEARTBEAT,
+            name::LAST_UPDATE,
+        ];
         update.remove.extend(all);
         update
     }

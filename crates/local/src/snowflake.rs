@@ -20,7 +20,6 @@ mod late;
 mod log;
 pub mod model;
 mod registry;
-#[path = "/tmp/l1stub/rows.rs"]
 pub mod rows;
 mod segments;
 #[path = "/tmp/l1stub/sql.rs"]

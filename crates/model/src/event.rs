@@ -181,6 +181,8 @@ pub enum Event {
         wire_bytes: u64,
         /// How long the append took.
         took: Duration,
+        /// The last position that the batch settles.
+        up_to: Position,
     },
     /// A span was proved committed.
     SpanCommitted {

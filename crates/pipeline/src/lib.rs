@@ -15,6 +15,15 @@
 
 pub mod batch;
 pub mod budget;
+mod connector;
 pub mod dead_letters;
+mod error;
+mod options;
 pub mod shape;
+mod shard;
 pub mod topology;
+
+pub use budget::MemoryBudget;
+pub use connector::Connector;
+pub use error::Error;
+pub use options::{ConnectorOptions, InitialPosition, OnRowError, Parts};

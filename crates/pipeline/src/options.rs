@@ -57,6 +57,8 @@ pub struct ConnectorOptions {
     pub destination: String,
     /// Take shards over whose rows went to another destination before.
     pub accept_destination: bool,
+    /// A worker whose heartbeat stood still for this long is taken for dead; its shards move.
+    pub lease_timeout: Duration,
     /// How often all shards are listed when nothing else asks for it.
     pub list_interval: Duration,
     /// How long a stop or a hand-over waits for accepted rows to be committed.
@@ -79,6 +81,7 @@ impl ConnectorOptions {
             checkpoint_interval: Duration::from_secs(60),
             destination: destination.to_owned(),
             accept_destination: false,
+            lease_timeout: Duration::from_secs(30),
             list_interval: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(60),
             commit_timeout: Duration::from_secs(180),

@@ -130,6 +130,14 @@ impl Topology {
         readable.map(|(id, _)| id.clone()).collect()
     }
 
+    /// Whether a shard waits for its parents.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        let shards = self.shards.iter();
+        let open = shards.filter(|(id, known)| !known.absent && !self.ended.contains(*id));
+        open.into_iter().any(|(_, known)| known.parents.iter().any(|parent| !self.is_behind(parent)))
+    }
+
     /// A parent that holds nobody back any more.
     fn is_behind(&self, parent: &ShardId) -> bool {
         // One that a child named before any list did may still be read by another worker: only a list makes it absent.

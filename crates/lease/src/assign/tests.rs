@@ -5,11 +5,15 @@ use proptest::prelude::*;
 use super::*;
 
 fn workers(count: usize) -> Vec<WorkerId> {
-    (0..count).map(|n| WorkerId::new(format!("worker-{n}")).expect("valid")).collect()
+    (0..count)
+        .map(|n| WorkerId::new(format!("worker-{n}")).expect("valid"))
+        .collect()
 }
 
 fn shards(count: usize) -> Vec<ShardId> {
-    (0..count).map(|n| ShardId::new(format!("shardId-{n:012}")).expect("valid")).collect()
+    (0..count)
+        .map(|n| ShardId::new(format!("shardId-{n:012}")).expect("valid"))
+        .collect()
 }
 
 fn view<'a>(me: &'a WorkerId, all: &'a [WorkerId], owners: &'a HashMap<ShardId, Option<usize>>) -> View<'a> {
@@ -20,9 +24,17 @@ fn view<'a>(me: &'a WorkerId, all: &'a [WorkerId], owners: &'a HashMap<ShardId, 
             Some(owner) if owner == me => Hold::Mine { draining: false },
             Some(owner) => Hold::Other(others.iter().position(|w| *w == owner).expect("live")),
         };
-        ShardView { shard, hold, shunned: false }
+        ShardView {
+            shard,
+            hold,
+            shunned: false,
+        }
     });
-    View { me, shards: shards.collect(), others }
+    View {
+        me,
+        shards: shards.collect(),
+        others,
+    }
 }
 
 #[test]

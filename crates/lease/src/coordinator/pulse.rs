@@ -21,7 +21,12 @@ pub(super) struct Pulse {
 impl Pulse {
     /// Nothing was read yet.
     pub(super) fn new(limit: Duration, now: Instant) -> Self {
-        Self { limit, last_turn: now, asleep_until: now, must_read: true }
+        Self {
+            limit,
+            last_turn: now,
+            asleep_until: now,
+            must_read: true,
+        }
     }
 
     /// Notes that the loop is awake. Answers whether it had slept.
@@ -65,7 +70,10 @@ mod tests {
         assert!(!pulse.may_act(at(0)), "nothing was read yet");
         pulse.read(at(0));
         assert!(pulse.may_act(at(15)));
-        assert!(!pulse.may_act(at(16)), "asleep, though no turn has noticed it yet");
+        assert!(
+            !pulse.may_act(at(16)),
+            "asleep, though no turn has noticed it yet"
+        );
         assert!(pulse.turn(at(60)));
         assert!(!pulse.may_act(at(60)));
         pulse.read(at(14));

@@ -36,7 +36,10 @@ pub(super) struct Snapshot {
 impl Snapshot {
     /// Reads rows. A damaged row of no shard is passed over: it can only make a worker look silent.
     pub(super) fn of(items: &[Item], began: Instant) -> Self {
-        let mut this = Self { began, ..Self::default() };
+        let mut this = Self {
+            began,
+            ..Self::default()
+        };
         for item in items {
             match decode(item) {
                 Ok(Row::Shard(row)) => drop(this.shards.insert(row.state.shard.clone(), *row)),
@@ -71,7 +74,11 @@ pub(super) fn memory_of(state: &ShardState, stream: &StreamIdentity) -> Result<M
         }
         None => {}
     }
-    Ok(if state.foreign_moved { Memory::Adopt } else { Memory::Keep })
+    Ok(if state.foreign_moved {
+        Memory::Adopt
+    } else {
+        Memory::Keep
+    })
 }
 
 /// The state as it holds for this stream: what is remembered of one that was deleted since is left out.

@@ -67,7 +67,9 @@ impl LeaseCoordinator {
     /// Gives a shard back on which this worker keeps failing, and leaves it to others for a while, if there are any.
     pub async fn offer(&self, tenure: &Tenure) {
         let until = self.shared.clock.now() + self.shared.options.shun;
-        locked(&self.shared.book).shunned.insert(tenure.shard.clone(), until);
+        locked(&self.shared.book)
+            .shunned
+            .insert(tenure.shard.clone(), until);
         self.shared.release(tenure).await;
     }
 
@@ -92,7 +94,10 @@ impl LeaseCoordinator {
     /// # Errors
     /// What the call met.
     pub async fn resume(&self, shard: &ShardId, reason: &str) -> Result<bool, Error> {
-        let written = self.shared.persist(shard, "resume", &Update::resume(shard, reason)).await?;
+        let written = self
+            .shared
+            .persist(shard, "resume", &Update::resume(shard, reason))
+            .await?;
         Ok(written == Written::Done)
     }
 }
@@ -130,11 +135,16 @@ impl Shared {
         match self.persist(&tenure.shard, "release", &update).await {
             Ok(_) => {
                 let mut book = locked(&self.book);
-                if book.unconfirmed.get(&tenure.shard) == Some(tenure) {
+                let first = book.unconfirmed.get(&tenure.shard) == Some(tenure);
+                if first {
                     book.unconfirmed.remove(&tenure.shard);
                 }
                 drop(book);
-                self.events.emit(Event::LeaseReleased { shard: tenure.shard.clone() });
+                if first {
+                    self.events.emit(Event::LeaseReleased {
+                        shard: tenure.shard.clone(),
+                    });
+                }
             }
             Err(error) => self.tell_failure("release", Some(&tenure.shard), &error, 1),
         }

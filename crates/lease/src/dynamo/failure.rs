@@ -36,7 +36,11 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
 
 /// What the service said, without what it may have echoed.
 fn said<E: ProvideErrorMetadata>(error: &E) -> String {
-    let text = format!("{}: {}", error.code().unwrap_or("no code"), error.message().unwrap_or("no message"));
+    let text = format!(
+        "{}: {}",
+        error.code().unwrap_or("no code"),
+        error.message().unwrap_or("no message")
+    );
     text.chars().take(MAX_DETAIL).collect()
 }
 
@@ -72,7 +76,11 @@ fn by_code(call: Call<'_>, code: &str, detail: String) -> Error {
         | "LimitExceededException"
         | "TransactionConflictException"
         | "TransactionInProgressException" => Error::Throttled { call: action, detail },
-        "AccessDeniedException" => Error::AccessDenied { call: action, table, detail },
+        "AccessDeniedException" => Error::AccessDenied {
+            call: action,
+            table,
+            detail,
+        },
         "UnrecognizedClientException"
         | "InvalidSignatureException"
         | "IncompleteSignatureException"
@@ -96,7 +104,10 @@ mod tests {
 
     #[test]
     fn each_code_has_its_kind() {
-        let call = Call { action: "UpdateItem", table: "app" };
+        let call = Call {
+            action: "UpdateItem",
+            table: "app",
+        };
         for (code, kind) in [
             ("ThrottlingException", ErrorKind::SlowDown),
             ("ProvisionedThroughputExceededException", ErrorKind::SlowDown),

@@ -7,6 +7,8 @@
 //! A table whose commit fails is tried again with growing pauses and holds up no other table.
 
 mod runner;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

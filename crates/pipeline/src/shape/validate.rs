@@ -14,6 +14,8 @@
 
 use std::ops::Range;
 
+use serde::de::IgnoredAny;
+
 use crate::dead_letters::Reason;
 
 /// How many arrays and objects may stand inside each other.
@@ -306,6 +308,12 @@ impl Scan<'_> {
     }
 }
 
+/// Whether a text can stand between the quotes of a JSON string as it is.
+pub(super) fn is_inside_of_string(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    plain_until(bytes, 0) == bytes.len() || serde_json::from_str::<IgnoredAny>(&format!("\"{text}\"")).is_ok()
+}
+
 /// Where, from `at` on, the first quote, backslash or control character stands; the end of the bytes if none does.
 #[inline]
 fn plain_until(bytes: &[u8], mut at: usize) -> usize {
@@ -347,4 +355,4 @@ fn same_unescaped(text: &[u8], key: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

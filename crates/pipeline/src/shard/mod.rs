@@ -9,22 +9,22 @@
 //! ([`Event::ShardStalled`]) and gives its memory back; nothing is appended on a channel whose open was not followed by a
 //! read of the lease row that shows our own epoch (I7).
 
-mod progress;
 mod reading;
 mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_kinesis::{ChildShard, StartAt};
+use frazil_kinesis::{ChildShard, ShardReader, StartAt};
 use frazil_lease::{LeaseCoordinator, Tenure};
-use frazil_model::{ErrorKind, Event, RetryPolicy, ShardId};
-use frazil_snowflake::StatusPoller;
+use frazil_model::{ErrorKind, Event, Position, RetryPolicy, ShardId};
+use frazil_snowflake::{ChannelParts, StatusPoller, channel_name};
 use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::options::{ConnectorOptions, Parts};
-use crate::shape::Compressors;
+use crate::batch::Compressors;
+use crate::shard::reading::Reading;
 
 /// Waits between sessions of a shard.
 const SESSIONS: RetryPolicy = RetryPolicy { first: Duration::from_millis(500), cap: Duration::from_secs(30) };
@@ -72,15 +72,57 @@ pub(crate) struct Way {
 /// The answer to "may this worker read and append now?".
 #[derive(Clone)]
 pub(crate) struct MayAct {
-    pub(crate) leases: LeaseCoordinator,
-    pub(crate) way: Arc<dyn frazil_model::Clock>,
+    leases: LeaseCoordinator,
+    clock: Arc<dyn frazil_model::Clock>,
+}
+
+impl Way {
+    pub(crate) fn may_act(&self) -> MayAct {
+        MayAct { leases: self.leases.clone(), clock: Arc::clone(&self.parts.clock) }
+    }
+
+    fn channel_name(&self, generation: u64) -> String {
+        channel_name(&ChannelParts {
+            application: &self.options.application,
+            account: self.stream.account(),
+            region: &self.options.region,
+            stream: self.stream.name.as_str(),
+            stream_created_ms: self.stream.created_ms,
+            shard: self.shard.as_str(),
+            destination: &self.options.destination,
+            generation,
+        })
+    }
+
+    fn reading(&self, start: StartAt) -> Reading {
+        let parts = &self.parts;
+        let (kinesis, clock, random) =
+            (Arc::clone(&parts.kinesis), Arc::clone(&parts.clock), Arc::clone(&parts.random));
+        let reader = ShardReader::new(kinesis, clock, random, parts.events.clone(), self.shard.clone(), start);
+        Reading {
+            shard: self.shard.clone(),
+            reader,
+            budget: parts.budget.clone(),
+            clock: Arc::clone(&parts.clock),
+            events: parts.events.clone(),
+            may_act: self.may_act(),
+        }
+    }
+
+    fn tell_gone(&self, channel: &str, from: Option<&Position>) {
+        let (events, shard) = (&self.parts.events, self.shard.clone());
+        let behind = from.map_or_else(|| self.start.to_string(), |p| format!("behind {p}"));
+        let detail = format!("channel {channel} is new though it was written to before; rows {behind} may be there twice");
+        events.emit(Event::ChannelGone { shard: shard.clone(), channel: channel.to_owned(), from: from.cloned() });
+        events.emit(Event::MayRepeat { shard, detail });
+    }
 }
 
 impl MayAct {
     /// Returns once the lease table was seen recently enough.
     pub(crate) async fn wait(&self) {
         while !self.leases.may_act() {
-            self.way.sleep(Duration::from_millis(100)).await;
+            self.clock.sleep(Duration::from_millis(100)).await;
         }
     }
 }
@@ -118,15 +160,19 @@ pub(crate) async fn run(way: Way, tenure: Tenure, mut wanted: watch::Receiver<Wa
     }
 }
 
+/// Returns once this is wanted, or nobody is left to want anything.
+async fn until(wanted: &mut watch::Receiver<Wanted>, what: Wanted) {
+    drop(wanted.wait_for(|now| *now == what).await);
+}
+
 /// Waits; answers how it ended if something else is wanted meanwhile. Between sessions nothing is held, so a drain is
 /// done at once.
 async fn pause(way: &Way, wanted: &mut watch::Receiver<Wanted>, wait: Duration) -> Option<Ended> {
+    let mut ending = wanted.clone();
     tokio::select! {
         () = way.parts.clock.sleep(wait) => None,
-        now = wanted.wait_for(|w| *w != Wanted::Read) => Some(match now.as_deref() {
-            Ok(Wanted::End) | Err(_) => Ended::LeaseLost,
-            Ok(_) => Ended::Drained,
-        }),
+        () = until(&mut ending, Wanted::End) => Some(Ended::LeaseLost),
+        () = until(wanted, Wanted::Drain) => Some(Ended::Drained),
     }
 }
 

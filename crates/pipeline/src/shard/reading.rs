@@ -58,6 +58,12 @@ impl Pages {
         self.pages.recv().await
     }
 
+    /// Reads no more.
+    pub(crate) fn stop(&mut self) {
+        self.task.abort();
+        self.pages.close();
+    }
+
     /// The next, if it is here already.
     pub(crate) fn try_next(&mut self) -> Option<Read> {
         self.pages.try_recv().ok()

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_kinesis::{ChildShard, RecordPage, ShardReader, StartAt};
-use frazil_lease::{ChannelMark, ShardState, Tenure};
-use frazil_model::{Event, Instant, Position, SequenceNumber};
-use frazil_snowflake::{Channel, ChannelStatus, Proof};
+use frazil_kinesis::{ChildShard, RecordPage, StartAt};
+use frazil_lease::{ChannelMark, Checkpoint, CheckpointOutcome, Counters, ShardState, Tenure};
+use frazil_model::{Event, Instant, Position};
+use frazil_snowflake::{Baseline, Batch, Channel, ChannelStatus, Counts, Proof, StatusWatch};
 use tokio::sync::watch;
 
 use crate::batch::{BatchBuilder, Filled, Finished};
@@ -15,14 +15,13 @@ use crate::dead_letters::DeadLetter;
 use crate::error::Error;
 use crate::options::OnRowError;
 use crate::shape::Shaper;
-use crate::shard::progress::Progress;
-use crate::shard::reading::{Pages, Read, Reading};
-use crate::shard::{Ended, MayAct, Wanted, Way};
+use crate::shard::reading::{Pages, Read};
+use crate::shard::{Ended, Wanted, Way, until};
 
-/// Pages are gathered into one batch while they are there and it holds less than this.
+/// Pages that are here already are gathered into one batch while it holds less than this.
 const ENOUGH_RAW: usize = 2 * 1024 * 1024;
 
-/// Runs a session to its end, a drain, or an error. `moved` tells whether it did any good.
+/// Runs a session to its end, a drain, or an error. `moved` is set once it did any good, `stalled` is cleared with it.
 pub(super) async fn run(
     way: &Way,
     tenure: &Tenure,
@@ -31,115 +30,431 @@ pub(super) async fn run(
     stalled: &mut bool,
 ) -> Result<Ended, Error> {
     let mut ending = wanted.clone();
+    let session = async {
+        match Session::open(way, tenure, moved, stalled).await? {
+            None => Ok(Ended::Finished(Vec::new())),
+            Some(mut session) => session.work(wanted).await,
+        }
+    };
     tokio::select! {
-        _ = ending.wait_for(|w| *w == Wanted::End) => Ok(Ended::LeaseLost),
-        ended = async {
-            match Session::open(way, tenure, stalled).await? {
-                Opened::Ended => Ok(Ended::Finished(Vec::new())),
-                Opened::Session(mut session) => session.work(wanted, moved).await,
-            }
-        } => ended,
+        biased;
+        () = until(&mut ending, Wanted::End) => Ok(Ended::LeaseLost),
+        ended = session => ended,
     }
-}
-
-enum Opened<'a> {
-    /// The row says that the shard has ended.
-    Ended,
-    Session(Box<Session<'a>>),
 }
 
 struct Session<'a> {
     way: &'a Way,
     tenure: &'a Tenure,
     channel: Channel,
-    status: watch::Receiver<Option<ChannelStatus>>,
+    status: StatusWatch,
     pages: Pages,
     shaper: Shaper,
     builder: BatchBuilder,
     letters: Vec<DeadLetter>,
-    /// What the rows under construction and in flight hold.
+    /// What pages and rows of the batch under construction hold.
     memory: Vec<Reservation>,
-    /// What is at or before this is settled already.
+    /// The end of what was committed when the session began: nothing up to here is sent again.
     after: Option<Position>,
-    progress: Progress,
-    /// The shard is closed and read to its end; its children.
+    /// The end of the committed span.
+    committed: Option<Position>,
+    /// Dead letters and skipped records behind the last accepted row; committed once nothing is outstanding.
+    settled: Option<Position>,
+    /// What the lease row remembers.
+    checkpointed: Option<Position>,
+    mark: ChannelMark,
+    /// The shard is closed and was read to its end.
     read_to_end: Option<Vec<ChildShard>>,
-    stalled: &'a mut bool,
     checkpoint_due: Instant,
+    /// When the channel is given up if it commits nothing until then.
     commit_due: Instant,
+    moved: &'a mut bool,
+    stalled: &'a mut bool,
 }
 
 /// The row of the shard, if it is still ours.
 async fn own_row(way: &Way, tenure: &Tenure) -> Result<ShardState, Error> {
-    let state = way.leases.read(&way.shard).await?;
-    if state.epoch == tenure.epoch && state.owner.as_ref() == Some(way.leases.worker()) {
-        return Ok(state);
-    }
-    Err(Error::LeaseLost { shard: way.shard.clone() })
+    let row = way.leases.read(&way.shard).await?;
+    let ours = row.epoch == tenure.epoch && row.owner.as_ref() == Some(way.leases.worker());
+    if ours { Ok(row) } else { Err(Error::LeaseLost { shard: way.shard.clone() }) }
 }
 
-/// Where to go on after a position.
-fn start_after(position: &Position) -> StartAt {
-    let sequence: SequenceNumber = position.sequence.clone();
+fn refuse_stopped(way: &Way, row: &ShardState) -> Result<(), Error> {
+    let shard = way.shard.clone();
+    if let Some(mark) = &row.stop {
+        return Err(Error::Stopped { shard, mark: mark.clone() });
+    }
+    let (before, now) = (row.destination.as_ref(), &way.options.destination);
+    match before.filter(|before| *before != now && !way.options.accept_destination) {
+        Some(before) => Err(Error::DestinationChanged { shard, before: before.clone(), now: now.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Where reading goes on behind a position.
+fn start_behind(position: &Position) -> StartAt {
+    let sequence = position.sequence.clone();
     if position.last { StartAt::After(sequence) } else { StartAt::At(sequence) }
 }
 
 impl<'a> Session<'a> {
-    async fn open(way: &'a Way, tenure: &'a Tenure, stalled: &'a mut bool) -> Result<Opened<'a>, Error> {
+    /// Opens the channel and finds out where to go on. None: the shard has ended.
+    async fn open(
+        way: &'a Way,
+        tenure: &'a Tenure,
+        moved: &'a mut bool,
+        stalled: &'a mut bool,
+    ) -> Result<Option<Self>, Error> {
         let row = own_row(way, tenure).await?;
         if row.ended {
-            return Ok(Opened::Ended);
+            return Ok(None);
         }
         refuse_stopped(way, &row)?;
         let name = way.channel_name(tenure.generation);
         let parts = &way.parts;
-        let (mut channel, opened) = Channel::open(
-            Arc::clone(&parts.snowpipe),
-            &name,
-            Arc::clone(&parts.clock),
-            Arc::clone(&parts.random),
-            parts.events.clone(),
-            way.shard.clone(),
-        )
-        .await?;
+        let (pipe, clock) = (Arc::clone(&parts.snowpipe), Arc::clone(&parts.clock));
+        let opened = Channel::open(pipe, &name, Arc::clone(&clock), Arc::clone(&parts.random)).await?;
+        let (mut channel, status) = opened;
         // I7: only a read after the open proves that nobody took the shard in between.
         let row = own_row(way, tenure).await?;
-        let committed = opened.committed.as_ref().map(|token| token.position());
-        let after = committed.clone().max(row.position.clone());
-        let gone = channel_is_gone(&row, &name, &opened.status, committed.as_ref());
-        let baseline = (!gone && committed == row.position).then_some(row.counters);
-        channel.set_baseline(baseline);
-        let start = after.as_ref().map_or_else(|| way.start.clone(), start_after);
-        parts.events.emit(Event::ShardStarted { shard: way.shard.clone(), from: describe(&start) });
-        if gone {
-            way.tell_gone(&name, after.as_ref());
-        }
+        let token = channel.token().cloned();
+        let after = token.clone().max(row.position.clone());
         let mark = ChannelMark {
             name: name.clone(),
             pipe: way.options.destination.clone(),
-            created_on_ms: opened.status.created_on_ms,
+            created_on_ms: channel.created_on_ms(),
         };
-        let now = parts.clock.now();
-        let status = way.statuses.watch(&name);
-        let session = Self {
+        let gone = is_gone(&row, &mark, token.as_ref());
+        if let Some(counts) = proved_baseline(&row, &mark, token.as_ref()) {
+            channel.set_baseline(Baseline::Proved(counts));
+        }
+        way.parts.events.emit(Event::ChannelOpened {
+            shard: way.shard.clone(),
+            channel: name.clone(),
+            committed: token.clone(),
+            again: *moved,
+        });
+        if gone {
+            way.tell_gone(&name, after.as_ref());
+        }
+        let start = after.as_ref().map_or_else(|| way.start.clone(), start_behind);
+        parts.events.emit(Event::ShardStarted { shard: way.shard.clone(), from: start.to_string() });
+        let now = clock.now();
+        let mut session = Self {
             pages: Pages::start(way.reading(start)),
+            status: way.statuses.watch(&name),
             shaper: Shaper::new(&way.stream.name, &way.shard, &way.options.metadata),
             builder: BatchBuilder::default(),
             letters: Vec::new(),
             memory: Vec::new(),
-            progress: Progress::new(after.clone(), row.position.clone(), mark, channel.counters()),
+            committed: after.clone(),
+            settled: None,
+            checkpointed: row.position.clone(),
             after,
+            mark,
             read_to_end: None,
             checkpoint_due: now + way.options.checkpoint_interval,
             commit_due: now + way.options.commit_timeout,
             way,
             tenure,
             channel,
-            status,
+            moved,
             stalled,
         };
-        let mut session = Box::new(session);
-        session.meet_earlier_row_errors(&row, &opened.status).await?;
-        Ok(Opened::Session(session))
+        session.meet_errors_of_before(&row, gone, &status).await?;
+        Ok(Some(session))
     }
+
+    /// Row errors that the channel counted after the last checkpoint, under whatever owner.
+    async fn meet_errors_of_before(&mut self, row: &ShardState, gone: bool, now: &ChannelStatus) -> Result<(), Error> {
+        let known = row.channel.as_ref().is_some_and(|mark| *mark == self.mark);
+        let count = now.row_errors - if known { row.counters.row_errors } else { 0 };
+        if gone || count <= 0 {
+            return Ok(());
+        }
+        self.meet_row_errors(count, now.last_error_message.clone()).await
+    }
+
+    async fn meet_row_errors(&mut self, count: i64, message: Option<String>) -> Result<(), Error> {
+        if self.way.options.on_row_error == OnRowError::Continue {
+            return Ok(());
+        }
+        let error = Error::RowErrors { shard: self.way.shard.clone(), count, message };
+        Err(self.stop(error).await)
+    }
+
+    /// Marks the shard as stopped, durably; the error says why.
+    async fn stop(&mut self, error: Error) -> Error {
+        // What was proved before is remembered, so that `resume` goes on behind it.
+        if let Err(failed) = self.remember().await {
+            tracing::warn!(shard = %self.way.shard, error = %failed, "checkpoint before a stop failed");
+        }
+        match self.way.leases.mark_stopped(self.tenure, error.stall_reason().as_str()).await {
+            Ok(CheckpointOutcome::Done) => error,
+            Ok(CheckpointOutcome::LeaseLost) => Error::LeaseLost { shard: self.way.shard.clone() },
+            Err(failed) => failed.into(),
+        }
+    }
+
+    async fn work(&mut self, wanted: &mut watch::Receiver<Wanted>) -> Result<Ended, Error> {
+        loop {
+            let clock = Arc::clone(&self.way.parts.clock);
+            let wait = self.next_due().since(clock.now());
+            let reading = self.read_to_end.is_none();
+            tokio::select! {
+                biased;
+                () = until(wanted, Wanted::Drain) => return self.drain().await,
+                status = self.status.next() => self.prove(&status).await?,
+                () = clock.sleep(wait) => self.meet_due().await?,
+                read = self.pages.next(), if reading => self.take(read).await?,
+            }
+            if self.read_to_end.is_some() && !self.channel.has_outstanding() {
+                return self.finish().await;
+            }
+        }
+    }
+
+    fn next_due(&self) -> Instant {
+        if self.channel.has_outstanding() { self.checkpoint_due.min(self.commit_due) } else { self.checkpoint_due }
+    }
+
+    async fn meet_due(&mut self) -> Result<(), Error> {
+        let now = self.way.parts.clock.now();
+        if self.channel.has_outstanding() && now >= self.commit_due {
+            let (channel, waited) = (self.channel.name().to_owned(), self.way.options.commit_timeout);
+            return Err(Error::NotCommitted { channel, waited });
+        }
+        if now >= self.checkpoint_due {
+            self.remember().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes what came out of the shard.
+    async fn take(&mut self, read: Option<Read>) -> Result<(), Error> {
+        let mut read = read;
+        loop {
+            match read {
+                Some(Read::Page(page, memory)) => self.shape(page, memory).await?,
+                Some(Read::End(children)) => {
+                    self.send().await?;
+                    self.read_to_end = Some(children);
+                    return Ok(());
+                }
+                Some(Read::Failed(error)) => return Err(error.into()),
+                None => return Err(Error::ReaderDied { shard: self.way.shard.clone() }),
+            }
+            if self.builder.raw_bytes() >= ENOUGH_RAW {
+                break;
+            }
+            match self.pages.try_next() {
+                Some(next) => read = Some(next),
+                None => break,
+            }
+        }
+        self.send().await
+    }
+
+    async fn shape(&mut self, page: RecordPage, memory: Reservation) -> Result<(), Error> {
+        self.memory.push(memory);
+        while let Filled::BatchFull =
+            self.shaper.shape(&page, self.after.as_ref(), &mut self.builder, &mut self.letters)
+        {
+            // The page's memory is given back with its last batch.
+            let memory = std::mem::take(&mut self.memory);
+            self.send().await?;
+            self.memory = memory;
+        }
+        let (count, shard) = (self.shaper.take_replaced(), self.way.shard.clone());
+        if count > 0 {
+            self.way.parts.events.emit(Event::MetadataReplaced { shard, count });
+        }
+        Ok(())
+    }
+
+    /// Sends what was gathered, after its dead letters are kept.
+    async fn send(&mut self) -> Result<(), Error> {
+        let finished = {
+            let mut compressor = self.way.compressors.lend();
+            self.builder.finish(&mut compressor, &mut self.letters)
+        };
+        self.keep_letters().await?;
+        match finished {
+            Finished::Nothing => {}
+            Finished::Settled { to } => {
+                self.settled = Some(to);
+                self.settle();
+            }
+            Finished::Batch(batch) => self.append(batch).await?,
+        }
+        self.memory.clear();
+        Ok(())
+    }
+
+    async fn keep_letters(&mut self) -> Result<(), Error> {
+        if self.letters.is_empty() {
+            return Ok(());
+        }
+        self.way.parts.dead_letters.keep(&self.letters).await?;
+        let events = &self.way.parts.events;
+        let mut counts: Vec<(&'static str, u64)> = Vec::new();
+        for letter in self.letters.drain(..) {
+            let reason = letter.reason.as_str();
+            match counts.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((reason, 1)),
+            }
+        }
+        let is_kept = self.way.parts.dead_letters.is_durable();
+        for (reason, count) in counts {
+            let shard = self.way.shard.clone();
+            events.emit(match is_kept {
+                true => Event::DeadLettersKept { shard, count, reason },
+                false => Event::RecordsDropped { shard, count, reason },
+            });
+        }
+        Ok(())
+    }
+
+    async fn append(&mut self, batch: Batch) -> Result<(), Error> {
+        self.way.may_act().wait().await;
+        let clock = &self.way.parts.clock;
+        let begun = clock.now();
+        let was_quiet = !self.channel.has_outstanding();
+        self.channel.append(&batch).await?;
+        let now = clock.now();
+        if was_quiet {
+            self.commit_due = now + self.way.options.commit_timeout;
+        }
+        self.settled = None;
+        self.status.want(true);
+        self.way.parts.events.emit(Event::BatchAccepted {
+            shard: self.way.shard.clone(),
+            rows: batch.rows,
+            bytes: batch.uncompressed_bytes as u64,
+            wire_bytes: batch.body.len() as u64,
+            took: now.since(begun),
+            up_to: batch.to,
+        });
+        Ok(())
+    }
+
+    /// What is settled without rows is committed once nothing before it is open.
+    fn settle(&mut self) {
+        if !self.channel.has_outstanding()
+            && let Some(to) = self.settled.take()
+        {
+            self.committed = self.committed.take().max(Some(to));
+        }
+    }
+
+    async fn prove(&mut self, status: &ChannelStatus) -> Result<(), Error> {
+        match self.channel.observe(status)? {
+            Proof::Waiting => Ok(()),
+            Proof::MustReopen { code } => Err(Error::MustReopen { channel: self.channel.name().to_owned(), code }),
+            Proof::Mismatch { expected, found } => {
+                let channel = self.channel.name().to_owned();
+                Err(self.stop(Error::CountMismatch { channel, expected, found }).await)
+            }
+            Proof::Committed { up_to, rows, row_errors, oldest_arrival_ms } => {
+                self.tell_committed(&up_to, rows, row_errors, oldest_arrival_ms);
+                self.committed = Some(up_to);
+                self.settle();
+                self.commit_due = self.way.parts.clock.now() + self.way.options.commit_timeout;
+                self.status.want(self.channel.has_outstanding());
+                if row_errors == 0 {
+                    return Ok(());
+                }
+                let count = i64::try_from(row_errors).unwrap_or(i64::MAX);
+                self.meet_row_errors(count, status.last_error_message.clone()).await
+            }
+        }
+    }
+
+    fn tell_committed(&mut self, up_to: &Position, rows: u64, row_errors: u64, oldest_arrival_ms: Option<i64>) {
+        let (events, shard) = (&self.way.parts.events, self.way.shard.clone());
+        let now_ms = self.way.parts.clock.wall_ms();
+        let latency = oldest_arrival_ms.and_then(|ms| u64::try_from(now_ms - ms).ok()).map(Duration::from_millis);
+        *self.moved = true;
+        if std::mem::take(self.stalled) {
+            events.emit(Event::ShardMoves { shard: shard.clone() });
+        }
+        events.emit(Event::SpanCommitted { shard, rows, row_errors, up_to: up_to.clone(), latency });
+    }
+
+    /// Tells the lease row the end of the committed span, if it moved.
+    async fn remember(&mut self) -> Result<(), Error> {
+        self.checkpoint_due = self.way.parts.clock.now() + self.way.options.checkpoint_interval;
+        if self.committed.is_none() || self.committed <= self.checkpointed {
+            return Ok(());
+        }
+        self.checkpoint(false).await
+    }
+
+    async fn checkpoint(&mut self, ended: bool) -> Result<(), Error> {
+        let Counts { rows_inserted, row_errors } = self.channel.proved();
+        let checkpoint = Checkpoint {
+            position: self.committed.clone(),
+            ended,
+            channel: Some(self.mark.clone()),
+            counters: Counters { rows_inserted, row_errors },
+            destination: Some(self.way.options.destination.clone()),
+        };
+        match self.way.leases.checkpoint(self.tenure, checkpoint).await? {
+            CheckpointOutcome::Done => {
+                self.checkpointed.clone_from(&self.committed);
+                Ok(())
+            }
+            CheckpointOutcome::LeaseLost => Err(Error::LeaseLost { shard: self.way.shard.clone() }),
+        }
+    }
+
+    /// The shard is read to its end and all of it is committed.
+    async fn finish(&mut self) -> Result<Ended, Error> {
+        self.settle();
+        self.checkpoint(true).await?;
+        self.way.parts.events.emit(Event::ShardFinished { shard: self.way.shard.clone() });
+        // Only now its token is of no use any more. A channel that stays is removed by the service after 30 idle days.
+        if let Err(error) = self.way.parts.snowpipe.drop_channel(self.channel.name()).await {
+            tracing::debug!(shard = %self.way.shard, %error, "channel of a finished shard not dropped");
+        }
+        Ok(Ended::Finished(self.read_to_end.take().unwrap_or_default()))
+    }
+
+    /// Stops reading, waits until what is accepted is committed, and remembers it.
+    async fn drain(&mut self) -> Result<Ended, Error> {
+        self.pages.stop();
+        self.builder.rest();
+        self.memory.clear();
+        let clock = Arc::clone(&self.way.parts.clock);
+        let end = clock.now() + self.way.options.drain_timeout;
+        while self.channel.has_outstanding() {
+            tokio::select! {
+                status = self.status.next() => self.prove(&status).await?,
+                () = clock.sleep(end.since(clock.now())) => break,
+            }
+        }
+        self.remember().await?;
+        Ok(Ended::Drained)
+    }
+}
+
+/// Counters that are known to belong to the channel's token: those of the row, where the channel holds nothing behind the
+/// row's position; or none, where the channel has just been made.
+fn proved_baseline(row: &ShardState, mark: &ChannelMark, token: Option<&Position>) -> Option<Counts> {
+    match (&row.channel, token) {
+        (None, None) => Some(Counts::default()),
+        (Some(before), Some(token)) if before == mark && !row.foreign_moved && Some(token) <= row.position.as_ref() => {
+            Some(Counts { rows_inserted: row.counters.rows_inserted, row_errors: row.counters.row_errors })
+        }
+        _ => None,
+    }
+}
+
+/// Whether the channel that the row remembers had to be here and is not.
+fn is_gone(row: &ShardState, mark: &ChannelMark, token: Option<&Position>) -> bool {
+    let Some(before) = row.channel.as_ref().filter(|before| before.name == mark.name && before.pipe == mark.pipe) else {
+        return false;
+    };
+    before.created_on_ms != mark.created_on_ms || (token.is_none() && row.counters.rows_inserted > 0)
 }

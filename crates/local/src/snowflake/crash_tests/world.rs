@@ -7,7 +7,6 @@ use std::sync::Arc;
 use arrow::array::{Array as _, AsArray as _};
 use bytes::Bytes;
 
-use crate::disk::Disk as _;
 use crate::disk::crash::{Crash, CrashDisk};
 use crate::snowflake::catalog::{Catalog, PipeLookup};
 use crate::snowflake::late::LateCounters;
@@ -30,7 +29,7 @@ fn column(name: &str) -> ColumnDef {
     }
 }
 
-fn catalog(folder: &Path) -> Catalog {
+pub(crate) fn catalog(folder: &Path) -> Catalog {
     let catalog = Catalog::open(&folder.join("catalog.db")).unwrap();
     // SQLite's own files are real; losing power is not simulated for them.
     catalog.no_sync();
@@ -47,19 +46,19 @@ pub(super) fn open(folder: &Path, disk: &CrashDisk, lose: bool) -> crate::Result
     Ok(Arc::new(store))
 }
 
-fn make_table(folder: &Path) -> i64 {
+pub(crate) fn make_table(folder: &Path, name: &str) -> i64 {
     let catalog = catalog(folder);
-    catalog.create_database("D", CreateMode::New).unwrap();
+    catalog.create_database("D", CreateMode::IfNotExists).unwrap();
     let table = NewTable {
         database: "D".into(),
         schema: "PUBLIC".into(),
-        name: "T".into(),
+        name: name.into(),
         columns: vec![column("CHANNEL"), column("N")],
         schema_evolution: false,
         error_logging: false,
     };
     catalog.create_table(&table, CreateMode::New).unwrap();
-    catalog.table("D", "PUBLIC", "T").unwrap().unwrap().id
+    catalog.table("D", "PUBLIC", name).unwrap().unwrap().id
 }
 
 fn pipe(store: &Store) -> PipeRow {
@@ -89,7 +88,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let table = make_table(folder.path());
+        let table = make_table(folder.path(), "T");
         Self {
             folder,
             disk: CrashDisk::default(),

@@ -45,7 +45,11 @@ impl<'a> Raw<'a> {
 
     /// The value without whitespace between its tokens.
     pub(crate) fn compact(&self) -> Cow<'a, str> {
-        if self.spaced { Cow::Owned(without_space(self.text)) } else { Cow::Borrowed(self.text) }
+        if self.spaced {
+            Cow::Owned(without_space(self.text))
+        } else {
+            Cow::Borrowed(self.text)
+        }
     }
 
     /// The characters of a string; `None` for other kinds.
@@ -53,7 +57,11 @@ impl<'a> Raw<'a> {
         match self.kind {
             Kind::Text(escaped) => {
                 let inner = self.text.get(1..self.text.len() - 1)?;
-                if escaped { unescape(inner).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+                if escaped {
+                    unescape(inner).ok().map(Cow::Owned)
+                } else {
+                    Some(Cow::Borrowed(inner))
+                }
             }
             _ => None,
         }
@@ -71,7 +79,11 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, open: Vec::new() }
+        Self {
+            text,
+            at: 0,
+            open: Vec::new(),
+        }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -101,7 +113,11 @@ impl<'a> Reader<'a> {
     /// Nothing but whitespace may follow.
     pub(crate) fn end(&mut self) -> Result<(), Malformed> {
         self.space();
-        if self.at == self.text.len() { Ok(()) } else { Err(Malformed) }
+        if self.at == self.text.len() {
+            Ok(())
+        } else {
+            Err(Malformed)
+        }
     }
 
     /// Reads a key with the colon after it, up to its value.
@@ -112,7 +128,11 @@ impl<'a> Reader<'a> {
         self.space();
         self.need(b':')?;
         self.space();
-        if escaped { unescape(inner).map(Cow::Owned) } else { Ok(Cow::Borrowed(inner)) }
+        if escaped {
+            unescape(inner).map(Cow::Owned)
+        } else {
+            Ok(Cow::Borrowed(inner))
+        }
     }
 
     /// Reads one value, which starts here.
@@ -235,7 +255,9 @@ impl<'a> Reader<'a> {
             }
             // A value, or an empty object or array but for its closing bracket, ended here.
             loop {
-                let Some(closer) = self.open.last().copied() else { return Ok(spaced) };
+                let Some(closer) = self.open.last().copied() else {
+                    return Ok(spaced);
+                };
                 spaced |= self.space();
                 if self.take(closer) {
                     self.open.pop();
@@ -291,7 +313,9 @@ fn unicode(bytes: &[u8]) -> Result<(char, usize), Malformed> {
         return Err(Malformed);
     }
     let code = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
-    char::from_u32(code).map(|character| (character, 12)).ok_or(Malformed)
+    char::from_u32(code)
+        .map(|character| (character, 12))
+        .ok_or(Malformed)
 }
 
 fn four(bytes: &[u8]) -> Result<u32, Malformed> {
@@ -300,7 +324,10 @@ fn four(bytes: &[u8]) -> Result<u32, Malformed> {
     }
     let digits = bytes.get(2..6).ok_or(Malformed)?;
     digits.iter().try_fold(0, |code, digit| {
-        char::from(*digit).to_digit(16).map(|digit| code * 16 + digit).ok_or(Malformed)
+        char::from(*digit)
+            .to_digit(16)
+            .map(|digit| code * 16 + digit)
+            .ok_or(Malformed)
     })
 }
 
@@ -383,9 +410,35 @@ mod tests {
     #[test]
     fn invalid_texts_are_refused() {
         for text in [
-            "", "tru", "01", "1.", ".5", "+1", "1e", "-", "NaN", "'a'", "\"a", "\"\t\"", r#""\x""#, r#""\ud800""#,
-            r#""\udc00\ud800""#, r#""\u12"#, "{", "{]", "[}", "[1,]", "{,}", r#"{"a"}"#, r#"{"a":}"#, r#"{a:1}"#, "[1 2]", "1 2", "[1]]",
-            r#"{"a":1,}"#, "[,1]",
+            "",
+            "tru",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "1e",
+            "-",
+            "NaN",
+            "'a'",
+            "\"a",
+            "\"\t\"",
+            r#""\x""#,
+            r#""\ud800""#,
+            r#""\udc00\ud800""#,
+            r#""\u12"#,
+            "{",
+            "{]",
+            "[}",
+            "[1,]",
+            "{,}",
+            r#"{"a"}"#,
+            r#"{"a":}"#,
+            r#"{a:1}"#,
+            "[1 2]",
+            "1 2",
+            "[1]]",
+            r#"{"a":1,}"#,
+            "[,1]",
         ] {
             assert_eq!(Raw::parse(text), Err(Malformed), "{text}");
         }
@@ -402,7 +455,10 @@ mod tests {
     fn whitespace_goes_but_not_inside_strings() {
         let raw = Raw::parse(" { \"a b\" : [ 1 , \"x \\\" y\" ] ,\n\"c\":{ } } ").unwrap();
         assert_eq!(raw.compact(), r#"{"a b":[1,"x \" y"],"c":{}}"#);
-        assert!(matches!(Raw::parse(r#"{"a b":1}"#).unwrap().compact(), Cow::Borrowed(_)));
+        assert!(matches!(
+            Raw::parse(r#"{"a b":1}"#).unwrap().compact(),
+            Cow::Borrowed(_)
+        ));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use serde_json::{Value, json};
 
 use crate::snowflake::auth::tests::Signer;
-use crate::snowflake::catalog::now_ms;
-use crate::snowflake::model::{ColumnDef, CreateMode, DataType, NewTable};
+use crate::snowflake::catalog::{Catalog, now_ms};
+use crate::snowflake::model::{ColumnDef, CreateMode, DataType, NewTable, TableDef};
 use crate::{Addresses, Local, LocalOptions};
 
 const PIPE: &str = "/v2/streaming/databases/D/schemas/PUBLIC/pipes/T-STREAMING";
@@ -135,11 +135,17 @@ impl Client {
         self.local.snowflake().catalog.create_table(&table, mode).unwrap();
     }
 
+    pub(super) fn catalog(&self) -> &Catalog {
+        &self.local.snowflake().catalog
+    }
+
+    pub(super) fn table(&self) -> TableDef {
+        self.catalog().table("D", "PUBLIC", "T").unwrap().unwrap()
+    }
+
     /// Rows in the table.
     pub(super) fn rows(&self) -> u64 {
-        let catalog = &self.local.snowflake().catalog;
-        let table = catalog.table("D", "PUBLIC", "T").unwrap().unwrap();
-        catalog.table_size(table.id).unwrap().0
+        self.catalog().table_size(self.table().id).unwrap().0
     }
 
     pub(super) fn jwt(&self) -> String {

@@ -1,0 +1,401 @@
+//! Rows into columns: accepted NDJSON and a table's definition make a record batch, counts, and new columns.
+//!
+//! What it is: the default pipe's behaviour (Snowflake documentation, "Snowpipe Streaming high-performance architecture",
+//! "Schema evolution", "MATCH_BY_COLUMN_NAME"): top-level keys go to the columns of their name, the exact case first, then
+//! every column that equals it ignoring case; a missing key takes the column's DEFAULT or NULL; a key without a column is
+//! dropped, or becomes a column (upper case, type inferred from the values of this commit) where schema evolution is on.
+//!
+//! A row fails alone: invalid JSON, a duplicate key, a value its column does not take, NULL for NOT NULL (which evolution
+//! drops instead). Only more than 100 new columns in a batch, or a name that is none, invalidate the channel.
+//!
+//! It is pure: no clock, no files.
+
+mod cell;
+mod column;
+pub(crate) mod json;
+mod moment;
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+
+use self::cell::{Cell, coerce, coerce_text};
+use self::column::ColumnBuilder;
+use self::json::{Kind, Raw, Reader};
+use super::model::{ColumnDef, DataType, TableDef};
+
+pub(crate) use self::cell::MAX_VARCHAR;
+pub use self::column::{TYPE_KEY, field};
+
+/// Columns that one batch may add (Snowflake documentation, "Table schema evolution", limits).
+const MAX_NEW_COLUMNS: usize = 100;
+/// Characters of an identifier (Snowflake documentation, "Identifier requirements").
+const MAX_NAME: usize = 255;
+
+/// The rows of one accepted batch.
+#[derive(Debug, Clone, Copy)]
+pub struct AcceptedRows<'a> {
+    /// Lines of JSON.
+    pub ndjson: &'a [u8],
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BatchCounts {
+    /// Lines that are not blank.
+    pub parsed: u64,
+    /// Rows in the record batch.
+    pub inserted: u64,
+    /// Rows that failed.
+    pub errors: u64,
+    /// Why the last of them did; no row data.
+    pub last_error: Option<String>,
+}
+
+/// A batch that invalidates its channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// Which.
+    pub batch: usize,
+    /// The channel's status code.
+    pub code: String,
+    /// Why.
+    pub message: String,
+}
+
+/// What became of the rows.
+#[derive(Debug)]
+pub struct Converted {
+    /// Columns in table order, new ones last.
+    pub record_batch: RecordBatch,
+    /// Columns to add.
+    pub added_columns: Vec<ColumnDef>,
+    /// Columns that lose NOT NULL.
+    pub dropped_not_null: Vec<String>,
+    /// One for each batch.
+    pub per_batch: Vec<BatchCounts>,
+    /// With this, nothing else counts.
+    pub invalid: Option<Invalid>,
+}
+
+type Fields<'a> = Vec<(Cow<'a, str>, Raw<'a>)>;
+
+/// Which columns a key fills.
+struct Columns {
+    exact: HashMap<String, usize>,
+    folded: HashMap<String, Vec<usize>>,
+}
+
+impl Columns {
+    fn of(columns: &[ColumnDef]) -> Self {
+        let mut all = Self {
+            exact: HashMap::new(),
+            folded: HashMap::new(),
+        };
+        for (index, column) in columns.iter().enumerate() {
+            all.exact.insert(column.name.clone(), index);
+            all.folded
+                .entry(column.name.to_uppercase())
+                .or_default()
+                .push(index);
+        }
+        all
+    }
+
+    fn of_key(&self, key: &str) -> Option<Cow<'_, [usize]>> {
+        if let Some(index) = self.exact.get(key) {
+            return Some(Cow::Owned(vec![*index]));
+        }
+        self.folded
+            .get(&key.to_uppercase())
+            .map(|all| Cow::Borrowed(all.as_slice()))
+    }
+}
+
+/// The arrow schema of a table.
+#[must_use]
+pub fn schema(columns: &[ColumnDef]) -> SchemaRef {
+    Schema::new(columns.iter().map(field).collect::<Vec<_>>()).into()
+}
+
+/// Turns the rows of some batches into columns.
+#[must_use]
+pub fn convert(table: &TableDef, batches: &[AcceptedRows<'_>], now_ms: i64) -> Converted {
+    let mut per_batch = vec![BatchCounts::default(); batches.len()];
+    let parsed: Vec<(usize, Fields<'_>)> = parse_all(batches, &mut per_batch);
+    let mut columns = table.columns.clone();
+    let mut invalid = None;
+    if table.schema_evolution {
+        match evolve(&table.columns, &parsed, batches.len()) {
+            Ok(added) => columns.extend(added),
+            Err(found) => invalid = Some(found),
+        }
+    }
+    let mut work = Work::new(table, &columns, now_ms);
+    if invalid.is_none() {
+        for (batch, fields) in &parsed {
+            let Some(counts) = per_batch.get_mut(*batch) else {
+                continue;
+            };
+            match work.row(fields) {
+                Ok(()) => counts.inserted += 1,
+                Err(reason) => {
+                    counts.errors += 1;
+                    counts.last_error = Some(reason);
+                }
+            }
+        }
+    }
+    let (record_batch, dropped_not_null) = work.finish();
+    let added_columns = columns.split_off(table.columns.len());
+    Converted {
+        record_batch,
+        added_columns,
+        dropped_not_null,
+        per_batch,
+        invalid,
+    }
+}
+
+fn parse_all<'a>(batches: &[AcceptedRows<'a>], per_batch: &mut [BatchCounts]) -> Vec<(usize, Fields<'a>)> {
+    let mut parsed = Vec::new();
+    for (index, (batch, counts)) in batches.iter().zip(per_batch).enumerate() {
+        for line in batch.ndjson.split(|byte| *byte == b'\n') {
+            let line = line.trim_ascii();
+            if line.is_empty() {
+                continue;
+            }
+            counts.parsed += 1;
+            match object(line) {
+                Ok(fields) => parsed.push((index, fields)),
+                Err(reason) => {
+                    counts.errors += 1;
+                    counts.last_error = Some(reason.to_owned());
+                }
+            }
+        }
+    }
+    parsed
+}
+
+fn object(line: &[u8]) -> Result<Fields<'_>, &'static str> {
+    const MALFORMED: &str = "json-invalid: the line is no JSON object";
+    let text = std::str::from_utf8(line).map_err(|_| "json-invalid: the line is no UTF-8")?;
+    let mut reader = Reader::new(text);
+    reader.space();
+    if !reader.take(b'{') {
+        return Err(MALFORMED);
+    }
+    let mut fields: Fields<'_> = Vec::new();
+    reader.space();
+    if !reader.take(b'}') {
+        loop {
+            reader.space();
+            let key = reader.key().map_err(|_| MALFORMED)?;
+            let value = reader.value().map_err(|_| MALFORMED)?;
+            fields.push((key, value));
+            reader.space();
+            if reader.take(b'}') {
+                break;
+            }
+            if !reader.take(b',') {
+                return Err(MALFORMED);
+            }
+        }
+    }
+    reader.end().map_err(|_| MALFORMED)?;
+    let mut seen = HashSet::with_capacity(fields.len());
+    if fields.iter().all(|(key, _)| seen.insert(key.as_ref())) {
+        return Ok(fields);
+    }
+    Err("json-invalid: a key stands twice")
+}
+
+/// The columns that keys without one ask for.
+fn evolve(
+    columns: &[ColumnDef],
+    parsed: &[(usize, Fields<'_>)],
+    batches: usize,
+) -> Result<Vec<ColumnDef>, Invalid> {
+    let known = Columns::of(columns);
+    let mut added: Vec<ColumnDef> = Vec::new();
+    let mut index_of: HashMap<String, usize> = HashMap::new();
+    let mut new_in_batch: Vec<HashSet<usize>> = vec![HashSet::new(); batches];
+    for (batch, fields) in parsed {
+        for (key, value) in fields {
+            if known.of_key(key).is_some() {
+                continue;
+            }
+            let name = key.to_uppercase();
+            let invalid = |message: String| Invalid {
+                batch: *batch,
+                code: "ERR_CHANNEL_MUST_BE_REOPENED".to_owned(),
+                message,
+            };
+            if name.is_empty() || name.chars().count() > MAX_NAME {
+                return Err(invalid("schema evolution: a key is no column name".to_owned()));
+            }
+            let inferred = inferred(value);
+            let index = *index_of.entry(name.clone()).or_insert(added.len());
+            match added.get_mut(index) {
+                Some(column) => column.data_type = common(&column.data_type, inferred),
+                None => added.push(ColumnDef {
+                    name,
+                    // NULL alone says nothing; common() lets any later value decide.
+                    data_type: inferred.unwrap_or(UNDECIDED),
+                    nullable: true,
+                    default: None,
+                    identity: None,
+                }),
+            }
+            let new = new_in_batch.get_mut(*batch);
+            if new.is_some_and(|new| new.insert(index) && new.len() > MAX_NEW_COLUMNS) {
+                let message = format!("schema evolution: more than {MAX_NEW_COLUMNS} new columns in a batch");
+                return Err(invalid(message));
+            }
+        }
+    }
+    for column in &mut added {
+        if column.data_type == UNDECIDED {
+            column.data_type = DataType::Varchar { length: MAX_VARCHAR };
+        }
+    }
+    Ok(added)
+}
+
+/// Stands for a column that has seen nothing but NULL; never leaves this module.
+const UNDECIDED: DataType = DataType::Varchar { length: 0 };
+const WHOLE: DataType = DataType::Number {
+    precision: 38,
+    scale: 0,
+};
+const TEXT: DataType = DataType::Varchar { length: MAX_VARCHAR };
+
+fn inferred(value: &Raw<'_>) -> Option<DataType> {
+    match value.kind {
+        Kind::Null => None,
+        Kind::Boolean(_) => Some(DataType::Boolean),
+        Kind::Number if value.text.contains(['.', 'e', 'E']) => Some(DataType::Float),
+        Kind::Number => Some(WHOLE),
+        Kind::Text(_) => Some(TEXT),
+        Kind::Object | Kind::Array => Some(DataType::Variant),
+    }
+}
+
+/// The type that takes both: FLOAT for whole and broken numbers, VARIANT where an object or array is among them, else text.
+fn common(one: &DataType, other: Option<DataType>) -> DataType {
+    let Some(other) = other else { return one.clone() };
+    match (one, other) {
+        (one, other) if *one == other => other,
+        (one, other) if *one == UNDECIDED => other,
+        (one, DataType::Float) if *one == WHOLE => DataType::Float,
+        (DataType::Float, other) if other == WHOLE => DataType::Float,
+        (DataType::Variant, _) | (_, DataType::Variant) => DataType::Variant,
+        _ => TEXT,
+    }
+}
+
+/// A column's DEFAULT, ready to be used for each row.
+fn default_cell(column: &ColumnDef, now_ms: i64) -> Option<Cell<'static>> {
+    let text = column.default.as_deref()?.trim();
+    let upper = text.to_uppercase();
+    if upper.starts_with("CURRENT_TIMESTAMP") || upper.starts_with("SYSDATE") {
+        return Some(Cell::Moment(now_ms.saturating_mul(1_000_000)));
+    }
+    if upper == "NULL" {
+        return Some(Cell::Null);
+    }
+    let inner = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    let value = inner.map_or_else(|| text.to_owned(), |inner| inner.replace("''", "'"));
+    coerce_text(&value, &column.data_type).ok().map(Cell::into_owned)
+}
+
+struct Work<'t> {
+    evolution: bool,
+    columns: &'t [ColumnDef],
+    by_key: Columns,
+    defaults: Vec<Option<Cell<'static>>>,
+    builders: Vec<ColumnBuilder>,
+    rows: usize,
+    dropped_not_null: HashSet<usize>,
+}
+
+impl<'t> Work<'t> {
+    fn new(table: &TableDef, columns: &'t [ColumnDef], now_ms: i64) -> Self {
+        Self {
+            evolution: table.schema_evolution,
+            by_key: Columns::of(columns),
+            defaults: columns
+                .iter()
+                .map(|column| default_cell(column, now_ms))
+                .collect(),
+            builders: columns.iter().map(ColumnBuilder::new).collect(),
+            columns,
+            rows: 0,
+            dropped_not_null: HashSet::new(),
+        }
+    }
+
+    /// Adds a row, or nothing.
+    fn row(&mut self, fields: &Fields<'_>) -> Result<(), String> {
+        let mut cells: Vec<Option<Cell<'_>>> = vec![None; self.columns.len()];
+        for (key, value) in fields {
+            let exact = self.by_key.exact.contains_key(key.as_ref());
+            let Some(indexes) = self.by_key.of_key(key) else {
+                continue;
+            };
+            for index in indexes.iter().copied() {
+                let (Some(column), Some(cell)) = (self.columns.get(index), cells.get_mut(index)) else {
+                    continue;
+                };
+                // A key in the column's own case is not overwritten by its twin.
+                if cell.is_some() && !exact {
+                    continue;
+                }
+                *cell = Some(
+                    coerce(value, &column.data_type)
+                        .map_err(|why| format!("column {}: {why}", column.name))?,
+                );
+            }
+        }
+        for ((cell, default), (index, column)) in cells
+            .iter_mut()
+            .zip(&self.defaults)
+            .zip(self.columns.iter().enumerate())
+        {
+            if cell.is_none() {
+                cell.clone_from(default);
+            }
+            let is_null = matches!(cell, None | Some(Cell::Null));
+            if is_null && !column.nullable {
+                if !self.evolution {
+                    return Err(format!("column {}: NULL is not allowed", column.name));
+                }
+                self.dropped_not_null.insert(index);
+            }
+        }
+        for (builder, cell) in self.builders.iter_mut().zip(cells) {
+            builder.push(cell.unwrap_or(Cell::Null));
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn finish(self) -> (RecordBatch, Vec<String>) {
+        let arrays = self.builders.into_iter().map(ColumnBuilder::finish).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        let batch = RecordBatch::try_new_with_options(schema(self.columns), arrays, &options);
+        let batch = batch.expect("each column was built for its field, all with one cell a row");
+        let dropped = self
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| self.dropped_not_null.contains(index));
+        (batch, dropped.map(|(_, column)| column.name.clone()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

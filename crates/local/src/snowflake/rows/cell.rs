@@ -1,0 +1,322 @@
+//! One value for one column: what a column takes of JSON, and what it refuses.
+//!
+//! The rules are Snowflake's for Snowpipe Streaming (documentation, "Snowpipe Streaming: supported data types", and
+//! "Casting semi-structured data"): each value behaves as a VARIANT cast to the column's type, but BOOLEAN takes no
+//! numbers, and VARIANT keeps strings as strings and JSON null as null.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::json::{Kind, Raw, quote};
+use super::moment;
+use crate::snowflake::model::DataType;
+
+/// The length of VARCHAR without one.
+pub(crate) const MAX_VARCHAR: u32 = 16_777_216;
+
+/// A value as its column stores it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Cell<'a> {
+    Null,
+    /// Unscaled.
+    Number(i128),
+    Float(f64),
+    Boolean(bool),
+    /// VARCHAR, and VARIANT, OBJECT and ARRAY as compact JSON.
+    Text(Cow<'a, str>),
+    Bytes(Vec<u8>),
+    /// Days since 1970.
+    Date(i32),
+    /// Nanoseconds since midnight.
+    Time(i64),
+    /// Nanoseconds since 1970.
+    Moment(i64),
+}
+
+impl Cell<'_> {
+    pub(super) fn into_owned(self) -> Cell<'static> {
+        match self {
+            Self::Null => Cell::Null,
+            Self::Number(number) => Cell::Number(number),
+            Self::Float(number) => Cell::Float(number),
+            Self::Boolean(truth) => Cell::Boolean(truth),
+            Self::Text(text) => Cell::Text(Cow::Owned(text.into_owned())),
+            Self::Bytes(bytes) => Cell::Bytes(bytes),
+            Self::Date(days) => Cell::Date(days),
+            Self::Time(nanos) => Cell::Time(nanos),
+            Self::Moment(nanos) => Cell::Moment(nanos),
+        }
+    }
+}
+
+const NO_NUMBER: &str = "the value is no number";
+const NO_BOOLEAN: &str = "the value is no boolean";
+const NO_MOMENT: &str = "the value is no date or time that the column takes";
+const TOO_LONG: &str = "the value is too long";
+const OUT_OF_RANGE: &str = "the number is out of range";
+
+/// A JSON value for a column of this type.
+pub(super) fn coerce<'a>(value: &Raw<'a>, to: &DataType) -> Result<Cell<'a>, &'static str> {
+    match (to, value.kind) {
+        (DataType::Variant, _) => return Ok(Cell::Text(value.compact())),
+        (_, Kind::Null) => return Ok(Cell::Null),
+        (DataType::Object, Kind::Object) | (DataType::Array, Kind::Array) => {
+            return Ok(Cell::Text(value.compact()));
+        }
+        (DataType::Array, _) => return Ok(Cell::Text(Cow::Owned(format!("[{}]", value.compact())))),
+        (DataType::Varchar { length }, Kind::Text(_)) => {
+            return fitting(value.string().ok_or("the value is no text")?, *length);
+        }
+        (DataType::Varchar { length }, _) => return fitting(value.compact(), *length),
+        (DataType::Boolean, Kind::Boolean(truth)) => return Ok(Cell::Boolean(truth)),
+        (DataType::Boolean, Kind::Number) => return Err(NO_BOOLEAN),
+        (DataType::Number { .. }, Kind::Boolean(truth)) => {
+            return coerce_text(if truth { "1" } else { "0" }, to).map(Cell::into_owned);
+        }
+        (DataType::Date | DataType::Time { .. }, Kind::Number) => return Err(NO_MOMENT),
+        (
+            DataType::TimestampNtz { .. } | DataType::TimestampLtz { .. } | DataType::TimestampTz { .. },
+            Kind::Number,
+        ) => return moment::seconds(value.text).map(Cell::Moment).ok_or(NO_MOMENT),
+        _ => {}
+    }
+    match value.kind {
+        Kind::Number => coerce_text(value.text, to).map(Cell::into_owned),
+        Kind::Text(_) => {
+            let text = value.string().ok_or("the value is no text")?;
+            coerce_text(&text, to).map(Cell::into_owned)
+        }
+        _ => Err("the value is of a kind that the column does not take"),
+    }
+}
+
+fn fitting(text: Cow<'_, str>, length: u32) -> Result<Cell<'_>, &'static str> {
+    // Characters are at most bytes.
+    let fits = text.len() <= length as usize || text.chars().count() <= length as usize;
+    if fits { Ok(Cell::Text(text)) } else { Err(TOO_LONG) }
+}
+
+/// A text for a column of this type.
+pub(super) fn coerce_text<'a>(text: &'a str, to: &DataType) -> Result<Cell<'a>, &'static str> {
+    let trimmed = text.trim();
+    match to {
+        DataType::Number { precision, scale } => decimal(trimmed, *precision, *scale).map(Cell::Number),
+        DataType::Float => float(trimmed).map(Cell::Float).ok_or(NO_NUMBER),
+        DataType::Boolean => boolean(trimmed).map(Cell::Boolean).ok_or(NO_BOOLEAN),
+        DataType::Varchar { length } => fitting(Cow::Borrowed(text), *length),
+        DataType::Binary { length } => {
+            let bytes = STANDARD.decode(trimmed).map_err(|_| "the value is no base64")?;
+            if bytes.len() <= *length as usize {
+                Ok(Cell::Bytes(bytes))
+            } else {
+                Err(TOO_LONG)
+            }
+        }
+        DataType::Date => moment::date(trimmed).map(Cell::Date).ok_or(NO_MOMENT),
+        DataType::Time { .. } => moment::time(trimmed).map(Cell::Time).ok_or(NO_MOMENT),
+        DataType::TimestampNtz { .. } => moment::timestamp(trimmed, true)
+            .map(Cell::Moment)
+            .ok_or(NO_MOMENT),
+        DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => moment::timestamp(trimmed, false)
+            .map(Cell::Moment)
+            .ok_or(NO_MOMENT),
+        DataType::Variant => {
+            let mut quoted = String::with_capacity(text.len() + 2);
+            quote(text, &mut quoted);
+            Ok(Cell::Text(Cow::Owned(quoted)))
+        }
+        DataType::Object => match Raw::parse(text) {
+            Ok(raw) if raw.kind == Kind::Object => Ok(Cell::Text(raw.compact())),
+            _ => Err("the value is no object"),
+        },
+        DataType::Array => {
+            let mut quoted = String::from("[");
+            quote(text, &mut quoted);
+            quoted.push(']');
+            Ok(Cell::Text(Cow::Owned(quoted)))
+        }
+    }
+}
+
+fn float(text: &str) -> Option<f64> {
+    match text.to_ascii_lowercase().as_str() {
+        "nan" => Some(f64::NAN),
+        "inf" | "infinity" | "+inf" | "+infinity" => Some(f64::INFINITY),
+        "-inf" | "-infinity" => Some(f64::NEG_INFINITY),
+        lower
+            if lower
+                .bytes()
+                .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'+' | b'-')) =>
+        {
+            text.parse().ok()
+        }
+        _ => None,
+    }
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Some(true),
+        "false" | "f" | "no" | "n" | "off" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// The unscaled value of a number, rounded half away from zero to the column's scale.
+fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, &'static str> {
+    let (negative, rest) = match text.as_bytes().first() {
+        Some(b'-') => (true, &text[1..]),
+        Some(b'+') => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let (mantissa, exponent) = match rest.find(['e', 'E']) {
+        Some(at) => (&rest[..at], rest[at + 1..].parse::<i64>().map_err(|_| NO_NUMBER)?),
+        None => (rest, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits: String = [whole, fraction].concat();
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(NO_NUMBER);
+    }
+    // How many of the digits stand before the point of the unscaled value.
+    let kept = whole.len() as i64 + exponent.clamp(-100_000, 100_000) + i64::from(scale);
+    let kept_digits = usize::try_from(kept).unwrap_or(0).min(digits.len());
+    let mut value: i128 = 0;
+    for byte in digits.bytes().take(kept_digits) {
+        let next = value
+            .checked_mul(10)
+            .and_then(|v| v.checked_add(i128::from(byte - b'0')));
+        value = next.ok_or(OUT_OF_RANGE)?;
+    }
+    for _ in kept_digits as i64..kept.max(0) {
+        if value == 0 {
+            break;
+        }
+        value = value.checked_mul(10).ok_or(OUT_OF_RANGE)?;
+    }
+    let rounds_up = kept >= 0
+        && digits.as_bytes().get(kept_digits).is_some_and(|d| *d >= b'5')
+        && kept as usize == kept_digits;
+    value += i128::from(rounds_up);
+    let limit = 10_i128.checked_pow(u32::from(precision)).ok_or(OUT_OF_RANGE)?;
+    if value >= limit {
+        return Err(OUT_OF_RANGE);
+    }
+    Ok(if negative { -value } else { value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str, precision: u8, scale: i8) -> Result<i128, &'static str> {
+        decimal(text, precision, scale)
+    }
+
+    #[test]
+    fn numbers_are_rounded_half_away_from_zero_and_bounded() {
+        let cases = [
+            ("42", 38, 0, Ok(42)),
+            ("-1.5", 38, 0, Ok(-2)),
+            ("1.49", 38, 0, Ok(1)),
+            ("0.05", 10, 1, Ok(1)),
+            ("0.04", 10, 1, Ok(0)),
+            ("1.5E3", 38, 0, Ok(1500)),
+            ("15e-1", 38, 0, Ok(2)),
+            ("1e-9", 38, 0, Ok(0)),
+            ("5e-1", 38, 0, Ok(1)),
+            ("9.96", 2, 1, Err(OUT_OF_RANGE)),
+            ("9.94", 2, 1, Ok(99)),
+            ("12345678901", 10, 2, Err(OUT_OF_RANGE)),
+            ("99999999999999999.99", 38, 2, Ok(9_999_999_999_999_999_999)),
+            (
+                "99999999999999999999999999999999999999",
+                38,
+                0,
+                Ok(99_999_999_999_999_999_999_999_999_999_999_999_999),
+            ),
+            (
+                "100000000000000000000000000000000000000",
+                38,
+                0,
+                Err(OUT_OF_RANGE),
+            ),
+            ("0e999999999", 38, 0, Ok(0)),
+            ("1e999999999", 38, 0, Err(OUT_OF_RANGE)),
+            ("", 38, 0, Err(NO_NUMBER)),
+            ("-", 38, 0, Err(NO_NUMBER)),
+            ("1x", 38, 0, Err(NO_NUMBER)),
+            ("é", 38, 0, Err(NO_NUMBER)),
+        ];
+        for (text, precision, scale, expected) in cases {
+            assert_eq!(number(text, precision, scale), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_type_takes_and_refuses_what_the_service_does() {
+        let varchar = |length| DataType::Varchar { length };
+        let text = |t: &str| Ok(Cell::Text(Cow::Owned(t.to_owned())));
+        let cases: [(&str, DataType, Result<Cell<'static>, ()>); 24] = [
+            ("true", DataType::Boolean, Ok(Cell::Boolean(true))),
+            (r#""Yes""#, DataType::Boolean, Ok(Cell::Boolean(true))),
+            ("1", DataType::Boolean, Err(())),
+            (
+                "true",
+                DataType::Number {
+                    precision: 38,
+                    scale: 0,
+                },
+                Ok(Cell::Number(1)),
+            ),
+            (
+                r#"" 42 ""#,
+                DataType::Number {
+                    precision: 38,
+                    scale: 0,
+                },
+                Ok(Cell::Number(42)),
+            ),
+            (
+                "[1]",
+                DataType::Number {
+                    precision: 38,
+                    scale: 0,
+                },
+                Err(()),
+            ),
+            (
+                r#""-Infinity""#,
+                DataType::Float,
+                Ok(Cell::Float(f64::NEG_INFINITY)),
+            ),
+            ("1.5", DataType::Float, Ok(Cell::Float(1.5))),
+            (r#""abc""#, DataType::Float, Err(())),
+            (r#"{"a": 1}"#, varchar(100), text(r#"{"a":1}"#)),
+            (r#""üüü""#, varchar(3), text("üüü")),
+            (r#""üüüü""#, varchar(3), Err(())),
+            ("null", varchar(3), Ok(Cell::Null)),
+            ("null", DataType::Variant, text("null")),
+            (r#""42""#, DataType::Variant, text(r#""42""#)),
+            (r#"{"a": [1, 2]}"#, DataType::Variant, text(r#"{"a":[1,2]}"#)),
+            (r#""{\"a\":1}""#, DataType::Object, text(r#"{"a":1}"#)),
+            ("[1]", DataType::Object, Err(())),
+            (r#""x""#, DataType::Array, text(r#"["x"]"#)),
+            ("[1, 2]", DataType::Array, text("[1,2]")),
+            (
+                r#""aGk=""#,
+                DataType::Binary { length: 8 },
+                Ok(Cell::Bytes(b"hi".to_vec())),
+            ),
+            (r#""?""#, DataType::Binary { length: 8 }, Err(())),
+            (r#""1970-01-03""#, DataType::Date, Ok(Cell::Date(2))),
+            ("3", DataType::Date, Err(())),
+        ];
+        for (json, to, expected) in cases {
+            let raw = Raw::parse(json).unwrap();
+            assert_eq!(coerce(&raw, &to).map_err(|_| ()), expected, "{json} into {to:?}");
+        }
+    }
+}

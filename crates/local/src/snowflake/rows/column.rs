@@ -1,0 +1,123 @@
+//! Columns under construction, and how each Snowflake type is stored.
+//!
+//! | type | arrow |
+//! |---|---|
+//! | NUMBER(p, s) | Decimal128(p, s) |
+//! | FLOAT | Float64 |
+//! | BOOLEAN | Boolean |
+//! | VARCHAR | Utf8 |
+//! | VARIANT, OBJECT, ARRAY | Utf8, compact JSON, with the field metadata [`TYPE_KEY`] |
+//! | BINARY | Binary |
+//! | DATE | Date32 |
+//! | TIME | Time64 (ns) |
+//! | TIMESTAMP_NTZ | Timestamp (ns) |
+//! | TIMESTAMP_LTZ, TIMESTAMP_TZ | Timestamp (ns, UTC); the offset of TIMESTAMP_TZ is not kept |
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, StringBuilder,
+    Time64NanosecondBuilder, TimestampNanosecondBuilder,
+};
+use arrow::datatypes::{DataType as Arrow, Field, TimeUnit};
+
+use super::cell::Cell;
+use crate::snowflake::model::{ColumnDef, DataType};
+
+/// The key of a field's metadata that tells VARIANT, OBJECT and ARRAY from text.
+pub const TYPE_KEY: &str = "frazil.type";
+
+fn utc() -> Arc<str> {
+    "UTC".into()
+}
+
+/// How a column of this definition is stored.
+#[must_use]
+pub fn field(column: &ColumnDef) -> Field {
+    let arrow = match &column.data_type {
+        DataType::Number { precision, scale } => Arrow::Decimal128(*precision, *scale),
+        DataType::Float => Arrow::Float64,
+        DataType::Boolean => Arrow::Boolean,
+        DataType::Varchar { .. } | DataType::Variant | DataType::Object | DataType::Array => Arrow::Utf8,
+        DataType::Binary { .. } => Arrow::Binary,
+        DataType::Date => Arrow::Date32,
+        DataType::Time { .. } => Arrow::Time64(TimeUnit::Nanosecond),
+        DataType::TimestampNtz { .. } => Arrow::Timestamp(TimeUnit::Nanosecond, None),
+        DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => {
+            Arrow::Timestamp(TimeUnit::Nanosecond, Some(utc()))
+        }
+    };
+    // Always nullable at rest: NOT NULL may be dropped later, and older files lack newer columns.
+    let field = Field::new(&column.name, arrow, true);
+    let kind = match column.data_type {
+        DataType::Variant => "VARIANT",
+        DataType::Object => "OBJECT",
+        DataType::Array => "ARRAY",
+        _ => return field,
+    };
+    field.with_metadata(HashMap::from([(TYPE_KEY.to_owned(), kind.to_owned())]))
+}
+
+/// Takes the cells of one column.
+#[derive(Debug)]
+pub(super) enum ColumnBuilder {
+    Number(Decimal128Builder),
+    Float(Float64Builder),
+    Boolean(BooleanBuilder),
+    Text(StringBuilder),
+    Bytes(BinaryBuilder),
+    Date(Date32Builder),
+    Time(Time64NanosecondBuilder),
+    Moment(TimestampNanosecondBuilder),
+}
+
+impl ColumnBuilder {
+    pub(super) fn new(column: &ColumnDef) -> Self {
+        match field(column).data_type() {
+            Arrow::Decimal128(precision, scale) => {
+                Self::Number(Decimal128Builder::new().with_data_type(Arrow::Decimal128(*precision, *scale)))
+            }
+            Arrow::Float64 => Self::Float(Float64Builder::new()),
+            Arrow::Boolean => Self::Boolean(BooleanBuilder::new()),
+            Arrow::Binary => Self::Bytes(BinaryBuilder::new()),
+            Arrow::Date32 => Self::Date(Date32Builder::new()),
+            Arrow::Time64(_) => Self::Time(Time64NanosecondBuilder::new()),
+            Arrow::Timestamp(_, zone) => {
+                Self::Moment(TimestampNanosecondBuilder::new().with_timezone_opt(zone.clone()))
+            }
+            _ => Self::Text(StringBuilder::new()),
+        }
+    }
+
+    /// Adds a cell; one of another kind, which coercion does not make, is NULL.
+    pub(super) fn push(&mut self, cell: Cell<'_>) {
+        match self {
+            Self::Number(b) => b.append_option(if let Cell::Number(v) = cell { Some(v) } else { None }),
+            Self::Float(b) => b.append_option(if let Cell::Float(v) = cell { Some(v) } else { None }),
+            Self::Boolean(b) => b.append_option(if let Cell::Boolean(v) = cell {
+                Some(v)
+            } else {
+                None
+            }),
+            Self::Text(b) => b.append_option(if let Cell::Text(v) = cell { Some(v) } else { None }),
+            Self::Bytes(b) => b.append_option(if let Cell::Bytes(v) = cell { Some(v) } else { None }),
+            Self::Date(b) => b.append_option(if let Cell::Date(v) = cell { Some(v) } else { None }),
+            Self::Time(b) => b.append_option(if let Cell::Time(v) = cell { Some(v) } else { None }),
+            Self::Moment(b) => b.append_option(if let Cell::Moment(v) = cell { Some(v) } else { None }),
+        }
+    }
+
+    pub(super) fn finish(self) -> ArrayRef {
+        match self {
+            Self::Number(mut b) => Arc::new(b.finish()),
+            Self::Float(mut b) => Arc::new(b.finish()),
+            Self::Boolean(mut b) => Arc::new(b.finish()),
+            Self::Text(mut b) => Arc::new(b.finish()),
+            Self::Bytes(mut b) => Arc::new(b.finish()),
+            Self::Date(mut b) => Arc::new(b.finish()),
+            Self::Time(mut b) => Arc::new(b.finish()),
+            Self::Moment(mut b) => Arc::new(b.finish()),
+        }
+    }
+}

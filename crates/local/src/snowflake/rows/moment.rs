@@ -1,0 +1,140 @@
+//! Dates, times and timestamps of texts and numbers.
+//!
+//! Formats: ISO 8601 with `T` or a space, with or without fraction and offset; a date alone is its midnight; dates also as
+//! `DD-MON-YYYY` and `MM/DD/YYYY`. An integer in a text counts from 1970, in seconds, milliseconds, microseconds or
+//! nanoseconds by its size (Snowflake documentation, "TO_TIMESTAMP", integers in strings). Without an offset the zone is UTC.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+
+/// Integers below these are seconds, milliseconds and microseconds.
+const SCALES: [(i128, i128); 3] = [
+    (31_536_000_000, 1_000_000_000),
+    (31_536_000_000_000, 1_000_000),
+    (31_536_000_000_000_000, 1000),
+];
+
+/// Days since 1970.
+pub(super) fn date(text: &str) -> Option<i32> {
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d")
+        .or_else(|_| NaiveDate::parse_from_str(text, "%d-%b-%Y"))
+        .or_else(|_| NaiveDate::parse_from_str(text, "%m/%d/%Y"))
+        .ok()
+        .or_else(|| Some(DateTime::from_timestamp_nanos(timestamp(text, true)?).date_naive()))?;
+    i32::try_from(day.signed_duration_since(NaiveDate::default()).num_days()).ok()
+}
+
+/// Nanoseconds since midnight. A time with an offset is refused, as the service does.
+pub(super) fn time(text: &str) -> Option<i64> {
+    let formats = ["%H:%M:%S%.f", "%H:%M", "%I:%M:%S%.f %p", "%I:%M %p"];
+    let time = formats
+        .iter()
+        .find_map(|format| NaiveTime::parse_from_str(text, format).ok());
+    let time = match time {
+        Some(time) => time,
+        None => DateTime::from_timestamp_nanos(integer(text)?).time(),
+    };
+    // A leap second has no place in a day.
+    let nanos = i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond());
+    (time.nanosecond() < 1_000_000_000).then_some(nanos)
+}
+
+/// Nanoseconds since 1970. An offset is dropped where `as_written`, else applied.
+pub(super) fn timestamp(text: &str, as_written: bool) -> Option<i64> {
+    if let Some(nanos) = integer(text) {
+        return Some(nanos);
+    }
+    let with_offset = DateTime::parse_from_rfc3339(text)
+        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f %z"))
+        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"))
+        .or_else(|_| DateTime::parse_from_rfc2822(text));
+    let naive = match with_offset {
+        Ok(moment) if as_written => moment.naive_local(),
+        Ok(moment) => moment.naive_utc(),
+        Err(_) => without_offset(text)?,
+    };
+    if naive.nanosecond() >= 1_000_000_000 {
+        return None;
+    }
+    naive.and_utc().timestamp_nanos_opt()
+}
+
+fn without_offset(text: &str) -> Option<NaiveDateTime> {
+    let formats = [
+        "%Y-%m-%dT%H:%M:%S%.f",
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%dT%H:%M",
+        "%Y-%m-%d %H:%M",
+        "%m/%d/%Y %H:%M:%S",
+    ];
+    let moment = formats
+        .iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+    moment.or_else(|| {
+        let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+        day.and_hms_opt(0, 0, 0)
+    })
+}
+
+/// An integer in a text; its unit is guessed.
+fn integer(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: i128 = text.parse().ok()?;
+    let unit = SCALES
+        .iter()
+        .find(|(limit, _)| number.abs() < *limit)
+        .map_or(1, |(_, unit)| *unit);
+    i64::try_from(number.checked_mul(unit)?).ok()
+}
+
+/// A JSON number: seconds.
+pub(super) fn seconds(text: &str) -> Option<i64> {
+    if let Ok(whole) = text.parse::<i64>() {
+        return whole.checked_mul(1_000_000_000);
+    }
+    let nanos = text.parse::<f64>().ok()? * 1e9;
+    (nanos.abs() < 9.2e18).then_some(nanos.round() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: i64 = 1_767_355_445_678_000_000;
+
+    #[test]
+    fn texts_become_moments() {
+        let cases = [
+            ("2026-01-02T12:04:05.678", true, Some(NOON)),
+            ("2026-01-02 12:04:05.678", false, Some(NOON)),
+            ("2026-01-02T12:04:05.678Z", true, Some(NOON)),
+            ("2026-01-02T14:04:05.678+02:00", false, Some(NOON)),
+            ("2026-01-02T12:04:05.678+02:00", true, Some(NOON)),
+            ("1767355445678", true, Some(NOON)),
+            ("1767355445", true, Some(1_767_355_445_000_000_000)),
+            ("2026-01-02", true, Some(1_767_312_000_000_000_000)),
+            ("2026-13-02", true, None),
+            ("2026-06-30T23:59:60Z", true, None),
+            ("99999-01-01", true, None),
+            ("soon", true, None),
+        ];
+        for (text, as_written, expected) in cases {
+            assert_eq!(timestamp(text, as_written), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_and_times_are_read_as_documented() {
+        for text in ["2026-01-02", "02-Jan-2026", "01/02/2026", "2026-01-02T23:00:00"] {
+            assert_eq!(date(text), Some(20_455), "{text}");
+        }
+        assert_eq!(time("03:04:05.0006"), Some(11_045_000_600_000));
+        assert_eq!(time("03:04"), Some(11_040_000_000_000));
+        for text in ["13:45:30+05:00", "00:00:00Z", "25:00:00", "x"] {
+            assert_eq!(time(text), None, "{text}");
+        }
+        assert_eq!(seconds("1.5"), Some(1_500_000_000));
+    }
+}

@@ -1,0 +1,108 @@
+//! zstd with everything kept that can be used again.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use frazil_snowflake::MAX_WIRE_BYTES;
+
+/// The level at which compression costs least for what it saves, on JSON events.
+pub const DEFAULT_LEVEL: i32 = 1;
+
+/// One zstd context and one output buffer: about 5 MB after its first full batch.
+pub struct Compressor {
+    context: zstd::bulk::Compressor<'static>,
+    output: Vec<u8>,
+}
+
+impl std::fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compressor").field("output", &self.output.capacity()).finish_non_exhaustive()
+    }
+}
+
+impl Compressor {
+    /// A compressor of this zstd level; a level that zstd does not know becomes its nearest.
+    #[must_use]
+    pub fn new(level: i32) -> Self {
+        let known = zstd::compression_level_range();
+        let level = level.clamp(*known.start(), *known.end());
+        let context = zstd::bulk::Compressor::new(level).expect("zstd takes each level of its range");
+        Self { context, output: Vec::new() }
+    }
+
+    /// The body; none where it is larger than a request may be.
+    pub(crate) fn compress(&mut self, raw: &[u8]) -> Option<Bytes> {
+        let bound = zstd::zstd_safe::compress_bound(raw.len());
+        self.output.clear();
+        self.output.reserve_exact(bound.min(MAX_WIRE_BYTES));
+        match self.context.compress_to_buffer(raw, &mut self.output) {
+            Ok(bytes) if bytes <= MAX_WIRE_BYTES => Some(Bytes::copy_from_slice(&self.output)),
+            Ok(_) => None,
+            Err(_) if bound > MAX_WIRE_BYTES => None,
+            // Only a lack of memory is left, which ends a Rust program anyway.
+            Err(error) => panic!("zstd failed with room for the worst case: {error}"),
+        }
+    }
+}
+
+/// Compressors for any number of shards. It keeps as many as there are processors; more are made where more are asked for
+/// at once, and dropped when they come back.
+#[derive(Debug)]
+pub struct Compressors {
+    level: i32,
+    keep: usize,
+    idle: Mutex<Vec<Compressor>>,
+}
+
+impl Compressors {
+    /// Compressors of this zstd level.
+    #[must_use]
+    pub fn new(level: i32) -> Self {
+        let keep = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { level, keep, idle: Mutex::default() }
+    }
+
+    /// A compressor, until it is dropped.
+    #[must_use]
+    pub fn lend(&self) -> Lent<'_> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Lent { home: self, compressor: Some(idle.unwrap_or_else(|| Compressor::new(self.level))) }
+    }
+}
+
+impl Default for Compressors {
+    fn default() -> Self {
+        Self::new(DEFAULT_LEVEL)
+    }
+}
+
+/// A compressor that goes back when dropped.
+#[derive(Debug)]
+pub struct Lent<'a> {
+    home: &'a Compressors,
+    compressor: Option<Compressor>,
+}
+
+impl Deref for Lent<'_> {
+    type Target = Compressor;
+
+    fn deref(&self) -> &Compressor {
+        self.compressor.as_ref().expect("it is there until the drop")
+    }
+}
+
+impl DerefMut for Lent<'_> {
+    fn deref_mut(&mut self) -> &mut Compressor {
+        self.compressor.as_mut().expect("it is there until the drop")
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < self.home.keep {
+            idle.extend(self.compressor.take());
+        }
+    }
+}
