@@ -33,8 +33,6 @@ pub struct ShardView<'a> {
     pub shard: &'a ShardId,
     /// Who holds it.
     pub hold: Hold,
-    /// This worker failed on it and offers it to others.
-    pub shunned: bool,
 }
 
 /// What a worker sees.
@@ -100,9 +98,8 @@ pub fn plan(view: &View<'_>) -> Plan {
         match shard.hold {
             Hold::Mine { draining: true } => draining += 1,
             Hold::Mine { draining: false } => drop(mine.insert(prefer(shard.shard))),
-            // A shunned shard goes to another worker, if there is one.
-            Hold::Free if !shard.shunned || view.others.is_empty() => drop(free.insert(prefer(shard.shard))),
-            Hold::Free | Hold::Other(_) => {}
+            Hold::Free => drop(free.insert(prefer(shard.shard))),
+            Hold::Other(_) => {}
         }
     }
     let held = mine.len() + draining;

@@ -24,9 +24,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use frazil_model::{
-    Clock, Event, Events, Instant, Random, RetryPolicy, ShardId, StallReason, StreamName, WorkerId,
-};
+use frazil_model::{Clock, Event, Events, Random, RetryPolicy, ShardId, StallReason, StreamName, WorkerId};
 use tokio::sync::{Notify, watch};
 
 use crate::error::Error;
@@ -69,8 +67,6 @@ pub struct LeaseOptions {
     pub look: Duration,
     /// Another program's lease or node that stood still for this long is dead (default 90 s).
     pub foreign_still: Duration,
-    /// For how long a shard that was offered to others is not taken again while there are others (default 5 min).
-    pub shun: Duration,
 }
 
 impl LeaseOptions {
@@ -93,7 +89,6 @@ impl LeaseOptions {
             timeout: Duration::from_secs(30),
             look: Duration::from_secs(2),
             foreign_still: Duration::from_secs(90),
-            shun: Duration::from_secs(300),
         }
     }
 
@@ -139,8 +134,6 @@ struct Book {
     unconfirmed: HashMap<ShardId, Tenure>,
     /// Checkpoints written in a tenure.
     serials: HashMap<Tenure, u64>,
-    /// Offered to others until then.
-    shunned: HashMap<ShardId, Instant>,
     /// Why shards that this worker wants cannot be taken.
     stalled: HashMap<ShardId, (StallReason, String)>,
     /// Drain all, take nothing more.

@@ -22,9 +22,7 @@ pub mod model;
 mod registry;
 pub mod rows;
 mod segments;
-#[path = "/tmp/l1stub/sql.rs"]
 pub mod sql;
-#[path = "/tmp/l1stub/sqlapi.rs"]
 pub mod sqlapi;
 mod store;
 mod streaming;

@@ -24,11 +24,7 @@ fn view<'a>(me: &'a WorkerId, all: &'a [WorkerId], owners: &'a HashMap<ShardId, 
             Some(owner) if owner == me => Hold::Mine { draining: false },
             Some(owner) => Hold::Other(others.iter().position(|w| *w == owner).expect("live")),
         };
-        ShardView {
-            shard,
-            hold,
-            shunned: false,
-        }
+        ShardView { shard, hold }
     });
     View {
         me,
@@ -63,17 +59,6 @@ fn what_drains_already_is_not_asked_again() {
     let mut view = view(&all[0], &all, &owners);
     view.shards[0].hold = Hold::Mine { draining: true };
     assert_eq!(plan(&view).drain.len(), 1);
-}
-
-#[test]
-fn a_shunned_shard_is_left_to_others_while_there_are_any() {
-    let (all, ids) = (workers(2), shards(2));
-    let owners: HashMap<_, _> = ids.iter().map(|id| (id.clone(), None)).collect();
-    let mut two = view(&all[0], &all, &owners);
-    two.shards.iter_mut().for_each(|shard| shard.shunned = true);
-    assert!(plan(&two).take.is_empty());
-    two.others.clear();
-    assert_eq!(plan(&two).take.len(), 2);
 }
 
 proptest! {

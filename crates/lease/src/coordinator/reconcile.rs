@@ -203,8 +203,6 @@ impl Task {
     /// Takes and hands over what the quota says.
     async fn share(&mut self, snapshot: &Snapshot) {
         let candidates = self.candidates.borrow().clone();
-        let now = self.shared.clock.now();
-        locked(&self.shared.book).shunned.retain(|_, until| *until > now);
         let foreign_node = self.foreign_node(snapshot);
         let owners: BTreeMap<&ShardId, Owner> = candidates
             .iter()
@@ -246,8 +244,7 @@ impl Task {
                 }
                 Owner::Finished => continue,
             };
-            let shunned = locked(&self.shared.book).shunned.contains_key(*shard);
-            view.shards.push(ShardView { shard, hold, shunned });
+            view.shards.push(ShardView { shard, hold });
         }
         let plan = plan(&view);
         let leaving = locked(&self.shared.book).leaving;

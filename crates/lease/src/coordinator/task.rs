@@ -87,6 +87,7 @@ impl Task {
             self.turn();
             full |= self.beat_if_due().await;
             full |= self.hungry || locked(&self.shared.pulse).must_read();
+            full |= !locked(&self.shared.book).unconfirmed.is_empty();
             let looked = if full {
                 self.full_look().await
             } else {

@@ -64,15 +64,6 @@ impl LeaseCoordinator {
         self.shared.release(tenure).await;
     }
 
-    /// Gives a shard back on which this worker keeps failing, and leaves it to others for a while, if there are any.
-    pub async fn offer(&self, tenure: &Tenure) {
-        let until = self.shared.clock.now() + self.shared.options.shun;
-        locked(&self.shared.book)
-            .shunned
-            .insert(tenure.shard.clone(), until);
-        self.shared.release(tenure).await;
-    }
-
     /// Marks the shard as stopped, durably, until [`LeaseCoordinator::resume`].
     ///
     /// # Errors

@@ -6,7 +6,7 @@ mod rows;
 mod sharing;
 
 use async_trait::async_trait;
-use frazil_model::{PausedClock, Position, SeededRandom, SequenceNumber};
+use frazil_model::{Instant, PausedClock, Position, SeededRandom, SequenceNumber};
 use tokio::sync::broadcast;
 
 use super::*;

@@ -150,7 +150,7 @@ pub(crate) async fn run(way: Way, tenure: Tenure, mut wanted: watch::Receiver<Wa
                 backoff.next_wait(&*way.parts.random)
             }
             ErrorKind::Invalid | ErrorKind::Corrupt | ErrorKind::Internal => {
-                drop(backoff.next_wait(&*way.parts.random));
+                let _ = backoff.next_wait(&*way.parts.random);
                 LOOK_AGAIN
             }
         };

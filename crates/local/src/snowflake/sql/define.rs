@@ -1,0 +1,304 @@
+//! CREATE, ALTER and DROP of databases, schemas and tables.
+
+use sqlparser::ast::{
+    AlterTableOperation, ColumnDef as Parsed, ColumnOption, CreateTable, DataType as Type, ExactNumberInfo, ObjectName,
+    ObjectType, SchemaName, Statement, TimezoneInfo,
+};
+
+use super::words::TableOptions;
+use super::{QueryResult, Result, Session, SqlError};
+use crate::snowflake::catalog::Catalog;
+use crate::snowflake::model::{ColumnDef, CreateMode, Created, DataType, NewTable};
+use crate::snowflake::rows::MAX_VARCHAR;
+
+/// Bytes of BINARY without a length.
+const BINARY_LENGTH: u32 = 8 * 1024 * 1024;
+
+/// Runs a definition.
+pub(super) fn run(
+    catalog: &Catalog,
+    session: &mut Session,
+    statement: Statement,
+    options: TableOptions,
+) -> Result<QueryResult> {
+    match statement {
+        Statement::CreateDatabase { db_name, if_not_exists, or_replace, .. } => {
+            let name = only(&db_name)?;
+            let created = catalog.create_database(&name, mode(or_replace, if_not_exists)?)?;
+            (session.database, session.schema) = (Some(name.clone()), Some("PUBLIC".to_owned()));
+            Ok(told("Database", &name, created))
+        }
+        Statement::CreateSchema { schema_name: SchemaName::Simple(name), if_not_exists, .. } => {
+            let (database, schema) = pair(session, &name)?;
+            if !catalog.database_exists(&database)? {
+                return Err(SqlError::missing("Database", &database));
+            }
+            let created = catalog.create_schema(&database, &schema, mode(false, if_not_exists)?)?;
+            session.schema = Some(schema.clone());
+            Ok(told("Schema", &schema, created))
+        }
+        Statement::CreateTable(create) => table(catalog, session, create, options),
+        Statement::AlterTable(alter) => {
+            change(catalog, session, &alter.name, alter.operations, options)
+        }
+        Statement::Drop { object_type, if_exists, names, .. } => {
+            let mut last = String::new();
+            for name in names {
+                last = drop_one(catalog, session, &object_type, if_exists, &name)?;
+            }
+            Ok(QueryResult::status(last))
+        }
+        other => {
+            let words: Vec<String> = other.to_string().split_whitespace().take(2).map(ToOwned::to_owned).collect();
+            Err(SqlError::unsupported(&words.join(" ")))
+        }
+    }
+}
+
+fn told(kind: &str, name: &str, created: Created) -> QueryResult {
+    QueryResult::status(match created {
+        Created::Made | Created::Replaced => format!("{kind} {name} successfully created."),
+        Created::Existed => format!("{name} already exists, statement succeeded."),
+    })
+}
+
+fn mode(or_replace: bool, if_not_exists: bool) -> Result<CreateMode> {
+    match (or_replace, if_not_exists) {
+        (true, true) => Err(SqlError::syntax("OR REPLACE and IF NOT EXISTS exclude each other")),
+        (true, false) => Ok(CreateMode::OrReplace),
+        (false, true) => Ok(CreateMode::IfNotExists),
+        (false, false) => Ok(CreateMode::New),
+    }
+}
+
+/// The parts of a name, folded already.
+pub(super) fn parts(name: &ObjectName) -> Result<Vec<String>> {
+    let parts = name.0.iter().map(|part| part.as_ident().map(|ident| ident.value.clone()));
+    parts.collect::<Option<_>>().ok_or_else(|| SqlError::syntax(format!("{name} is no name")))
+}
+
+fn only(name: &ObjectName) -> Result<String> {
+    match parts(name)?.as_slice() {
+        [one] => Ok(one.clone()),
+        _ => Err(SqlError::syntax(format!("{name}: a database's name has one part"))),
+    }
+}
+
+fn pair(session: &Session, name: &ObjectName) -> Result<(String, String)> {
+    match parts(name)?.as_slice() {
+        [schema] => Ok((session.database.clone().ok_or_else(super::no_database)?, schema.clone())),
+        [database, schema] => Ok((database.clone(), schema.clone())),
+        _ => Err(SqlError::syntax(format!("{name}: a schema's name has one or two parts"))),
+    }
+}
+
+fn table(catalog: &Catalog, session: &Session, create: CreateTable, options: TableOptions) -> Result<QueryResult> {
+    if create.query.is_some() || create.like.is_some() || create.clone.is_some() {
+        return Err(SqlError::unsupported("CREATE TABLE ... AS SELECT, LIKE or CLONE"));
+    }
+    let name = session.resolve(&parts(&create.name)?)?;
+    if !catalog.schema_exists(&name.database, &name.schema)? {
+        return Err(SqlError::missing("Schema", &format!("{}.{}", name.database, name.schema)));
+    }
+    let columns = create.columns.iter().map(column).collect::<Result<Vec<_>>>()?;
+    for (index, column) in columns.iter().enumerate() {
+        if columns.iter().take(index).any(|other| other.name == column.name) {
+            return Err(SqlError::syntax(format!("duplicate column name '{}'", column.name)));
+        }
+    }
+    let new = NewTable {
+        database: name.database.clone(),
+        schema: name.schema.clone(),
+        name: name.name.clone(),
+        columns,
+        schema_evolution: options.schema_evolution.unwrap_or(false),
+        error_logging: options.error_logging.unwrap_or(false),
+    };
+    let mode = mode(create.or_replace, create.if_not_exists)?;
+    if mode == CreateMode::New && catalog.table(&name.database, &name.schema, &name.name)?.is_some() {
+        return Err(SqlError::exists("TABLE", &name.to_string()));
+    }
+    let created = catalog.create_table(&new, mode)?;
+    Ok(told("Table", &name.name, created))
+}
+
+fn change(
+    catalog: &Catalog,
+    session: &Session,
+    name: &ObjectName,
+    operations: Vec<AlterTableOperation>,
+    options: TableOptions,
+) -> Result<QueryResult> {
+    let name = session.resolve(&parts(name)?)?;
+    let found = catalog.table(&name.database, &name.schema, &name.name)?;
+    let mut table = found.ok_or_else(|| SqlError::missing("Table", &name.to_string()))?;
+    table.schema_evolution = options.schema_evolution.unwrap_or(table.schema_evolution);
+    table.error_logging = options.error_logging.unwrap_or(table.error_logging);
+    for operation in operations {
+        match operation {
+            AlterTableOperation::AddColumn { column_def, if_not_exists, .. } => {
+                let new = column(&column_def)?;
+                if !table.columns.iter().any(|known| known.name == new.name) {
+                    table.columns.push(new);
+                } else if !if_not_exists {
+                    return Err(SqlError::exists("COLUMN", &new.name));
+                }
+            }
+            _ => return Err(SqlError::unsupported("this form of ALTER TABLE")),
+        }
+    }
+    catalog.alter_table(&table)?;
+    Ok(QueryResult::status("Statement executed successfully.".to_owned()))
+}
+
+/// `ALTER TABLE t SET <options>` has no operation left once its options were read; the parser would refuse it.
+pub(super) fn set_options(
+    catalog: &Catalog,
+    session: &Session,
+    name: &[String],
+    options: TableOptions,
+) -> Result<QueryResult> {
+    let name = session.resolve(name)?;
+    let found = catalog.table(&name.database, &name.schema, &name.name)?;
+    let mut table = found.ok_or_else(|| SqlError::missing("Table", &name.to_string()))?;
+    table.schema_evolution = options.schema_evolution.unwrap_or(table.schema_evolution);
+    table.error_logging = options.error_logging.unwrap_or(table.error_logging);
+    catalog.alter_table(&table)?;
+    Ok(QueryResult::status("Statement executed successfully.".to_owned()))
+}
+
+fn drop_one(
+    catalog: &Catalog,
+    session: &Session,
+    kind: &ObjectType,
+    if_exists: bool,
+    name: &ObjectName,
+) -> Result<String> {
+    let (word, text, dropped) = match kind {
+        ObjectType::Database => {
+            let name = only(name)?;
+            let dropped = catalog.drop_database(&name)?;
+            ("Database", name, dropped)
+        }
+        ObjectType::Schema => {
+            let (database, schema) = pair(session, name)?;
+            let dropped = catalog.drop_schema(&database, &schema)?;
+            ("Schema", schema, dropped)
+        }
+        ObjectType::Table => {
+            let name = session.resolve(&parts(name)?)?;
+            let dropped = catalog.drop_table(&name.database, &name.schema, &name.name)?;
+            ("Table", name.name, dropped)
+        }
+        other => return Err(SqlError::unsupported(&format!("DROP {other}"))),
+    };
+    match (dropped, if_exists) {
+        (true, _) => Ok(format!("{text} successfully dropped.")),
+        (false, true) => Ok(format!("Drop statement executed successfully ({text} already dropped).")),
+        (false, false) => Err(SqlError::missing(word, &text)),
+    }
+}
+
+fn column(parsed: &Parsed) -> Result<ColumnDef> {
+    let name = parsed.name.value.clone();
+    let mut column =
+        ColumnDef { data_type: data_type(&parsed.data_type)?, name, nullable: true, default: None, identity: None };
+    for option in &parsed.options {
+        match &option.option {
+            ColumnOption::NotNull => column.nullable = false,
+            ColumnOption::Null | ColumnOption::Comment(_) => {}
+            ColumnOption::Default(expression) => column.default = Some(default(&expression.to_string())?),
+            other => return Err(SqlError::unsupported(&format!("the column option {other}"))),
+        }
+    }
+    Ok(column)
+}
+
+/// Literals and the current time; anything else would have to be evaluated.
+fn default(text: &str) -> Result<String> {
+    let upper = text.to_uppercase();
+    let literal = text.starts_with('\'')
+        || text.parse::<f64>().is_ok()
+        || matches!(upper.as_str(), "TRUE" | "FALSE" | "NULL")
+        || upper.starts_with("CURRENT_TIMESTAMP")
+        || upper.starts_with("SYSDATE");
+    if literal { Ok(text.to_owned()) } else { Err(SqlError::unsupported(&format!("DEFAULT {text}"))) }
+}
+
+fn fraction_digits(digits: Option<u64>) -> Result<u8> {
+    let digits = digits.unwrap_or(9);
+    u8::try_from(digits).ok().filter(|d| *d <= 9).ok_or_else(|| SqlError::syntax("seconds have at most 9 digits"))
+}
+
+fn number(precision: u64, scale: i64) -> Result<DataType> {
+    let wrong = || SqlError::syntax(format!("NUMBER({precision},{scale}) is no type"));
+    let fits = (1..=38).contains(&precision) && (0..=37).contains(&scale) && scale.unsigned_abs() <= precision;
+    let parts = (u8::try_from(precision).ok(), i8::try_from(scale).ok());
+    match parts {
+        (Some(precision), Some(scale)) if fits => Ok(DataType::Number { precision, scale }),
+        _ => Err(wrong()),
+    }
+}
+
+fn length(text: Option<&str>, default: u32) -> Result<u32> {
+    let Some(text) = text else { return Ok(default) };
+    let length = text.parse().ok().filter(|length| (1..=134_217_728).contains(length));
+    length.ok_or_else(|| SqlError::syntax(format!("{text} is no length")))
+}
+
+/// The type that a parsed one means.
+pub(super) fn data_type(parsed: &Type) -> Result<DataType> {
+    let exact = |info: &ExactNumberInfo| match info {
+        ExactNumberInfo::None => number(38, 0),
+        ExactNumberInfo::Precision(precision) => number(*precision, 0),
+        ExactNumberInfo::PrecisionAndScale(precision, scale) => number(*precision, *scale),
+    };
+    Ok(match parsed {
+        Type::Numeric(info) | Type::Decimal(info) | Type::Dec(info) => exact(info)?,
+        Type::Int(_) | Type::Integer(_) | Type::BigInt(_) | Type::SmallInt(_) | Type::TinyInt(_) => number(38, 0)?,
+        Type::Float(_) | Type::Real | Type::Double(_) | Type::DoublePrecision | Type::Float4 | Type::Float8 => {
+            DataType::Float
+        }
+        Type::Boolean | Type::Bool => DataType::Boolean,
+        Type::Varchar(size) | Type::Char(size) | Type::Character(size) | Type::CharacterVarying(size) => {
+            let text = size.as_ref().map(ToString::to_string);
+            DataType::Varchar { length: length(text.as_deref(), MAX_VARCHAR)? }
+        }
+        Type::Text | Type::String(_) => DataType::Varchar { length: MAX_VARCHAR },
+        Type::Binary(size) => DataType::Binary { length: length(size.map(|s| s.to_string()).as_deref(), BINARY_LENGTH)? },
+        Type::Varbinary(_) => DataType::Binary { length: BINARY_LENGTH },
+        Type::Date => DataType::Date,
+        Type::Time(digits, _) => DataType::Time { scale: fraction_digits(*digits)? },
+        Type::Timestamp(digits, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) | Type::TimestampNtz(digits) => {
+            DataType::TimestampNtz { scale: fraction_digits(*digits)? }
+        }
+        Type::Timestamp(digits, _) => DataType::TimestampTz { scale: fraction_digits(*digits)? },
+        Type::Datetime(digits) => DataType::TimestampNtz { scale: fraction_digits(*digits)? },
+        Type::Custom(name, arguments) => custom(&name.to_string().to_uppercase(), arguments)?,
+        Type::Array(_) => DataType::Array,
+        other => match other.to_string().to_uppercase().as_str() {
+            "VARIANT" => DataType::Variant,
+            "OBJECT" => DataType::Object,
+            text => return Err(SqlError::unsupported(&format!("the type {text}"))),
+        },
+    })
+}
+
+fn custom(name: &str, arguments: &[String]) -> Result<DataType> {
+    let argument = |index: usize| arguments.get(index).and_then(|text| text.parse::<u64>().ok());
+    let digits = || fraction_digits(argument(0));
+    Ok(match name {
+        "NUMBER" => {
+            let scale = i64::try_from(argument(1).unwrap_or(0)).unwrap_or(i64::MAX);
+            number(argument(0).unwrap_or(38), scale)?
+        }
+        "VARIANT" => DataType::Variant,
+        "OBJECT" => DataType::Object,
+        "ARRAY" => DataType::Array,
+        "STRING" => DataType::Varchar { length: length(arguments.first().map(String::as_str), MAX_VARCHAR)? },
+        "TIMESTAMP_NTZ" => DataType::TimestampNtz { scale: digits()? },
+        "TIMESTAMP_LTZ" => DataType::TimestampLtz { scale: digits()? },
+        "TIMESTAMP_TZ" => DataType::TimestampTz { scale: digits()? },
+        other => return Err(SqlError::unsupported(&format!("the type {other}"))),
+    })
+}

@@ -1,0 +1,175 @@
+//! SELECT, by DataFusion over one snapshot of each table.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
+use datafusion::catalog::CatalogProvider;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::error::DataFusionError;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::StreamExt;
+use sqlparser::ast::{Query, Statement, visit_relations};
+
+use super::define::parts;
+use super::{Name, QueryResult, Result, Session, SqlError, result, rewrite, variant};
+use crate::snowflake::catalog::Catalog;
+use crate::snowflake::model::{DataType, TableSnapshot};
+use crate::snowflake::rows::schema;
+
+/// Memory of one query.
+const QUERY_MEMORY: usize = 1024 * 1024 * 1024;
+
+/// Runs a SELECT.
+pub(super) async fn run(
+    catalog: &Catalog,
+    data_dir: &Path,
+    session: &Session,
+    mut statement: Statement,
+) -> Result<QueryResult> {
+    let snapshots = snapshots(catalog, session, &statement)?;
+    rewrite::run(&mut statement, &variants(&snapshots))?;
+    let context = context(session)?;
+    variant::register(&context);
+    for (name, snapshot) in &snapshots {
+        register(&context, name, provider(snapshot, data_dir)?)?;
+    }
+    let parsed = datafusion::sql::parser::Statement::Statement(Box::new(statement));
+    let plan = context.state().statement_to_plan(parsed).await.map_err(compile_error)?;
+    let frame = context.execute_logical_plan(plan).await.map_err(compile_error)?;
+    let columns = frame.schema().fields().iter().map(|field| result::column(field)).collect();
+    let mut stream = frame.execute_stream().await.map_err(run_error)?;
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(run_error)?;
+        result::append(&mut rows, batch.columns(), batch.num_rows(), &mut bytes)?;
+    }
+    // The segments' files stay until here, even if they are merged away meanwhile.
+    drop(snapshots);
+    Ok(QueryResult { columns, rows })
+}
+
+/// A snapshot of each table that is named; names of WITH are none.
+fn snapshots(catalog: &Catalog, session: &Session, statement: &Statement) -> Result<HashMap<Name, TableSnapshot>> {
+    let common = common_names(statement);
+    let mut found = HashMap::new();
+    let mut failed = None;
+    let _ = visit_relations(statement, |relation| {
+        let named = parts(relation).and_then(|parts| {
+            if matches!(parts.as_slice(), [one] if common.contains(one)) {
+                return Ok(());
+            }
+            let name = session.resolve(&parts)?;
+            if !found.contains_key(&name) {
+                let snapshot = catalog.snapshot(&name.database, &name.schema, &name.name)?;
+                let snapshot = snapshot.ok_or_else(|| SqlError::missing("Object", &name.to_string()))?;
+                found.insert(name, snapshot);
+            }
+            Ok(())
+        });
+        match named {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    });
+    failed.map_or(Ok(found), Err)
+}
+
+fn common_names(statement: &Statement) -> HashSet<String> {
+    fn of(query: &Query, names: &mut HashSet<String>) {
+        for table in query.with.iter().flat_map(|with| &with.cte_tables) {
+            names.insert(table.alias.name.value.clone());
+            of(&table.query, names);
+        }
+    }
+    let mut names = HashSet::new();
+    if let Statement::Query(query) = statement {
+        of(query, &mut names);
+    }
+    names
+}
+
+/// Columns that hold JSON wherever their name stands.
+fn variants(snapshots: &HashMap<Name, TableSnapshot>) -> HashSet<String> {
+    let columns = || snapshots.values().flat_map(|snapshot| &snapshot.table.columns);
+    let is_variant = |data_type: &DataType| matches!(data_type, DataType::Variant | DataType::Object | DataType::Array);
+    let mut names: HashSet<String> =
+        columns().filter(|column| is_variant(&column.data_type)).map(|column| column.name.clone()).collect();
+    for column in columns().filter(|column| !is_variant(&column.data_type)) {
+        names.remove(&column.name);
+    }
+    names
+}
+
+fn context(session: &Session) -> Result<SessionContext> {
+    let database = session.database.clone().unwrap_or_else(|| "NONE".to_owned());
+    let schema = session.schema.clone().unwrap_or_else(|| "PUBLIC".to_owned());
+    let mut config = SessionConfig::new().with_default_catalog_and_schema(database, schema).with_information_schema(false);
+    let options = config.options_mut();
+    // Names were folded by Snowflake's rules before.
+    options.sql_parser.enable_ident_normalization = false;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.parquet.schema_force_view_types = false;
+    options.execution.parquet.skip_metadata = false;
+    let runtime = RuntimeEnvBuilder::new().with_memory_limit(QUERY_MEMORY, 1.0).build_arc().map_err(run_error)?;
+    Ok(SessionContext::new_with_config_rt(config, runtime))
+}
+
+fn register(context: &SessionContext, name: &Name, table: Arc<dyn TableProvider>) -> Result<()> {
+    let database = context.catalog(&name.database).unwrap_or_else(|| {
+        let made: Arc<dyn CatalogProvider> = Arc::new(MemoryCatalogProvider::new());
+        context.register_catalog(&name.database, Arc::clone(&made));
+        made
+    });
+    let schema = match database.schema(&name.schema) {
+        Some(schema) => schema,
+        None => {
+            let made: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
+            database.register_schema(&name.schema, Arc::clone(&made)).map_err(run_error)?;
+            made
+        }
+    };
+    schema.register_table(name.name.clone(), table).map_err(run_error)?;
+    Ok(())
+}
+
+fn provider(snapshot: &TableSnapshot, data_dir: &Path) -> Result<Arc<dyn TableProvider>> {
+    let schema = schema(&snapshot.table.columns);
+    if snapshot.segments.is_empty() {
+        return Ok(Arc::new(EmptyTable::new(schema)));
+    }
+    let path = |relative: &str| {
+        let path = std::path::absolute(data_dir.join(relative)).map_err(SqlError::running)?;
+        let text = path.to_str().ok_or_else(|| SqlError::running("the data folder's path is no UTF-8"))?;
+        ListingTableUrl::parse(text).map_err(run_error)
+    };
+    let paths = snapshot.segments.iter().map(|segment| path(&segment.path)).collect::<Result<Vec<_>>>()?;
+    let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
+    let config = ListingTableConfig::new_with_multi_paths(paths).with_listing_options(options).with_schema(schema);
+    Ok(Arc::new(ListingTable::try_new(config).map_err(run_error)?))
+}
+
+fn compile_error(error: DataFusionError) -> SqlError {
+    let text = first_line(&error);
+    if text.contains("No field named") || text.contains("not found") && text.contains("column") {
+        let message = format!("SQL compilation error: invalid identifier: {text}");
+        return SqlError { code: "000904", sql_state: "42000", message };
+    }
+    SqlError::syntax(text)
+}
+
+fn run_error(error: DataFusionError) -> SqlError {
+    SqlError::running(first_line(&error))
+}
+
+fn first_line(error: &DataFusionError) -> String {
+    error.strip_backtrace().lines().next().unwrap_or_default().to_owned()
+}

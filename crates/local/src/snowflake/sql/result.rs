@@ -1,0 +1,166 @@
+//! Results: typed columns, and cells as texts in the form that a protocol wants.
+//!
+//! Forms of cells (Snowflake documentation, "SQL REST API: handling responses"): numbers as decimal text, dates as days
+//! since 1970, times as seconds with nine digits of fraction, timestamps as seconds since 1970 with nine digits, binary as
+//! upper-case hexadecimal digits, booleans as `true` and `false`, VARIANT as JSON text.
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{
+    DataType as Arrow, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, TimeUnit, Time64NanosecondType,
+    TimestampNanosecondType,
+};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::{Result, SqlError};
+use crate::snowflake::rows::TYPE_KEY;
+
+/// The most bytes of a result's cells.
+const LARGEST_RESULT: usize = 256 * 1024 * 1024;
+
+/// A column of a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResultColumn {
+    /// Its name.
+    pub name: String,
+    /// `fixed`, `real`, `text`, `boolean`, `date`, `time`, `timestamp_ntz`, `timestamp_ltz`, `binary`, `variant`, `object`,
+    /// `array`.
+    pub kind: &'static str,
+    /// Digits of a `fixed`.
+    pub precision: Option<u8>,
+    /// Digits behind the point of a `fixed`, or of the seconds of a time.
+    pub scale: Option<i8>,
+    /// Characters of a `text`, bytes of a `binary`.
+    pub length: Option<u32>,
+}
+
+/// A result.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct QueryResult {
+    /// The columns.
+    pub columns: Vec<ResultColumn>,
+    /// The rows.
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
+impl QueryResult {
+    /// Texts only.
+    pub(super) fn texts(names: &[&str], rows: Vec<Vec<Option<String>>>) -> Self {
+        Self { columns: names.iter().map(|name| text_column(name)).collect(), rows }
+    }
+
+    /// The one line that a definition answers.
+    pub(super) fn status(text: String) -> Self {
+        Self::texts(&["status"], vec![vec![Some(text)]])
+    }
+}
+
+fn text_column(name: &str) -> ResultColumn {
+    ResultColumn { name: name.to_owned(), kind: "text", precision: None, scale: None, length: Some(16_777_216) }
+}
+
+/// The column of a field of a query.
+pub(super) fn column(field: &Field) -> ResultColumn {
+    // A name that no alias gave is an expression, which Snowflake shows in upper case.
+    let is_name = field.name().chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | ' '));
+    let name = if is_name { field.name().clone() } else { field.name().to_uppercase() };
+    let mut column = text_column(&name);
+    column.length = None;
+    match field.data_type() {
+        Arrow::Decimal128(precision, scale) => {
+            (column.kind, column.precision, column.scale) = ("fixed", Some(*precision), Some(*scale));
+        }
+        Arrow::Int8 | Arrow::Int16 | Arrow::Int32 | Arrow::Int64 | Arrow::UInt8 | Arrow::UInt16 | Arrow::UInt32
+        | Arrow::UInt64 => (column.kind, column.precision, column.scale) = ("fixed", Some(38), Some(0)),
+        Arrow::Float16 | Arrow::Float32 | Arrow::Float64 => column.kind = "real",
+        Arrow::Boolean => column.kind = "boolean",
+        Arrow::Date32 | Arrow::Date64 => column.kind = "date",
+        Arrow::Time32(_) | Arrow::Time64(_) => (column.kind, column.scale) = ("time", Some(9)),
+        Arrow::Timestamp(_, None) => (column.kind, column.scale) = ("timestamp_ntz", Some(9)),
+        Arrow::Timestamp(_, Some(_)) => (column.kind, column.scale) = ("timestamp_ltz", Some(9)),
+        Arrow::Binary | Arrow::LargeBinary | Arrow::BinaryView => column.kind = "binary",
+        _ => {
+            column.length = Some(16_777_216);
+            column.kind = match field.metadata().get(TYPE_KEY).map(String::as_str) {
+                Some("VARIANT") => "variant",
+                Some("OBJECT") => "object",
+                Some("ARRAY") => "array",
+                _ => "text",
+            };
+        }
+    }
+    column
+}
+
+/// Appends the rows of a batch, bounded in bytes.
+pub(super) fn append(rows: &mut Vec<Vec<Option<String>>>, arrays: &[ArrayRef], count: usize, bytes: &mut usize) -> Result<()> {
+    let begin = rows.len();
+    rows.resize_with(begin + count, || Vec::with_capacity(arrays.len()));
+    for array in arrays {
+        let cells = cells(array)?;
+        for (row, cell) in rows.iter_mut().skip(begin).zip(cells) {
+            *bytes += cell.as_ref().map_or(0, String::len) + 24;
+            row.push(cell);
+        }
+        if *bytes > LARGEST_RESULT {
+            let message = format!("the result has more than {LARGEST_RESULT} bytes; ask for less, or aggregate");
+            return Err(SqlError::running(message));
+        }
+    }
+    Ok(())
+}
+
+fn fraction(nanos: i64) -> String {
+    let (seconds, rest) = (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));
+    // Written as a decimal number: -0.5 s is -1 s and half a second.
+    if seconds < 0 && rest > 0 {
+        let (whole, part) = (-(seconds + 1), 1_000_000_000 - rest);
+        return format!("-{whole}.{part:09}");
+    }
+    format!("{seconds}.{rest:09}")
+}
+
+fn each<T>(array: &ArrayRef, cell: impl Fn(usize) -> T) -> Vec<Option<T>> {
+    (0..array.len()).map(|row| (!array.is_null(row)).then(|| cell(row))).collect()
+}
+
+fn cells(array: &ArrayRef) -> Result<Vec<Option<String>>> {
+    let cells = match array.data_type() {
+        Arrow::Utf8 => each(array, |row| array.as_string::<i32>().value(row).to_owned()),
+        Arrow::Decimal128(..) => {
+            let numbers = array.as_primitive::<Decimal128Type>();
+            each(array, |row| numbers.value_as_string(row))
+        }
+        Arrow::Float64 => each(array, |row| real(array.as_primitive::<Float64Type>().value(row))),
+        Arrow::Float32 => each(array, |row| real(f64::from(array.as_primitive::<Float32Type>().value(row)))),
+        Arrow::Date32 => each(array, |row| array.as_primitive::<Date32Type>().value(row).to_string()),
+        Arrow::Time64(TimeUnit::Nanosecond) => {
+            each(array, |row| fraction(array.as_primitive::<Time64NanosecondType>().value(row)))
+        }
+        Arrow::Timestamp(..) => {
+            let nanos = Arrow::Timestamp(TimeUnit::Nanosecond, None);
+            let array = &arrow::compute::cast(array, &nanos).map_err(SqlError::running)?;
+            each(array, |row| fraction(array.as_primitive::<TimestampNanosecondType>().value(row)))
+        }
+        Arrow::Binary => {
+            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+            each(array, |row| hex(array.as_binary::<i32>().value(row)))
+        }
+        // Booleans become `true` and `false`, whole numbers their digits, texts themselves.
+        _ => {
+            let options = FormatOptions::default();
+            let formatter = ArrayFormatter::try_new(array.as_ref(), &options).map_err(SqlError::running)?;
+            each(array, |row| formatter.value(row).to_string())
+        }
+    };
+    Ok(cells)
+}
+
+fn real(number: f64) -> String {
+    if number.is_nan() {
+        return "NaN".to_owned();
+    }
+    if number.is_infinite() {
+        return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
+    }
+    format!("{number}")
+}

@@ -1,0 +1,317 @@
+//! SHOW, DESCRIBE and USE, read from the words of the statement.
+
+use sqlparser::tokenizer::Token;
+
+use super::words::Words;
+use super::{QueryResult, Result, Session, SqlError};
+use crate::snowflake::catalog::Catalog;
+use crate::snowflake::model::{ChannelFilter, DataType, TableDef};
+
+/// Runs the statement if it is one of these.
+pub(super) fn run(catalog: &Catalog, session: &mut Session, words: &Words) -> Result<Option<QueryResult>> {
+    match words.word(0) {
+        Some("SHOW") => show(catalog, session, words).map(Some),
+        Some("DESC" | "DESCRIBE") => describe(catalog, session, words).map(Some),
+        Some("USE") => switch(catalog, session, words).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// `LIKE '...'` and `IN DATABASE|SCHEMA|TABLE|PIPE|ACCOUNT name`, in this order.
+#[derive(Debug, Default)]
+struct Filter {
+    like: Option<String>,
+    kind: Option<String>,
+    name: Vec<String>,
+}
+
+impl Filter {
+    fn read(words: &Words, mut at: usize) -> Result<Self> {
+        let mut filter = Self::default();
+        if words.are(at, &["LIKE"]) {
+            let text = words.text(at + 1).ok_or_else(|| SqlError::syntax("LIKE wants a text"))?;
+            filter.like = Some(text.to_owned());
+            at += 2;
+        }
+        if words.are(at, &["IN"]) {
+            at += 1;
+            let kinds = ["ACCOUNT", "DATABASE", "SCHEMA", "TABLE", "PIPE"];
+            if let Some(kind) = words.word(at).filter(|word| kinds.contains(word)) {
+                filter.kind = Some(kind.to_owned());
+                at += 1;
+            }
+            if let Some((name, end)) = words.name(at) {
+                filter.name = name;
+                at = end;
+            }
+        }
+        if at == words.len() { Ok(filter) } else { Err(SqlError::syntax("unexpected words behind the SHOW")) }
+    }
+
+    fn admits(&self, name: &str) -> bool {
+        self.like.as_ref().is_none_or(|pattern| like(&pattern.to_uppercase(), &name.to_uppercase()))
+    }
+
+    /// Database and schema that are meant; the session's where none is named.
+    fn scope(&self, session: &Session) -> (Option<String>, Option<String>) {
+        match (self.kind.as_deref(), self.name.as_slice()) {
+            (Some("ACCOUNT"), _) => (None, None),
+            (Some("DATABASE"), [database]) => (Some(database.clone()), None),
+            (_, [database, schema]) => (Some(database.clone()), Some(schema.clone())),
+            (_, [schema]) => (session.database.clone(), Some(schema.clone())),
+            _ => (session.database.clone(), session.schema.clone()),
+        }
+    }
+}
+
+/// SQL's LIKE: `%` for any text, `_` for one character.
+fn like(pattern: &str, text: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let text: Vec<char> = text.chars().collect();
+    // Which lengths of the text the pattern so far can end at.
+    let mut ends = vec![false; text.len() + 1];
+    ends[0] = true;
+    for part in pattern {
+        let mut next = vec![false; text.len() + 1];
+        if part == '%' {
+            let first = ends.iter().position(|end| *end).unwrap_or(usize::MAX);
+            next.iter_mut().skip(first).for_each(|end| *end = true);
+        } else {
+            for (index, c) in text.iter().enumerate() {
+                next[index + 1] = ends[index] && (part == '_' || part == *c);
+            }
+        }
+        ends = next;
+    }
+    ends.last().copied().unwrap_or(false)
+}
+
+fn moment(ms: i64) -> Option<String> {
+    let moment = chrono::DateTime::from_timestamp_millis(ms)?;
+    Some(moment.format("%Y-%m-%d %H:%M:%S%.3f +0000").to_string())
+}
+
+fn some(text: impl Into<String>) -> Option<String> {
+    Some(text.into())
+}
+
+fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResult> {
+    let at = if words.are(1, &["TERSE"]) { 2 } else { 1 };
+    let filter = Filter::read(words, at + 1)?;
+    let (database, schema) = filter.scope(session);
+    match words.word(at) {
+        Some("DATABASES") => {
+            let rows = catalog.list_databases()?.into_iter().filter(|row| filter.admits(&row.database));
+            let rows = rows.map(|row| vec![moment(row.created_on_ms), some(row.database)]);
+            Ok(QueryResult::texts(&["created_on", "name"], rows.collect()))
+        }
+        Some("SCHEMAS") => {
+            let rows = catalog.list_schemas(filter.name.first().or(database.as_ref()).map(String::as_str))?;
+            let rows = rows.into_iter().filter(|row| filter.admits(&row.schema));
+            let rows = rows.map(|row| vec![moment(row.created_on_ms), some(row.schema), some(row.database)]);
+            Ok(QueryResult::texts(&["created_on", "name", "database_name"], rows.collect()))
+        }
+        Some("TABLES") => tables(catalog, &filter, database.as_deref(), schema.as_deref()),
+        Some("PIPES") => {
+            let rows = catalog.pipes(database.as_deref(), schema.as_deref())?;
+            let rows = rows.into_iter().filter(|row| filter.admits(&row.name)).map(|row| {
+                let definition = format!(
+                    "COPY INTO {} FROM TABLE(DATA_SOURCE(TYPE =>'STREAMING')) MATCH_BY_COLUMN_NAME=CASE_INSENSITIVE",
+                    row.table
+                );
+                vec![moment(row.created_on_ms), some(row.name), some(row.database), some(row.schema), some(definition)]
+            });
+            let names = ["created_on", "name", "database_name", "schema_name", "definition"];
+            Ok(QueryResult::texts(&names, rows.collect()))
+        }
+        Some("CHANNELS") => channels(catalog, session, &filter),
+        other => Err(SqlError::unsupported(&format!("SHOW {}", other.unwrap_or("what is written here")))),
+    }
+}
+
+fn tables(catalog: &Catalog, filter: &Filter, database: Option<&str>, schema: Option<&str>) -> Result<QueryResult> {
+    let mut rows = Vec::new();
+    for table in catalog.list_tables(database, schema)?.into_iter().filter(|table| filter.admits(&table.name)) {
+        let (count, bytes) = catalog.table_size(table.id)?;
+        let yes = |truth| some(if truth { "Y" } else { "N" });
+        rows.push(vec![
+            moment(table.created_on_ms),
+            some(table.name),
+            some(table.database),
+            some(table.schema),
+            some("TABLE"),
+            some(count.to_string()),
+            some(bytes.to_string()),
+            yes(table.schema_evolution),
+            yes(table.error_logging),
+        ]);
+    }
+    let names = [
+        "created_on",
+        "name",
+        "database_name",
+        "schema_name",
+        "kind",
+        "rows",
+        "bytes",
+        "enable_schema_evolution",
+        "error_logging",
+    ];
+    Ok(QueryResult::texts(&names, rows))
+}
+
+fn channels(catalog: &Catalog, session: &Session, filter: &Filter) -> Result<QueryResult> {
+    let mut wanted = ChannelFilter::default();
+    match filter.kind.as_deref() {
+        Some(kind @ ("TABLE" | "PIPE")) => {
+            let name = session.resolve(&filter.name)?;
+            (wanted.database, wanted.schema) = (Some(name.database), Some(name.schema));
+            let object = Some(name.name);
+            if kind == "TABLE" { wanted.table = object } else { wanted.pipe = object }
+        }
+        _ => (wanted.database, wanted.schema) = filter.scope(session),
+    }
+    let rows = catalog.channels(&wanted)?.into_iter().filter(|row| filter.admits(&row.name)).map(|row| {
+        vec![
+            moment(row.created_on_ms),
+            some(row.name),
+            some(row.database),
+            some(row.schema),
+            some(row.table),
+            some(row.client_sequencer.to_string()),
+            some(row.committed_row_sequencer.to_string()),
+            row.offset_token,
+            some(row.pipe),
+            some("PIPE"),
+        ]
+    });
+    let names = [
+        "created_on",
+        "name",
+        "database_name",
+        "schema_name",
+        "table_name",
+        "client_sequencer",
+        "row_sequencer",
+        "offset_token",
+        "parent_name",
+        "parent_domain",
+    ];
+    Ok(QueryResult::texts(&names, rows.collect()))
+}
+
+/// A type as Snowflake writes it.
+fn type_text(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Number { precision, scale } => format!("NUMBER({precision},{scale})"),
+        DataType::Float => "FLOAT".to_owned(),
+        DataType::Boolean => "BOOLEAN".to_owned(),
+        DataType::Varchar { length } => format!("VARCHAR({length})"),
+        DataType::Binary { length } => format!("BINARY({length})"),
+        DataType::Date => "DATE".to_owned(),
+        DataType::Time { scale } => format!("TIME({scale})"),
+        DataType::TimestampNtz { scale } => format!("TIMESTAMP_NTZ({scale})"),
+        DataType::TimestampLtz { scale } => format!("TIMESTAMP_LTZ({scale})"),
+        DataType::TimestampTz { scale } => format!("TIMESTAMP_TZ({scale})"),
+        DataType::Variant => "VARIANT".to_owned(),
+        DataType::Object => "OBJECT".to_owned(),
+        DataType::Array => "ARRAY".to_owned(),
+    }
+}
+
+fn described(table: &TableDef) -> QueryResult {
+    let rows = table.columns.iter().map(|column| {
+        let null = if column.nullable { "Y" } else { "N" };
+        vec![
+            some(column.name.clone()),
+            some(type_text(&column.data_type)),
+            some("COLUMN"),
+            some(null),
+            column.default.clone(),
+        ]
+    });
+    QueryResult::texts(&["name", "type", "kind", "null?", "default"], rows.collect())
+}
+
+fn describe(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResult> {
+    let kind = words.word(1).unwrap_or_default();
+    match kind {
+        "DATABASE" | "SCHEMA" => {
+            let (name, _) = words.name(2).ok_or_else(|| SqlError::syntax("a name is missing"))?;
+            let rows = match (kind, name.as_slice()) {
+                ("DATABASE", [database]) => {
+                    let schemas = catalog.list_schemas(Some(database))?.into_iter();
+                    schemas.map(|row| vec![moment(row.created_on_ms), some(row.schema), some("SCHEMA")]).collect()
+                }
+                _ => {
+                    let full = session.resolve(&[name, vec![String::new()]].concat())?;
+                    let tables = catalog.list_tables(Some(&full.database), Some(&full.schema))?.into_iter();
+                    tables.map(|row| vec![moment(row.created_on_ms), some(row.name), some("TABLE")]).collect()
+                }
+            };
+            Ok(QueryResult::texts(&["created_on", "name", "kind"], rows))
+        }
+        _ => {
+            let at = if kind == "TABLE" { 2 } else { 1 };
+            let (name, end) = words.name(at).ok_or_else(|| SqlError::syntax("a table's name is missing"))?;
+            if words.get(end).is_some_and(|token| *token != Token::SemiColon) {
+                return Err(SqlError::syntax("unexpected words behind the table's name"));
+            }
+            let name = session.resolve(&name)?;
+            let table = catalog.table(&name.database, &name.schema, &name.name)?;
+            table.map(|table| described(&table)).ok_or_else(|| SqlError::missing("Table", &name.to_string()))
+        }
+    }
+}
+
+fn switch(catalog: &Catalog, session: &mut Session, words: &Words) -> Result<QueryResult> {
+    let kind = words.word(1).unwrap_or_default().to_owned();
+    let named = matches!(kind.as_str(), "DATABASE" | "SCHEMA" | "ROLE" | "WAREHOUSE");
+    let (name, _) = words.name(if named { 2 } else { 1 }).ok_or_else(|| SqlError::syntax("a name is missing"))?;
+    match (kind.as_str(), name.as_slice()) {
+        // There is nothing to choose, and scripts do.
+        ("ROLE" | "WAREHOUSE", _) => {}
+        ("SCHEMA", [schema]) => {
+            let database = session.database.clone().ok_or_else(super::no_database)?;
+            enter(catalog, session, &database, Some(schema))?;
+        }
+        (_, [database]) => enter(catalog, session, database, None)?,
+        (_, [database, schema]) => enter(catalog, session, database, Some(schema))?,
+        _ => return Err(SqlError::syntax("a name has one or two parts here")),
+    }
+    Ok(QueryResult::status("Statement executed successfully.".to_owned()))
+}
+
+fn enter(catalog: &Catalog, session: &mut Session, database: &str, schema: Option<&String>) -> Result<()> {
+    if !catalog.database_exists(database)? {
+        return Err(SqlError::missing("Database", database));
+    }
+    if let Some(schema) = schema
+        && !catalog.schema_exists(database, schema)?
+    {
+        return Err(SqlError::missing("Schema", &format!("{database}.{schema}")));
+    }
+    session.database = Some(database.to_owned());
+    session.schema = Some(schema.cloned().unwrap_or_else(|| "PUBLIC".to_owned()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::like;
+
+    #[test]
+    fn patterns_admit_what_sql_admits() {
+        for (pattern, text, admits) in [
+            ("%", "", true),
+            ("A%C", "ABC", true),
+            ("A%C", "ABCD", false),
+            ("A_C", "ABC", true),
+            ("A_C", "AC", false),
+            ("%B%", "ABC", true),
+            ("", "A", false),
+        ] {
+            assert_eq!(like(pattern, text), admits, "{pattern} {text}");
+        }
+    }
+}

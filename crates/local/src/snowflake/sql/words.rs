@@ -1,0 +1,133 @@
+//! A statement as tokens, with Snowflake's rule for names applied: unquoted ones become upper case, quoted ones stay.
+//!
+//! The parts of a path into a VARIANT (`col:path.to`) are no names and keep their case.
+
+use sqlparser::dialect::SnowflakeDialect;
+use sqlparser::tokenizer::{Token, Tokenizer};
+
+use super::{Result, SqlError};
+
+/// The longest statement, in bytes (Snowflake takes 1 MB).
+const LONGEST: usize = 1024 * 1024;
+
+/// Options of a table that the parser does not know, or that we read for ourselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct TableOptions {
+    pub(super) schema_evolution: Option<bool>,
+    pub(super) error_logging: Option<bool>,
+}
+
+/// The tokens of one statement, without spaces, comments and the closing semicolon.
+#[derive(Debug, Clone)]
+pub(super) struct Words(Vec<Token>);
+
+impl Words {
+    pub(super) fn of(sql: &str) -> Result<Self> {
+        if sql.len() > LONGEST {
+            return Err(SqlError::syntax(format!("the statement has more than {LONGEST} bytes")));
+        }
+        let tokens = Tokenizer::new(&SnowflakeDialect {}, sql).tokenize().map_err(SqlError::syntax)?;
+        let mut tokens: Vec<Token> = tokens.into_iter().filter(|t| !matches!(t, Token::Whitespace(_))).collect();
+        while matches!(tokens.last(), Some(Token::SemiColon | Token::EOF)) {
+            tokens.pop();
+        }
+        fold(&mut tokens);
+        Ok(Self(tokens))
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<&Token> {
+        self.0.get(index)
+    }
+
+    /// The word at this place, as it counts: a name or keyword in upper case, or a quoted name.
+    pub(super) fn word(&self, index: usize) -> Option<&str> {
+        match self.0.get(index)? {
+            Token::Word(word) => Some(&word.value),
+            _ => None,
+        }
+    }
+
+    /// Whether these unquoted words stand here.
+    pub(super) fn are(&self, index: usize, words: &[&str]) -> bool {
+        words.iter().enumerate().all(|(offset, expected)| {
+            matches!(self.0.get(index + offset), Some(Token::Word(w)) if w.quote_style.is_none() && w.value == *expected)
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// A name of several parts that begins here, and where it ends.
+    pub(super) fn name(&self, index: usize) -> Option<(Vec<String>, usize)> {
+        let mut parts = vec![self.word(index)?.to_owned()];
+        let mut at = index + 1;
+        while self.0.get(at) == Some(&Token::Period) {
+            parts.push(self.word(at + 1)?.to_owned());
+            at += 2;
+        }
+        Some((parts, at))
+    }
+
+    /// A text at this place.
+    pub(super) fn text(&self, index: usize) -> Option<&str> {
+        match self.0.get(index)? {
+            Token::SingleQuotedString(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// `TRUE` or `FALSE` behind an equals sign.
+    pub(super) fn set_to(&self, index: usize) -> Option<bool> {
+        if self.0.get(index) != Some(&Token::Eq) {
+            return None;
+        }
+        match self.word(index + 1)? {
+            "TRUE" => Some(true),
+            "FALSE" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The tokens without `ENABLE_SCHEMA_EVOLUTION = ...` and `ERROR_LOGGING = ...`, and what these said.
+    pub(super) fn without_table_options(&self) -> (Vec<Token>, TableOptions) {
+        let mut options = TableOptions::default();
+        let mut kept = Vec::with_capacity(self.0.len());
+        let mut at = 0;
+        while let Some(token) = self.0.get(at) {
+            match (self.word(at), self.set_to(at + 1)) {
+                (Some("ENABLE_SCHEMA_EVOLUTION"), Some(value)) => options.schema_evolution = Some(value),
+                (Some("ERROR_LOGGING"), Some(value)) => options.error_logging = Some(value),
+                _ => {
+                    kept.push(token.clone());
+                    at += 1;
+                    continue;
+                }
+            }
+            at += 3;
+        }
+        (kept, options)
+    }
+}
+
+/// Folds unquoted names to upper case. Behind a colon, parts of a path follow, joined by dots and brackets, until two parts
+/// stand side by side.
+fn fold(tokens: &mut [Token]) {
+    let mut path = false;
+    let mut part = false;
+    for token in tokens {
+        match token {
+            Token::Colon => (path, part) = (true, false),
+            Token::Period | Token::LBracket | Token::RBracket if path => part = false,
+            Token::Number(..) | Token::SingleQuotedString(_) if path && !part => part = true,
+            Token::Word(_) if path && !part => part = true,
+            Token::Word(word) => {
+                path = false;
+                if word.quote_style.is_none() {
+                    word.value = word.value.to_uppercase();
+                }
+            }
+            _ => path = false,
+        }
+    }
+}
