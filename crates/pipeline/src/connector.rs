@@ -63,6 +63,7 @@ impl Connector {
 
     async fn begin(&self) -> Result<Begun, Error> {
         let stream = self.healing("describe stream", || self.describe()).await?;
+        self.healing("reach the destination", || self.reach_destination()).await?;
         let identity = StreamIdentity { arn: stream.arn.clone(), created_ms: stream.created_ms };
         let (candidates, readable) = watch::channel(Arc::default());
         let leases = self.healing("start leases", || self.start_leases(&stream, &identity, readable.clone())).await?;
@@ -98,6 +99,12 @@ impl Connector {
         let code = stream.status;
         let message = format!("stream {} cannot be read yet", stream.name);
         Err(frazil_kinesis::Error::ServerFault { call: "DescribeStreamSummary", code, message }.into())
+    }
+
+    /// Asks for the status of a channel that is not there: key, names and rights are wrong for every shard, or for none.
+    async fn reach_destination(&self) -> Result<(), Error> {
+        self.parts.snowpipe.channel_status(&["FRAZIL_START".to_owned()]).await?;
+        Ok(())
     }
 
     async fn start_leases(

@@ -5,4 +5,5 @@ pub mod exit;
 pub mod http;
 pub mod logging;
 pub mod metrics;
+pub mod run;
 pub mod state;

@@ -176,6 +176,8 @@ pub struct ShardState {
     /// Counts.
     #[serde(flatten)]
     pub totals: Totals,
+    /// The end of what Snowflake accepted on the open channel.
+    pub accepted: Option<String>,
     /// The end of what is proved committed: sequence number, and where needed `/sub-sequence/document`.
     pub committed: Option<String>,
     /// The end of what the lease row remembers.

@@ -13,7 +13,7 @@ use super::interpolate::Variables;
 use super::problem::Problem;
 use super::tree::{self, Node, Value};
 use super::{
-    ArrivalFormat, Config, ConnectorConfig, ConsumerType, Credentials, DEFAULT_CHECKPOINT_INTERVAL,
+    ArrivalFormat, Config, ConnectorConfig, ConsumerType, Credentials, DEFAULT_CHECKPOINT_INTERVAL, DEFAULT_LEASE_TIMEOUT,
     DEFAULT_DEAD_LETTER_BYTES, DEFAULT_LISTEN, DEFAULT_MEMORY_BUDGET, DEFAULT_METADATA_KEY, DeadLetters,
     DestinationConfig, HttpConfig, InitialPosition, Leases, MEMORY_PER_CONNECTOR, MetadataConfig, OnRowError,
     PrivateKey, SourceConfig, Target, units,
@@ -131,6 +131,7 @@ fn connector(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<ConnectorC
         _ => Err("expected `continue` or `stop`".to_owned()),
     });
     let checkpoint_interval = fields.optional("checkpoint_interval", checkpoint_interval);
+    let lease_timeout = fields.optional("lease_timeout", lease_timeout);
     let one_table = "this version sends all rows of a connector to one table; remove the key";
     fields.refuse("routing", one_table);
     fields.refuse("transforms", "this version sends records as they are; remove the key");
@@ -144,6 +145,7 @@ fn connector(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<ConnectorC
         dead_letters,
         on_row_error: on_row_error.unwrap_or(OnRowError::Stop),
         checkpoint_interval: checkpoint_interval.unwrap_or(DEFAULT_CHECKPOINT_INTERVAL),
+        lease_timeout: lease_timeout.unwrap_or(DEFAULT_LEASE_TIMEOUT),
     })
 }
 
@@ -329,6 +331,12 @@ fn checkpoint_interval(text: &str) -> Result<Duration, String> {
     let interval = units::duration(text)?;
     let allowed = SHORTEST_CHECKPOINT_INTERVAL..=LONGEST_CHECKPOINT_INTERVAL;
     if allowed.contains(&interval) { Ok(interval) } else { Err("expected between 1s and 1h".to_owned()) }
+}
+
+fn lease_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = units::duration(text)?;
+    let range = Duration::from_secs(3)..=Duration::from_secs(300);
+    if range.contains(&timeout) { Ok(timeout) } else { Err("expected between 3s and 300s".to_owned()) }
 }
 
 fn yes_or_no(text: &str) -> Result<bool, String> {

@@ -61,6 +61,7 @@ fn the_frame_golden() {
         dead_letters: DeadLetters::File { path: "/var/lib/frazil/letters".into(), max_bytes: 64 << 20 },
         on_row_error: OnRowError::Continue,
         checkpoint_interval: Duration::from_secs(30),
+        lease_timeout: Duration::from_secs(20),
     };
     let config = parsed(FRAME).expect("valid");
     assert_eq!(config.connectors[0], clickstream);

@@ -50,6 +50,7 @@ struct Shard {
     records: Rate,
     bytes: Rate,
     totals: Totals,
+    accepted: Option<String>,
     committed: Option<String>,
     checkpointed: Option<String>,
     stall: Option<Stall>,
@@ -86,6 +87,8 @@ impl Connector {
             Event::ChannelOpened { shard, channel, committed, .. } => {
                 let shard = self.shard(shard);
                 shard.channel = Some(channel.clone());
+                // What was accepted on an earlier open and not committed is discarded by this one.
+                shard.accepted = committed.as_ref().map(ToString::to_string);
                 if let Some(committed) = committed {
                     shard.committed = Some(committed.to_string());
                 }
@@ -115,7 +118,11 @@ impl Connector {
             }
             Event::DeadLettersKept { shard, count, .. } => self.shard(shard).totals.dead_letters += count,
             Event::RecordsDropped { shard, count, .. } => self.shard(shard).totals.records_dropped += count,
-            Event::BatchAccepted { shard, rows, .. } => self.shard(shard).totals.rows_accepted += rows,
+            Event::BatchAccepted { shard, rows, up_to, .. } => {
+                let shard = self.shard(shard);
+                shard.totals.rows_accepted += rows;
+                shard.accepted = Some(up_to.to_string());
+            }
             Event::SpanCommitted { shard, rows, row_errors, up_to, latency } => {
                 if let Some(latency) = latency {
                     let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
@@ -177,6 +184,7 @@ impl Shard {
             records_per_second: self.records.per_second(now),
             bytes_per_second: self.bytes.per_second(now),
             totals: self.totals,
+            accepted: self.accepted.clone(),
             committed: self.committed.clone(),
             checkpointed: self.checkpointed.clone(),
             stall: self.stall.clone(),

@@ -1,0 +1,282 @@
+//! Many connectors in one process: builds each from its configuration, keeps it running, and ends it.
+//!
+//! How it works: each connector is a task of its own. It builds its parts (which asks nobody), then carries its stream until
+//! it is told to stop. An error that may heal starts it again after a pause; any other makes it `failed`, which the state,
+//! `/readyz` and the exit code tell; the others go on.
+//!
+//! What it guarantees: a fault in one connector never stops another. A stop drains every connector, in bounded time. The
+//! memory budget is cut into equal shares. What it does not: it takes no signals; the program does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use frazil_kinesis::aws::{CredentialsSource, sdk_config};
+use frazil_kinesis::KinesisClient;
+use frazil_lease::DynamoLeases;
+use frazil_model::event::Observer;
+use frazil_model::{Clock, ErrorKind, Events, Random, RetryPolicy};
+use frazil_pipeline::dead_letters::{DeadLetterSink, Discard, FileDeadLetters};
+use frazil_pipeline::shape::{ArrivalFormat, MetadataOptions};
+use frazil_pipeline::{Connector, ConnectorOptions, Error, InitialPosition, MemoryBudget, OnRowError, Parts};
+use frazil_snowflake::{KeySource, SnowflakeConfig, SnowpipeClient};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Config, ConnectorConfig};
+use crate::exit::Exit;
+use crate::http::{self, Server};
+use crate::metrics::Metrics;
+use crate::state::{Board, MemoryState, Phase};
+
+/// Pauses before a connector that failed is started again.
+const AGAIN: RetryPolicy = RetryPolicy { first: Duration::from_secs(1), cap: Duration::from_secs(60) };
+
+/// What is not in the configuration.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Take shards over whose rows went to another destination before.
+    pub accept_destination: bool,
+    /// The worker's name for people.
+    pub display_name: String,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<dyn Random>,
+}
+
+/// A process's connectors, running.
+#[derive(Debug)]
+pub struct Runtime {
+    board: Arc<Board>,
+    address: std::net::SocketAddr,
+    connectors: JoinSet<Exit>,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+    serving: CancellationToken,
+}
+
+/// The source of credentials that a configuration means.
+#[must_use]
+pub fn credentials(configured: &config::Credentials) -> CredentialsSource {
+    match configured {
+        config::Credentials::Default => CredentialsSource::Default,
+        config::Credentials::Profile(name) => CredentialsSource::Profile(name.clone()),
+        config::Credentials::Static { access_key_id, secret_access_key, session_token } => CredentialsSource::Static {
+            access_key_id: access_key_id.clone(),
+            secret_access_key: secret_access_key.clone(),
+            session_token: session_token.clone(),
+        },
+    }
+}
+
+/// The Snowflake side that a configuration means.
+#[must_use]
+pub fn snowflake(configured: &config::DestinationConfig) -> SnowflakeConfig {
+    SnowflakeConfig {
+        account: configured.account.clone(),
+        user: configured.user.clone(),
+        role: configured.role.clone(),
+        private_key: match &configured.private_key {
+            config::PrivateKey::File(path) => KeySource::File(path.clone()),
+            config::PrivateKey::Text(text) => KeySource::Text(text.clone()),
+        },
+        url: configured.url.clone(),
+        ca_file: configured.ca_file.clone(),
+        database: configured.database.clone(),
+        schema: configured.schema.clone(),
+        pipe: match &configured.target {
+            config::Target::Table(table) => format!("{table}-STREAMING"),
+            config::Target::Pipe(pipe) => pipe.clone(),
+        },
+    }
+}
+
+fn options(configured: &ConnectorConfig, run: &RunOptions) -> ConnectorOptions {
+    let (source, to) = (&configured.source, snowflake(&configured.destination));
+    let destination = format!("{}.{}.{}.{}", to.account.to_uppercase(), to.database, to.schema, to.pipe);
+    let mut options = ConnectorOptions::new(&source.application_name, &source.region, &destination);
+    options.display_name.clone_from(&run.display_name);
+    options.initial_position = match source.initial_position {
+        config::InitialPosition::Latest => InitialPosition::Latest,
+        config::InitialPosition::TrimHorizon => InitialPosition::TrimHorizon,
+        config::InitialPosition::AtTimestamp { ms } => InitialPosition::AtTimestamp { ms },
+    };
+    options.metadata = MetadataOptions {
+        key: configured.metadata.key.clone(),
+        approximate_arrival: match configured.metadata.approximate_arrival {
+            config::ArrivalFormat::Iso8601 => ArrivalFormat::Iso8601,
+            config::ArrivalFormat::EpochMs => ArrivalFormat::EpochMs,
+        },
+    };
+    options.on_row_error = match configured.on_row_error {
+        config::OnRowError::Continue => OnRowError::Continue,
+        config::OnRowError::Stop => OnRowError::Stop,
+    };
+    options.checkpoint_interval = configured.checkpoint_interval;
+    options.lease_timeout = configured.lease_timeout;
+    options.accept_destination = run.accept_destination;
+    options
+}
+
+async fn parts(
+    configured: &ConnectorConfig,
+    run: &RunOptions,
+    events: Events,
+    budget: MemoryBudget,
+) -> Result<Parts, Error> {
+    let source = &configured.source;
+    let sdk = sdk_config(&source.region, &credentials(&source.credentials)).await;
+    let clock = Arc::clone(&run.clock);
+    let kinesis = KinesisClient::new(&sdk, source.stream.clone(), source.endpoint.as_deref(), Arc::clone(&clock))?;
+    let to = snowflake(&configured.destination);
+    let snowpipe = SnowpipeClient::new(to, Arc::clone(&clock), Arc::clone(&run.random))?;
+    let dead_letters: Arc<dyn DeadLetterSink> = match &configured.dead_letters {
+        config::DeadLetters::Discard => Arc::new(Discard),
+        config::DeadLetters::File { path, max_bytes } => {
+            Arc::new(FileDeadLetters::new(&configured.name, path, *max_bytes)?)
+        }
+    };
+    Ok(Parts {
+        kinesis: Arc::new(kinesis),
+        leases: Arc::new(DynamoLeases::new(&sdk, source.dynamodb_endpoint.clone())),
+        snowpipe: Arc::new(snowpipe),
+        dead_letters,
+        clock,
+        random: Arc::clone(&run.random),
+        events,
+        budget,
+    })
+}
+
+impl Runtime {
+    /// Starts every connector and the HTTP server; `stop` drains and ends them.
+    ///
+    /// # Errors
+    /// [`http::Error`] where the address of the HTTP server cannot be had.
+    pub async fn start(config: Config, run: RunOptions, stop: CancellationToken) -> Result<Self, http::Error> {
+        let names: Vec<&str> = config.connectors.iter().map(|connector| connector.name.as_str()).collect();
+        let board = Arc::new(Board::new(Arc::clone(&run.clock), names.iter().copied()));
+        let metrics = Arc::new(Metrics::new(Arc::clone(&board), names.iter().copied()));
+        let server = Server::bind(config.http).await?;
+        let address = server.address();
+        tracing::info!(%address, "console listens");
+        let bytes = usize::try_from(config.memory_budget).unwrap_or(usize::MAX);
+        let shares = MemoryBudget::shares(bytes, config.connectors.len());
+        watch_memory(&board, &shares);
+        let mut connectors = JoinSet::new();
+        for (configured, budget) in config.connectors.into_iter().zip(shares) {
+            let observers: Vec<Arc<dyn Observer>> = vec![board.clone(), metrics.clone()];
+            let events = Events::new(&configured.name, observers);
+            let (board, run, stop) = (Arc::clone(&board), run.clone(), stop.clone());
+            connectors.spawn(keep_running(configured, run, events, budget, board, stop));
+        }
+        // State and health are served until the last connector has drained.
+        let serving = CancellationToken::new();
+        let server = tokio::spawn(server.serve(Arc::clone(&board), metrics, serving.clone()));
+        Ok(Self { board, address, connectors, server, serving })
+    }
+
+    /// What the connectors are at.
+    #[must_use]
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// Where the HTTP server listens.
+    #[must_use]
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
+    /// Waits until every connector has ended; answers the worst of their ends.
+    pub async fn wait(mut self) -> Exit {
+        let mut worst = Exit::Done;
+        while let Some(ended) = self.connectors.join_next().await {
+            let exit = ended.unwrap_or(Exit::Internal);
+            if worst == Exit::Done {
+                worst = exit;
+            }
+        }
+        self.serving.cancel();
+        if let Ok(Err(error)) = self.server.await {
+            tracing::warn!(%error, "console ended");
+        }
+        worst
+    }
+}
+
+fn watch_memory(board: &Board, shares: &[MemoryBudget]) {
+    let shares = shares.to_vec();
+    let sum = |of: fn(&MemoryBudget) -> usize, shares: &[MemoryBudget]| shares.iter().map(of).sum::<usize>() as u64;
+    board.watch_memory(Box::new(move || MemoryState {
+        budget_bytes: sum(MemoryBudget::total, &shares),
+        in_use_bytes: sum(MemoryBudget::in_use, &shares),
+        highest_bytes: sum(MemoryBudget::highest, &shares),
+    }));
+}
+
+/// Runs one connector until it is stopped, or fails in a way that does not heal.
+async fn keep_running(
+    configured: ConnectorConfig,
+    run: RunOptions,
+    events: Events,
+    budget: MemoryBudget,
+    board: Arc<Board>,
+    stop: CancellationToken,
+) -> Exit {
+    let name = configured.name.clone();
+    let mut backoff = AGAIN.start();
+    loop {
+        board.phase(&name, Phase::Starting);
+        let draining = tokio::spawn({
+            let (board, name, stop) = (Arc::clone(&board), name.clone(), stop.clone());
+            async move {
+                stop.cancelled().await;
+                board.phase(&name, Phase::Draining);
+            }
+        });
+        let ended = match parts(&configured, &run, events.clone(), budget.clone()).await {
+            Ok(parts) => Connector::new(options(&configured, &run), parts).run(stop.clone()).await,
+            Err(error) => Err(error),
+        };
+        draining.abort();
+        let error = match ended {
+            Ok(()) => {
+                board.phase(&name, Phase::Stopped);
+                return Exit::Done;
+            }
+            Err(error) => error,
+        };
+        let (kind, text) = (error.kind(), error.to_string());
+        if !kind.may_heal() || stop.is_cancelled() {
+            tracing::error!(connector = name, kind = kind.as_str(), error = text, "connector failed");
+            board.failed(&name, Phase::Failed, kind, &text);
+            return exit_of(&error);
+        }
+        tracing::warn!(connector = name, kind = kind.as_str(), error = text, "connector failed and starts again");
+        board.failed(&name, Phase::Waiting, kind, &text);
+        let pause = backoff.next_wait(&*run.random);
+        tokio::select! {
+            () = run.clock.sleep(pause) => {}
+            () = stop.cancelled() => return exit_of(&error),
+        }
+    }
+}
+
+/// The exit that fits the situation.
+#[must_use]
+pub fn exit_of(error: &Error) -> Exit {
+    match error {
+        Error::Kinesis(frazil_kinesis::Error::Missing { .. })
+        | Error::Snowflake(frazil_snowflake::Error::Missing { .. }) => Exit::Missing,
+        Error::Kinesis(frazil_kinesis::Error::AccessDenied { .. })
+        | Error::Lease(frazil_lease::Error::AccessDenied { .. })
+        | Error::Snowflake(frazil_snowflake::Error::Unauthorized { .. } | frazil_snowflake::Error::BadKey { .. }) => {
+            Exit::Unauthorized
+        }
+        Error::Kinesis(frazil_kinesis::Error::BadConfig(_))
+        | Error::Snowflake(frazil_snowflake::Error::BadConfig(_))
+        | Error::Lease(frazil_lease::Error::ForeignLayout { .. } | frazil_lease::Error::OtherStream { .. }) => Exit::Usage,
+        other if other.kind() == ErrorKind::ReAuthenticate => Exit::Unauthorized,
+        other => Exit::of_kind(other.kind()),
+    }
+}
