@@ -14,7 +14,7 @@ def main():
     folder = tempfile.mkdtemp(prefix="frazil-sdk-")
     local = Local(f"{folder}/data", ["--table", "SDK.PUBLIC.EVENTS"])
     a = local.addresses
-    os.environ["SSL_CERT_FILE"] = a["certificate"]
+    os.environ.update(SSL_CERT_FILE=a["certificate"], SS_LOG_LEVEL="error")
     from snowflake.ingest.streaming import StreamingIngestClient
 
     profile = {

@@ -69,7 +69,8 @@ class Local:
 
     def __init__(self, data, options=(), ports=None):
         self.data = pathlib.Path(data)
-        self.data.mkdir(parents=True, exist_ok=True)
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        self.log = self.data.with_suffix(".log")
         self.ports = ports or free_ports(4)
         self.process = None
         self.start(options)
@@ -80,11 +81,11 @@ class Local:
         arguments += ["--snowflake-port", snowflake, "--snowflake-tls-port", tls, *options]
         addresses = self.data / "local.json"
         addresses.unlink(missing_ok=True)
-        self.process = start(list(map(str, arguments)), self.data / "local.log")
+        self.process = start(list(map(str, arguments)), self.log)
 
         def ready():
             if self.process.poll() is not None:
-                raise RuntimeError(f"frazil local ended: {(self.data / 'local.log').read_text()[-2000:]}")
+                raise RuntimeError(f"frazil local ended: {self.log.read_text()[-2000:]}")
             return addresses.exists() and json.loads(addresses.read_text())
 
         self.addresses = wait_for("frazil local", ready)
@@ -135,7 +136,7 @@ def configuration(path, local, stream, table, console, kinesis=None, dynamodb=No
       schema: {schema}
       table: {name}
     leases: dynamodb
-    dead_letters: {{file: {path.with_suffix(".letters")}}}
+    dead_letters: {{file: {{path: {path.with_suffix('.letters')}}}}}
 {extra}
 http: {{listen: {console}}}
 """

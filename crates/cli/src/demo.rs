@@ -47,7 +47,11 @@ pub(crate) async fn run(args: args::Demo) -> Result<Exit, Failure> {
     let producer = stack::make_stream(&addresses, STREAM, SHARDS).await?;
     stack::make_table(&addresses, TABLE, "kinesisMetadata").await?;
     stack::publish(&folder, &addresses)?;
-    output::line(format!("local stack in {}\n{}\n", folder.display(), crate::local::listing(&addresses)));
+    output::line(format!(
+        "local stack in {}\n{}\n",
+        folder.display(),
+        crate::local::listing(&addresses)
+    ));
 
     let path = folder.join("frazil.yaml");
     let text = configuration(&addresses, &folder);
@@ -90,8 +94,16 @@ fn folder(given: Option<&Path>) -> Result<(PathBuf, Option<tempfile::TempDir>), 
 
 fn configuration(addresses: &LocalAddresses, folder: &Path) -> String {
     let (database, schema, table) = TABLE;
-    let LocalAddresses { kinesis_url, dynamodb_url, snowflake_url, account, user, private_key_file, region, .. } =
-        addresses;
+    let LocalAddresses {
+        kinesis_url,
+        dynamodb_url,
+        snowflake_url,
+        account,
+        user,
+        private_key_file,
+        region,
+        ..
+    } = addresses;
     format!(
         "connectors:
   - name: demo
@@ -130,7 +142,11 @@ struct Carried {
 
 fn totals(board: &Board) -> (Totals, Latency) {
     let state = board.state();
-    state.connectors.first().map(|c| (c.totals, c.latency)).unwrap_or_default()
+    state
+        .connectors
+        .first()
+        .map(|c| (c.totals, c.latency))
+        .unwrap_or_default()
 }
 
 fn bar(label: &'static str, events: u64) -> ProgressBar {
@@ -151,10 +167,17 @@ async fn carry(
     let clock = SystemClock;
     let begun = clock.now();
     let bars = indicatif::MultiProgress::new();
-    let (sent_bar, committed_bar) = (bars.add(bar("sent", args.events)), bars.add(bar("committed", args.events)));
+    let (sent_bar, committed_bar) = (
+        bars.add(bar("sent", args.events)),
+        bars.add(bar("committed", args.events)),
+    );
     let (sender, mut sent) = mpsc::channel(16);
     let sending = tokio::spawn(send(producer, args.events, sender));
-    let mut carried = Carried { receipts: Vec::new(), bytes: 0, took: Duration::ZERO };
+    let mut carried = Carried {
+        receipts: Vec::new(),
+        bytes: 0,
+        took: Duration::ZERO,
+    };
     let mut sending_done = false;
     let mut moved = Moved { at: begun, count: 0 };
     loop {
@@ -188,7 +211,10 @@ async fn carry(
     match sending.await {
         Ok(Ok(())) => Ok(carried),
         Ok(Err(error)) => Err(target::of_kinesis(error)),
-        Err(_) => Err(Failure::new(Exit::Internal, "sending ended by a fault of this program")),
+        Err(_) => Err(Failure::new(
+            Exit::Internal,
+            "sending ended by a fault of this program",
+        )),
     }
 }
 
@@ -215,7 +241,12 @@ async fn send(
     let mut number = 0;
     while number < events {
         let batch: Vec<NewRecord> = (number..events.min(number + MAX_RECORDS as u64))
-            .zip(lines.iter().cycle().skip(usize::try_from(number % lines.len() as u64).unwrap_or(0)))
+            .zip(
+                lines
+                    .iter()
+                    .cycle()
+                    .skip(usize::try_from(number % lines.len() as u64).unwrap_or(0)),
+            )
             .map(|(number, line)| NewRecord {
                 key: format!("{:016x}", SystemRandom.next_u64()),
                 data: numbered(line.as_bytes(), number),
@@ -239,12 +270,19 @@ async fn send(
 async fn tell(carried: &Carried, board: &Board, addresses: &LocalAddresses) -> Result<Exit, Failure> {
     let (database, schema, table) = TABLE;
     let client = target::sql_client(addresses.snowflake(database, schema))?;
-    let rows = client.execute(&judge::statement(table, "KINESISMETADATA")).await.map_err(target::of_snowflake)?;
+    let rows = client
+        .execute(&judge::statement(table, "KINESISMETADATA"))
+        .await
+        .map_err(target::of_snowflake)?;
     let verdict = judge::judge(&carried.receipts, &rows.rows, &[]);
     output::line(summary(carried, &verdict, board));
     output::line(format!("\nthree rows of {database}.{schema}.{table}:"));
     output::line(sql::table(&samples(&client).await?));
-    Ok(if verdict.is_exactly_once() { Exit::Done } else { Exit::Failed })
+    Ok(if verdict.is_exactly_once() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 async fn samples(client: &SqlClient) -> Result<frazil_snowflake::Rows, Failure> {
@@ -259,7 +297,9 @@ async fn samples(client: &SqlClient) -> Result<frazil_snowflake::Rows, Failure> 
 fn summary(carried: &Carried, verdict: &Verdict, board: &Board) -> String {
     let (totals, latency) = totals(board);
     let seconds = carried.took.as_secs_f64().max(0.001);
-    let ms = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1000.0));
+    let ms = |value: Option<u64>| {
+        value.map_or_else(|| "-".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1000.0))
+    };
     let rows = [
         ("sent", count(verdict.sent)),
         ("committed", count(verdict.rows)),
@@ -271,14 +311,25 @@ fn summary(carried: &Carried, verdict: &Verdict, board: &Board) -> String {
         ("arrival to commit, p99", ms(latency.p99_ms)),
         ("took", format!("{seconds:.1} s")),
     ];
-    let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    let rows: Vec<Vec<String>> = rows
+        .into_iter()
+        .map(|(name, value)| vec![name.to_owned(), value])
+        .collect();
     output::table(&["exactly once?", ""], &rows, &[1])
 }
 
 /// Ready to be pasted.
 fn commands(addresses: &LocalAddresses, folder: &Path, console: std::net::SocketAddr) -> String {
-    let LocalAddresses { kinesis_url, snowflake_tls_url, certificate, account, user, private_key_file, region, .. } =
-        addresses;
+    let LocalAddresses {
+        kinesis_url,
+        snowflake_tls_url,
+        certificate,
+        account,
+        user,
+        private_key_file,
+        region,
+        ..
+    } = addresses;
     let (database, schema, table) = TABLE;
     format!(
         "

@@ -58,8 +58,10 @@ pub(crate) fn judge(receipts: &[Receipt], rows: &[Vec<Option<String>>], dead: &[
         *found.entry((cell(0), cell(1), cell(2))).or_default() += 1;
     }
     let mut arrived: HashMap<(&str, &str), ()> = found.keys().map(|(s, q, _)| ((*s, *q), ())).collect();
-    let in_letters: HashMap<(&str, &str), ()> =
-        dead.iter().map(|r| ((r.shard_id.as_str(), r.sequence_number.as_str()), ())).collect();
+    let in_letters: HashMap<(&str, &str), ()> = dead
+        .iter()
+        .map(|r| ((r.shard_id.as_str(), r.sequence_number.as_str()), ()))
+        .collect();
     let key = |r: &Receipt| (r.shard_id.clone(), r.sequence_number.clone());
     let sent: HashMap<(String, String), ()> = receipts.iter().map(|r| (key(r), ())).collect();
     let lost = sent.keys().filter(|(s, q)| {
@@ -82,19 +84,44 @@ mod tests {
     use super::*;
 
     fn receipt(shard: &str, sequence: &str) -> Receipt {
-        Receipt { shard_id: shard.to_owned(), sequence_number: sequence.to_owned() }
+        Receipt {
+            shard_id: shard.to_owned(),
+            sequence_number: sequence.to_owned(),
+        }
     }
 
     fn row(shard: &str, sequence: &str, sub: &str) -> Vec<Option<String>> {
-        [shard, sequence, sub].iter().map(|c| Some((*c).to_owned())).collect()
+        [shard, sequence, sub]
+            .iter()
+            .map(|c| Some((*c).to_owned()))
+            .collect()
     }
 
     #[test]
     fn lost_doubled_and_unknown_are_told_apart() {
-        let sent = [receipt("a", "1"), receipt("a", "2"), receipt("b", "1"), receipt("b", "9")];
-        let rows = [row("a", "1", "0"), row("a", "1", "0"), row("b", "1", "0"), row("c", "7", "0")];
+        let sent = [
+            receipt("a", "1"),
+            receipt("a", "2"),
+            receipt("b", "1"),
+            receipt("b", "9"),
+        ];
+        let rows = [
+            row("a", "1", "0"),
+            row("a", "1", "0"),
+            row("b", "1", "0"),
+            row("c", "7", "0"),
+        ];
         let verdict = judge(&sent, &rows, &[receipt("b", "9")]);
-        assert_eq!(verdict, Verdict { sent: 4, rows: 4, lost: 1, doubled: 1, unknown: 1 });
+        assert_eq!(
+            verdict,
+            Verdict {
+                sent: 4,
+                rows: 4,
+                lost: 1,
+                doubled: 1,
+                unknown: 1
+            }
+        );
         assert!(!verdict.is_exactly_once());
     }
 

@@ -28,13 +28,18 @@ pub(crate) async fn run(args: args::Local) -> Result<Exit, Failure> {
     let (local, addresses) = stack::start(options).await?;
     for stream in &args.stream {
         let (name, shards) = stream.split_once('=').unwrap_or((stream, "1"));
-        let shards = shards.parse().map_err(|_| Failure::new(Exit::Usage, format!("{stream:?}: expected NAME=SHARDS")))?;
+        let shards = shards
+            .parse()
+            .map_err(|_| Failure::new(Exit::Usage, format!("{stream:?}: expected NAME=SHARDS")))?;
         stack::make_stream(&addresses, name, shards).await?;
     }
     for table in &args.table {
         let parts: Vec<&str> = table.split('.').collect();
         let [database, schema, name] = parts.as_slice() else {
-            return Err(Failure::new(Exit::Usage, format!("{table:?}: expected DATABASE.SCHEMA.TABLE")));
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{table:?}: expected DATABASE.SCHEMA.TABLE"),
+            ));
         };
         stack::make_table(&addresses, (database, schema, name), "kinesisMetadata").await?;
     }
@@ -47,7 +52,13 @@ pub(crate) async fn run(args: args::Local) -> Result<Exit, Failure> {
 
 /// Where everything is, for people.
 pub(crate) fn listing(addresses: &LocalAddresses) -> String {
-    let LocalAddresses { kinesis_url, dynamodb_url, snowflake_url, snowflake_tls_url, .. } = addresses;
+    let LocalAddresses {
+        kinesis_url,
+        dynamodb_url,
+        snowflake_url,
+        snowflake_tls_url,
+        ..
+    } = addresses;
     format!(
         "Kinesis    {kinesis_url}\nDynamoDB   {dynamodb_url}\nSnowflake  {snowflake_url}  and  {snowflake_tls_url}\n\
          account    {}, user {}, private key {}\ncertificate to trust  {}",

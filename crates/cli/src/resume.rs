@@ -19,18 +19,31 @@ pub(crate) async fn run(args: args::Resume) -> Result<Exit, Failure> {
         let source = connector.source;
         let sdk = sdk_config(&source.region, &credentials(&source.credentials)).await;
         let leases = DynamoLeases::new(&sdk, source.dynamodb_endpoint.clone());
-        let scope = Scope { application: source.application_name.clone(), stream: source.stream.clone() };
+        let scope = Scope {
+            application: source.application_name.clone(),
+            stream: source.stream.clone(),
+        };
         let failed = |error: frazil_lease::Error| Failure::of_kind(error.kind(), &error);
         for item in leases.rows(&scope, "").await.map_err(failed)? {
             // Rows that cannot be read are the workers' to tell.
-            let Ok(Row::Shard(row)) = decode(&item) else { continue };
+            let Ok(Row::Shard(row)) = decode(&item) else {
+                continue;
+            };
             let (shard, stop) = (row.state.shard, row.state.stop);
             let wanted = args.shard.as_ref().is_none_or(|wanted| wanted == shard.as_str());
-            let Some(reason) = stop.filter(|_| wanted) else { continue };
-            let written = leases.update(&scope, &Update::resume(&shard, &reason)).await.map_err(failed)?;
+            let Some(reason) = stop.filter(|_| wanted) else {
+                continue;
+            };
+            let written = leases
+                .update(&scope, &Update::resume(&shard, &reason))
+                .await
+                .map_err(failed)?;
             if written == Written::Done {
                 resumed += 1;
-                output::line(format!("{}: shard {shard} goes on (it was stopped: {reason})", connector.name));
+                output::line(format!(
+                    "{}: shard {shard} goes on (it was stopped: {reason})",
+                    connector.name
+                ));
             }
         }
     }

@@ -25,7 +25,11 @@ pub(crate) fn options(accept_destination: bool) -> RunOptions {
 fn display_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
-    format!("{}:{}", if host.is_empty() { "worker" } else { host }, std::process::id())
+    format!(
+        "{}:{}",
+        if host.is_empty() { "worker" } else { host },
+        std::process::id()
+    )
 }
 
 pub(crate) async fn run(args: args::Run) -> Result<Exit, Failure> {

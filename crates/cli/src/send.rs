@@ -23,7 +23,9 @@ pub(crate) async fn run(args: args::Send) -> Result<Exit, Failure> {
     let producer = producer(&args).await?;
     let lines = lines(&args.file)?;
     let mut receipts = match &args.receipts {
-        Some(path) => Some(BufWriter::new(std::fs::File::create(path).map_err(|error| at(path, &error))?)),
+        Some(path) => Some(BufWriter::new(
+            std::fs::File::create(path).map_err(|error| at(path, &error))?,
+        )),
         None => None,
     };
     let stop = stop_token();
@@ -38,7 +40,10 @@ pub(crate) async fn run(args: args::Send) -> Result<Exit, Failure> {
         sent += puts.len() as u64;
         if let (Some(receipts), Some(path)) = (&mut receipts, &args.receipts) {
             for put in &puts {
-                let receipt = Receipt { shard_id: put.shard.to_string(), sequence_number: put.sequence.to_string() };
+                let receipt = Receipt {
+                    shard_id: put.shard.to_string(),
+                    sequence_number: put.sequence.to_string(),
+                };
                 let text = serde_json::to_string(&receipt).unwrap_or_default();
                 writeln!(receipts, "{text}").map_err(|error| at(path, &error))?;
             }
@@ -61,7 +66,8 @@ fn at(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 async fn producer(args: &args::Send) -> Result<Producer, Failure> {
-    let name = |text: &str| StreamName::new(text).map_err(|error| Failure::new(Exit::Usage, error.to_string()));
+    let name =
+        |text: &str| StreamName::new(text).map_err(|error| Failure::new(Exit::Usage, error.to_string()));
     if let Some(url) = &args.local {
         let stream = args.stream.as_deref();
         let stream = stream.ok_or_else(|| Failure::new(Exit::Usage, "--local wants --stream, too"))?;
@@ -80,24 +86,42 @@ fn lines(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
     } else {
         Box::new(std::fs::File::open(path).map_err(|error| at(path, &error))?)
     };
-    let lines = BufReader::new(reader).split(b'\n').collect::<Result<Vec<_>, _>>().map_err(|error| at(path, &error))?;
-    let lines: Vec<_> = lines.into_iter().filter(|line| !line.trim_ascii().is_empty()).collect();
+    let lines = BufReader::new(reader)
+        .split(b'\n')
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| at(path, &error))?;
+    let lines: Vec<_> = lines
+        .into_iter()
+        .filter(|line| !line.trim_ascii().is_empty())
+        .collect();
     if lines.is_empty() {
-        return Err(Failure::failed(format!("{} has no lines to send", path.display())));
+        return Err(Failure::failed(format!(
+            "{} has no lines to send",
+            path.display()
+        )));
     }
     Ok(lines)
 }
 
 /// The next records: a second's worth of the rate, but not more than a call takes.
 fn batch(args: &args::Send, lines: &[Vec<u8>], from: u64, total: u64) -> Vec<NewRecord> {
-    let most = args.rate.map_or(MAX_RECORDS as u64, |rate| (rate / 10).clamp(1, MAX_RECORDS as u64));
+    let most = args.rate.map_or(MAX_RECORDS as u64, |rate| {
+        (rate / 10).clamp(1, MAX_RECORDS as u64)
+    });
     let end = total.min(from + most);
     (from..end)
         .map(|number| {
             let index = usize::try_from(number % lines.len() as u64).unwrap_or(0);
             let line = lines.get(index).cloned().unwrap_or_default();
-            let data = if args.repeat.is_some() { numbered(&line, number) } else { line };
-            NewRecord { key: key(args, &data), data }
+            let data = if args.repeat.is_some() {
+                numbered(&line, number)
+            } else {
+                line
+            };
+            NewRecord {
+                key: key(args, &data),
+                data,
+            }
         })
         .collect()
 }
@@ -124,7 +148,9 @@ fn key(args: &args::Send, data: &[u8]) -> String {
             other => Some(other.to_string().chars().take(256).collect::<String>()),
         }
     });
-    field.filter(|key: &String| !key.is_empty()).unwrap_or_else(|| format!("{:016x}", SystemRandom.next_u64()))
+    field
+        .filter(|key: &String| !key.is_empty())
+        .unwrap_or_else(|| format!("{:016x}", SystemRandom.next_u64()))
 }
 
 #[cfg(test)]

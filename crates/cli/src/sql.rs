@@ -17,7 +17,10 @@ pub(crate) async fn run(args: args::Sql) -> Result<Exit, Failure> {
         Some(data) => LocalAddresses::read(data)?.snowflake("FRAZIL", "PUBLIC"),
         None => snowflake(&target::first(target::load(&args.config)?, &args.config)?.destination),
     };
-    let rows = target::sql_client(config)?.execute(&args.statement).await.map_err(target::of_snowflake)?;
+    let rows = target::sql_client(config)?
+        .execute(&args.statement)
+        .await
+        .map_err(target::of_snowflake)?;
     output::line(if args.json { json(&rows) } else { table(&rows) });
     Ok(Exit::Done)
 }
@@ -28,16 +31,31 @@ pub(crate) fn table(rows: &Rows) -> String {
     let cells: Vec<Vec<String>> = rows
         .rows
         .iter()
-        .map(|row| row.iter().zip(&rows.columns).map(|(cell, column)| shown(cell.as_deref(), column)).collect())
+        .map(|row| {
+            row.iter()
+                .zip(&rows.columns)
+                .map(|(cell, column)| shown(cell.as_deref(), column))
+                .collect()
+        })
         .collect();
     let is_number = |column: &Column| matches!(column.kind.as_str(), "fixed" | "real");
-    let numbers = rows.columns.iter().enumerate().filter(|(_, column)| is_number(column));
+    let numbers = rows
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| is_number(column));
     let numbers: Vec<usize> = numbers.map(|(index, _)| index).collect();
-    format!("{}\n{} row(s)", output::table(&head, &cells, &numbers), output::count(rows.rows.len() as u64))
+    format!(
+        "{}\n{} row(s)",
+        output::table(&head, &cells, &numbers),
+        output::count(rows.rows.len() as u64)
+    )
 }
 
 fn shown(cell: Option<&str>, column: &Column) -> String {
-    let Some(cell) = cell else { return "NULL".to_owned() };
+    let Some(cell) = cell else {
+        return "NULL".to_owned();
+    };
     let text = match column.kind.as_str() {
         "date" => cell.parse().ok().and_then(date),
         "timestamp_ntz" | "timestamp_ltz" | "timestamp_tz" => timestamp(cell),
@@ -59,7 +77,11 @@ fn date(days: i64) -> Option<String> {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     Some(format!("{year:04}-{month:02}-{day:02}"))
 }
@@ -72,7 +94,10 @@ fn timestamp(text: &str) -> Option<String> {
     let (day, rest) = (seconds / 86_400, seconds % 86_400);
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
     let fraction: String = fraction.chars().take(3).collect();
-    Some(format!("{} {hour:02}:{minute:02}:{second:02}.{fraction:0<3}", date(day)?))
+    Some(format!(
+        "{} {hour:02}:{minute:02}:{second:02}.{fraction:0<3}",
+        date(day)?
+    ))
 }
 
 /// The result as JSON: numbers, booleans and VARIANT as what they are.
@@ -87,7 +112,11 @@ fn json(rows: &Rows) -> String {
         },
     };
     let object = |row: &Vec<Option<String>>| {
-        let pairs = rows.columns.iter().zip(row).map(|(column, cell)| (column.name.clone(), value(cell, column)));
+        let pairs = rows
+            .columns
+            .iter()
+            .zip(row)
+            .map(|(column, cell)| (column.name.clone(), value(cell, column)));
         serde_json::Value::Object(pairs.collect())
     };
     serde_json::Value::Array(rows.rows.iter().map(object).collect()).to_string()
@@ -102,15 +131,26 @@ mod tests {
         assert_eq!(date(0).as_deref(), Some("1970-01-01"));
         assert_eq!(date(20_455).as_deref(), Some("2026-01-02"));
         assert_eq!(date(-1).as_deref(), Some("1969-12-31"));
-        assert_eq!(timestamp("1767355445.678000000").as_deref(), Some("2026-01-02 12:04:05.678"));
-        let text = Column { name: "T".to_owned(), kind: "text".to_owned(), scale: None };
+        assert_eq!(
+            timestamp("1767355445.678000000").as_deref(),
+            Some("2026-01-02 12:04:05.678")
+        );
+        let text = Column {
+            name: "T".to_owned(),
+            kind: "text".to_owned(),
+            scale: None,
+        };
         assert_eq!(shown(Some(&"ü".repeat(100)), &text).chars().count(), WIDEST);
         assert_eq!(shown(None, &text), "NULL");
     }
 
     #[test]
     fn json_keeps_numbers_and_variants() {
-        let column = |name: &str, kind: &str| Column { name: name.to_owned(), kind: kind.to_owned(), scale: None };
+        let column = |name: &str, kind: &str| Column {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            scale: None,
+        };
         let rows = Rows {
             columns: vec![column("N", "fixed"), column("V", "variant"), column("T", "text")],
             rows: vec![vec![Some("1".to_owned()), Some("{\"a\":[1]}".to_owned()), None]],

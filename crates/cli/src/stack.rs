@@ -16,9 +16,16 @@ const SHARDS: u32 = 4;
 
 /// Starts the stack.
 pub(crate) async fn start(options: LocalOptions) -> Result<(Local, LocalAddresses), Failure> {
-    let local = Local::start(options).await.map_err(|error| Failure::failed(chain(&error)))?;
+    let local = Local::start(options)
+        .await
+        .map_err(|error| Failure::failed(chain(&error)))?;
     let at = local.addresses();
-    let text = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let text = |path: &Path| {
+        std::path::absolute(path)
+            .unwrap_or_else(|_| path.to_owned())
+            .display()
+            .to_string()
+    };
     let addresses = LocalAddresses {
         kinesis_url: at.kinesis_url.clone(),
         dynamodb_url: at.dynamodb_url.clone(),
@@ -47,11 +54,21 @@ pub(crate) fn publish(data: &Path, addresses: &LocalAddresses) -> Result<(), Fai
 pub(crate) async fn producer(addresses: &LocalAddresses, stream: &str) -> Result<Producer, Failure> {
     let stream = StreamName::new(stream).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let credentials = target::local_credentials();
-    Ok(target::producer(&addresses.region, &credentials, stream, Some(&addresses.kinesis_url)).await)
+    Ok(target::producer(
+        &addresses.region,
+        &credentials,
+        stream,
+        Some(&addresses.kinesis_url),
+    )
+    .await)
 }
 
 /// Makes a stream if it is missing.
-pub(crate) async fn make_stream(addresses: &LocalAddresses, stream: &str, shards: u32) -> Result<Producer, Failure> {
+pub(crate) async fn make_stream(
+    addresses: &LocalAddresses,
+    stream: &str,
+    shards: u32,
+) -> Result<Producer, Failure> {
     let producer = producer(addresses, stream).await?;
     producer.create_stream(shards).await.map_err(target::of_kinesis)?;
     Ok(producer)
@@ -102,10 +119,18 @@ pub(crate) async fn rehearse(mut config: Config, data: &Path) -> Result<(Config,
         to.url = Some(addresses.snowflake_url.clone());
         to.ca_file = None;
         let Target::Table(table) = &to.target else {
-            let text = format!("connector {}: pipes of your own cannot be rehearsed yet; name a table", connector.name);
+            let text = format!(
+                "connector {}: pipes of your own cannot be rehearsed yet; name a table",
+                connector.name
+            );
             return Err(Failure::new(Exit::Usage, text));
         };
-        make_table(&addresses, (&to.database, &to.schema, table), &connector.metadata.key).await?;
+        make_table(
+            &addresses,
+            (&to.database, &to.schema, table),
+            &connector.metadata.key,
+        )
+        .await?;
     }
     publish(data, &addresses)?;
     Ok((config, local))

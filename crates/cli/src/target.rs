@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use frazil_kinesis::aws::{CredentialsSource, sdk_config};
 use frazil_kinesis::Producer;
+use frazil_kinesis::aws::{CredentialsSource, sdk_config};
 use frazil_model::{Secret, StreamName, SystemClock, SystemRandom};
 use frazil_runtime::config::{Config, ConnectorConfig, Variables};
 use frazil_runtime::exit::Exit;
@@ -39,7 +39,11 @@ impl LocalAddresses {
     pub(crate) fn read(data: &Path) -> Result<Self, Failure> {
         let path = data.join(LOCAL_FILE);
         let failed = |why: String| {
-            let text = format!("{}: {why}; start `frazil local --data {}` first", path.display(), data.display());
+            let text = format!(
+                "{}: {why}; start `frazil local --data {}` first",
+                path.display(),
+                data.display()
+            );
             Failure::new(Exit::Missing, text)
         };
         let text = std::fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
@@ -65,7 +69,11 @@ impl LocalAddresses {
 /// Credentials that a local stack takes; it checks none.
 pub(crate) fn local_credentials() -> CredentialsSource {
     let secret_access_key = Secret::new("local");
-    CredentialsSource::Static { access_key_id: "AKIDLOCAL".to_owned(), secret_access_key, session_token: None }
+    CredentialsSource::Static {
+        access_key_id: "AKIDLOCAL".to_owned(),
+        secret_access_key,
+        session_token: None,
+    }
 }
 
 /// The configuration's connector of this name; the first, if none is asked for.
@@ -105,5 +113,11 @@ pub(crate) async fn producer(
     endpoint: Option<&str>,
 ) -> Producer {
     let sdk = sdk_config(region, credentials).await;
-    Producer::new(&sdk, stream, endpoint, Arc::new(SystemClock), Arc::new(SystemRandom))
+    Producer::new(
+        &sdk,
+        stream,
+        endpoint,
+        Arc::new(SystemClock),
+        Arc::new(SystemRandom),
+    )
 }

@@ -17,13 +17,26 @@ pub(crate) async fn run(args: args::Verify) -> Result<Exit, Failure> {
     let receipts = receipts(&args.receipts)?;
     let (config, table, column) = asked(&args)?;
     let sql = target::sql_client(config)?;
-    let rows = sql.execute(&judge::statement(&table, &column)).await.map_err(target::of_snowflake)?;
+    let rows = sql
+        .execute(&judge::statement(&table, &column))
+        .await
+        .map_err(target::of_snowflake)?;
     let verdict = judge::judge(&receipts, &rows.rows, &[]);
-    let cells = [verdict.sent, verdict.rows, verdict.lost, verdict.doubled, verdict.unknown];
+    let cells = [
+        verdict.sent,
+        verdict.rows,
+        verdict.lost,
+        verdict.doubled,
+        verdict.unknown,
+    ];
     let cells = cells.iter().map(|count| output::count(*count)).collect();
     let head = ["sent", "rows", "lost", "doubled", "without receipt"];
     output::line(output::table(&head, &[cells], &[0, 1, 2, 3, 4]));
-    Ok(if verdict.is_exactly_once() { Exit::Done } else { Exit::Failed })
+    Ok(if verdict.is_exactly_once() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 fn receipts(path: &Path) -> Result<Vec<Receipt>, Failure> {
@@ -39,15 +52,26 @@ fn receipts(path: &Path) -> Result<Vec<Receipt>, Failure> {
             Err(error) => return Err(failed(format!("line {}: {error}", receipts.len() + 1))),
         }
     }
-    if receipts.is_empty() { Err(failed("no receipts".to_owned())) } else { Ok(receipts) }
+    if receipts.is_empty() {
+        Err(failed("no receipts".to_owned()))
+    } else {
+        Ok(receipts)
+    }
 }
 
 /// Whom to ask, for which table, and in which column the metadata stands.
 fn asked(args: &args::Verify) -> Result<(SnowflakeConfig, String, String), Failure> {
     let default_column = "KINESISMETADATA".to_owned();
     if let Some(data) = &args.data {
-        let table = args.table.clone().ok_or_else(|| Failure::new(Exit::Usage, "--data wants --table, too"))?;
-        return Ok((LocalAddresses::read(data)?.snowflake("FRAZIL", "PUBLIC"), table, default_column));
+        let table = args
+            .table
+            .clone()
+            .ok_or_else(|| Failure::new(Exit::Usage, "--data wants --table, too"))?;
+        return Ok((
+            LocalAddresses::read(data)?.snowflake("FRAZIL", "PUBLIC"),
+            table,
+            default_column,
+        ));
     }
     let connector = target::first(target::load(&args.config)?, &args.config)?;
     let config = snowflake(&connector.destination);
@@ -55,11 +79,23 @@ fn asked(args: &args::Verify) -> Result<(SnowflakeConfig, String, String), Failu
         (Some(table), _) => table.clone(),
         (None, Target::Table(table)) => {
             let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-            format!("{}.{}.{}", quoted(&config.database), quoted(&config.schema), quoted(table))
+            format!(
+                "{}.{}.{}",
+                quoted(&config.database),
+                quoted(&config.schema),
+                quoted(table)
+            )
         }
         (None, Target::Pipe(_)) => {
-            return Err(Failure::new(Exit::Usage, "the destination is a pipe; name its table with --table"));
+            return Err(Failure::new(
+                Exit::Usage,
+                "the destination is a pipe; name its table with --table",
+            ));
         }
     };
-    Ok((config, table, format!("\"{}\"", connector.metadata.key.to_uppercase())))
+    Ok((
+        config,
+        table,
+        format!("\"{}\"", connector.metadata.key.to_uppercase()),
+    ))
 }

@@ -122,14 +122,23 @@ impl BatchBuilder {
         let (from, oldest_arrival_ms) = (self.from.take(), self.oldest_arrival_ms.take());
         let (rows, uncompressed_bytes) = (std::mem::take(&mut self.rows), self.raw.len());
         self.letter_bytes = 0;
-        let Some(to) = self.to.take() else { return Finished::Nothing };
-        let Some(from) = from else { return Finished::Settled { to } };
+        let Some(to) = self.to.take() else {
+            return Finished::Nothing;
+        };
+        let Some(from) = from else {
+            return Finished::Settled { to };
+        };
         let body = compressor.compress(&self.raw);
         self.empty();
         match (body, refused) {
-            (Some(body), _) => {
-                Finished::Batch(Batch { body, uncompressed_bytes, rows, from, to, oldest_arrival_ms })
-            }
+            (Some(body), _) => Finished::Batch(Batch {
+                body,
+                uncompressed_bytes,
+                rows,
+                from,
+                to,
+                oldest_arrival_ms,
+            }),
             (None, refused) => {
                 letters.push(refused.expect("only a row larger than a batch can be too large for a request"));
                 Finished::Settled { to }

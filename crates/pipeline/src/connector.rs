@@ -12,7 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frazil_kinesis::{StartAt, StreamDescription};
-use frazil_lease::{HeldShards, LeaseCoordinator, LeaseOptions, Pin, PinnedShard, PinnedStart, ShardState, StreamIdentity, Tenure};
+use frazil_lease::{
+    HeldShards, LeaseCoordinator, LeaseOptions, Pin, PinnedShard, PinnedStart, ShardState, StreamIdentity,
+    Tenure,
+};
 use frazil_model::{Event, RetryPolicy, ShardId, WorkerId};
 use frazil_snowflake::StatusPoller;
 use tokio::sync::watch;
@@ -29,7 +32,10 @@ use crate::topology::{Expired, Pinned, Topology};
 const WAITING_LOOK: Duration = Duration::from_secs(5);
 /// How much longer than a drain a stop may take before what is left is dropped.
 const STOP_SLACK: Duration = Duration::from_secs(10);
-const START: RetryPolicy = RetryPolicy { first: Duration::from_millis(500), cap: Duration::from_secs(20) };
+const START: RetryPolicy = RetryPolicy {
+    first: Duration::from_millis(500),
+    cap: Duration::from_secs(20),
+};
 
 /// One connector.
 #[derive(Debug)]
@@ -42,7 +48,10 @@ impl Connector {
     /// A connector that has not begun.
     #[must_use]
     pub fn new(options: ConnectorOptions, parts: Parts) -> Self {
-        Self { options: Arc::new(options), parts }
+        Self {
+            options: Arc::new(options),
+            parts,
+        }
     }
 
     /// Carries the stream until `stop` is cancelled; then drains and returns. May be called again after an error.
@@ -63,10 +72,18 @@ impl Connector {
 
     async fn begin(&self) -> Result<Begun, Error> {
         let stream = self.healing("describe stream", || self.describe()).await?;
-        self.healing("reach the destination", || self.reach_destination()).await?;
-        let identity = StreamIdentity { arn: stream.arn.clone(), created_ms: stream.created_ms };
+        self.healing("reach the destination", || self.reach_destination())
+            .await?;
+        let identity = StreamIdentity {
+            arn: stream.arn.clone(),
+            created_ms: stream.created_ms,
+        };
         let (candidates, readable) = watch::channel(Arc::default());
-        let leases = self.healing("start leases", || self.start_leases(&stream, &identity, readable.clone())).await?;
+        let leases = self
+            .healing("start leases", || {
+                self.start_leases(&stream, &identity, readable.clone())
+            })
+            .await?;
         let pin = self.healing("pin", || self.pin(&leases, &identity)).await?;
         let statuses = StatusPoller::start(
             Arc::clone(&self.parts.snowpipe),
@@ -98,12 +115,20 @@ impl Connector {
         }
         let code = stream.status;
         let message = format!("stream {} cannot be read yet", stream.name);
-        Err(frazil_kinesis::Error::ServerFault { call: "DescribeStreamSummary", code, message }.into())
+        Err(frazil_kinesis::Error::ServerFault {
+            call: "DescribeStreamSummary",
+            code,
+            message,
+        }
+        .into())
     }
 
     /// Asks for the status of a channel that is not there: key, names and rights are wrong for every shard, or for none.
     async fn reach_destination(&self) -> Result<(), Error> {
-        self.parts.snowpipe.channel_status(&["FRAZIL_START".to_owned()]).await?;
+        self.parts
+            .snowpipe
+            .channel_status(&["FRAZIL_START".to_owned()])
+            .await?;
         Ok(())
     }
 
@@ -115,7 +140,8 @@ impl Connector {
     ) -> Result<LeaseCoordinator, Error> {
         let worker = WorkerId::random(&*self.parts.random);
         let (name, display) = (stream.name.clone(), &self.options.display_name);
-        let mut options = LeaseOptions::new(&self.options.application, name, identity.clone(), worker, display);
+        let mut options =
+            LeaseOptions::new(&self.options.application, name, identity.clone(), worker, display);
         options.timeout = self.options.lease_timeout;
         options.tick = options.timeout / 3;
         options.look = options.look.min(options.tick / 2);
@@ -134,13 +160,24 @@ impl Connector {
     /// What stood at the application's first start; written now, if this is it.
     async fn pin(&self, leases: &LeaseCoordinator, identity: &StreamIdentity) -> Result<Pin, Error> {
         let shards = self.parts.kinesis.list_shards().await?;
-        let shards = shards.iter().map(|shard| PinnedShard { id: shard.id.clone(), closed: shard.is_closed() });
+        let shards = shards.iter().map(|shard| PinnedShard {
+            id: shard.id.clone(),
+            closed: shard.is_closed(),
+        });
         let start = match self.options.initial_position {
             InitialPosition::TrimHorizon => PinnedStart::TrimHorizon,
-            InitialPosition::Latest => PinnedStart::Latest { ms: self.parts.clock.wall_ms() },
+            InitialPosition::Latest => PinnedStart::Latest {
+                ms: self.parts.clock.wall_ms(),
+            },
             InitialPosition::AtTimestamp { ms } => PinnedStart::AtTimestamp { ms },
         };
-        Ok(leases.pin(Pin { stream: identity.clone(), start, shards: shards.collect() }).await?)
+        Ok(leases
+            .pin(Pin {
+                stream: identity.clone(),
+                start,
+                shards: shards.collect(),
+            })
+            .await?)
     }
 
     /// Calls until it succeeds or fails in a way that does not heal.
@@ -157,7 +194,14 @@ impl Connector {
             };
             let (kind, room, failures) = (error.kind(), error.room(), backoff.failures() + 1);
             let error = error.to_string();
-            self.parts.events.emit(Event::CallFailed { shard: None, room, call, kind, error, failures });
+            self.parts.events.emit(Event::CallFailed {
+                shard: None,
+                room,
+                call,
+                kind,
+                error,
+                failures,
+            });
             backoff.wait(&*self.parts.clock, &*self.parts.random).await;
         }
     }
@@ -171,7 +215,11 @@ fn pinned(pin: &Pin) -> Pinned {
     };
     let closed = pin.shards.iter().filter(|shard| latest && shard.closed);
     let skipped: BTreeSet<ShardId> = closed.map(|shard| shard.id.clone()).collect();
-    Pinned { start, shards: pin.shards.iter().map(|shard| shard.id.clone()).collect(), skipped }
+    Pinned {
+        start,
+        shards: pin.shards.iter().map(|shard| shard.id.clone()).collect(),
+        skipped,
+    }
 }
 
 struct RunningWay {
@@ -253,12 +301,19 @@ impl Begun {
     async fn look(&mut self) -> Result<(), Error> {
         let shards = self.parts.kinesis.list_shards().await?;
         let states = self.leases.all_states().await?;
-        self.states = states.into_iter().map(|state| (state.shard.clone(), state)).collect();
+        self.states = states
+            .into_iter()
+            .map(|state| (state.shard.clone(), state))
+            .collect();
         for state in self.states.values().filter(|state| state.ended) {
             self.topology.end(state.shard.clone());
         }
         let states = &self.states;
-        let begun = |id: &ShardId| states.get(id).is_some_and(|state| state.position.is_some() || state.epoch > 0);
+        let begun = |id: &ShardId| {
+            states
+                .get(id)
+                .is_some_and(|state| state.position.is_some() || state.epoch > 0)
+        };
         for Expired(shard) in self.topology.list(&shards, begun) {
             let detail = "the shard left the stream's retention before it was read to its end".to_owned();
             self.parts.events.emit(Event::DataExpired { shard, detail });
@@ -313,7 +368,13 @@ impl Begun {
             start: self.topology.start(&tenure.shard),
             shard: tenure.shard.clone(),
         };
-        self.ways.insert(tenure.shard.clone(), RunningWay { tenure: tenure.clone(), wanted: sender });
+        self.ways.insert(
+            tenure.shard.clone(),
+            RunningWay {
+                tenure: tenure.clone(),
+                wanted: sender,
+            },
+        );
         let tenure = tenure.clone();
         self.tasks.spawn(async move {
             let ended = shard::run(way, tenure.clone(), receiver).await;

@@ -80,8 +80,14 @@ pub struct DeadLetter {
 impl std::fmt::Debug for DeadLetter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = f.debug_struct("DeadLetter");
-        shown.field("shard", &self.shard).field("position", &self.position).field("reason", &self.reason);
-        shown.field("detail", &self.detail).field("bytes", &self.data.len()).finish_non_exhaustive()
+        shown
+            .field("shard", &self.shard)
+            .field("position", &self.position)
+            .field("reason", &self.reason);
+        shown
+            .field("detail", &self.detail)
+            .field("bytes", &self.data.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -70,7 +70,9 @@ pub enum Error {
         now: String,
     },
     /// Accepted, and not committed for long.
-    #[error("channel {channel} accepted rows and committed none of them for {waited:?}; it will be opened again")]
+    #[error(
+        "channel {channel} accepted rows and committed none of them for {waited:?}; it will be opened again"
+    )]
     NotCommitted {
         /// The channel.
         channel: String,
@@ -100,7 +102,10 @@ pub enum Error {
 }
 
 fn last_message(message: &Option<String>) -> String {
-    message.as_ref().map(|m| format!(" (last: {m})")).unwrap_or_default()
+    message
+        .as_ref()
+        .map(|m| format!(" (last: {m})"))
+        .unwrap_or_default()
 }
 
 impl Error {
@@ -113,7 +118,9 @@ impl Error {
             Self::Snowflake(error) => error.kind(),
             Self::DeadLetters(error) => error.kind(),
             Self::CountMismatch { .. } => ErrorKind::Corrupt,
-            Self::RowErrors { .. } | Self::Stopped { .. } | Self::DestinationChanged { .. } => ErrorKind::Invalid,
+            Self::RowErrors { .. } | Self::Stopped { .. } | Self::DestinationChanged { .. } => {
+                ErrorKind::Invalid
+            }
             Self::NotCommitted { .. } | Self::MustReopen { .. } => ErrorKind::Retry,
             Self::LeaseLost { .. } => ErrorKind::Fenced,
             Self::ReaderDied { .. } => ErrorKind::Internal,

@@ -119,13 +119,21 @@ impl Shaper {
             Ok(()) if out.raw.len() <= MAX_ROW_BYTES => {
                 // Alone in its batch; whether it fits a request is known when it is compressed.
                 let what = "the row is larger than a request may be, even compressed";
-                let flaw = Flaw { reason: Reason::RowTooLarge, what, at: 0 };
+                let flaw = Flaw {
+                    reason: Reason::RowTooLarge,
+                    what,
+                    at: 0,
+                };
                 out.refused = Some(self.letter(record, &flaw));
                 None
             }
             Ok(()) => {
                 let what = "the row is larger than a row may be";
-                Some(Flaw { reason: Reason::RowTooLarge, what, at: 0 })
+                Some(Flaw {
+                    reason: Reason::RowTooLarge,
+                    what,
+                    at: 0,
+                })
             }
             Err(flaw) => Some(flaw),
         };
@@ -151,7 +159,11 @@ impl Shaper {
     ) -> Result<(), Flaw> {
         if !record.data.decode_into(raw) {
             let what = "the payload came as base64 that cannot be read; it is kept as it came";
-            return Err(Flaw { reason: Reason::UnreadableBase64, what, at: 0 });
+            return Err(Flaw {
+                reason: Reason::UnreadableBase64,
+                what,
+                at: 0,
+            });
         }
         let object = check(&raw[start..], self.metadata.key(), &mut self.cuts)?;
         self.replaced += u64::from(!self.cuts.is_empty());
@@ -176,7 +188,11 @@ impl Shaper {
             partition_key: key.unwrap_or_else(|_| record.partition_key.to_owned()),
             arrival_ms: record.arrival_ms,
             reason: flaw.reason,
-            detail: if flaw.at > 0 { format!("{} (byte {})", flaw.what, flaw.at) } else { flaw.what.to_owned() },
+            detail: if flaw.at > 0 {
+                format!("{} (byte {})", flaw.what, flaw.at)
+            } else {
+                flaw.what.to_owned()
+            },
             data,
         }
     }

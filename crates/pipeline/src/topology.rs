@@ -58,7 +58,12 @@ impl Topology {
     #[must_use]
     pub fn new(pinned: Pinned, ended: impl IntoIterator<Item = ShardId>) -> Self {
         let ended = ended.into_iter().chain(pinned.skipped.iter().cloned()).collect();
-        Self { pinned, shards: BTreeMap::new(), ended, listed: false }
+        Self {
+            pinned,
+            shards: BTreeMap::new(),
+            ended,
+            listed: false,
+        }
     }
 
     /// Takes a complete list (every page of ListShards) in. Answers the shards that left unread; `started` tells of a
@@ -87,7 +92,11 @@ impl Topology {
             if !self.ended.contains(&id) && (started(&id) || self.pinned.shards.contains(&id)) {
                 expired.push(Expired(id.clone()));
             }
-            self.shards.entry(id).or_insert(Known { parents: Vec::new(), listed: true, absent: true });
+            self.shards.entry(id).or_insert(Known {
+                parents: Vec::new(),
+                listed: true,
+                absent: true,
+            });
         }
         expired
     }
@@ -95,7 +104,9 @@ impl Topology {
     fn unlisted_parents_and_pins(&self, named: &BTreeSet<&ShardId>) -> BTreeSet<ShardId> {
         let parents = self.shards.values().flat_map(|known| &known.parents);
         let all = parents.chain(&self.pinned.shards);
-        all.filter(|id| !named.contains(id) && !self.shards.contains_key(*id)).cloned().collect()
+        all.filter(|id| !named.contains(id) && !self.shards.contains_key(*id))
+            .cloned()
+            .collect()
     }
 
     /// Takes a child in that the end of its parent named, before any list does.
@@ -135,7 +146,8 @@ impl Topology {
     pub fn has_waiting(&self) -> bool {
         let shards = self.shards.iter();
         let open = shards.filter(|(id, known)| !known.absent && !self.ended.contains(*id));
-        open.into_iter().any(|(_, known)| known.parents.iter().any(|parent| !self.is_behind(parent)))
+        open.into_iter()
+            .any(|(_, known)| known.parents.iter().any(|parent| !self.is_behind(parent)))
     }
 
     /// A parent that holds nobody back any more.
@@ -147,7 +159,11 @@ impl Topology {
     /// Where a shard without any position begins.
     #[must_use]
     pub fn start(&self, id: &ShardId) -> StartAt {
-        if self.pinned.shards.contains(id) { self.pinned.start.clone() } else { StartAt::TrimHorizon }
+        if self.pinned.shards.contains(id) {
+            self.pinned.start.clone()
+        } else {
+            StartAt::TrimHorizon
+        }
     }
 }
 
@@ -166,7 +182,10 @@ mod tests {
         Shard {
             id: id(name),
             parents: parents.iter().map(|p| id(p)).collect(),
-            hash_range: HashKeyRange { start: 0, end: u128::MAX },
+            hash_range: HashKeyRange {
+                start: 0,
+                end: u128::MAX,
+            },
             starting_sequence: SequenceNumber::new("1").expect("digits"),
             ending_sequence: None,
         }
@@ -174,7 +193,11 @@ mod tests {
 
     fn pinned(start: StartAt, shards: &[&str], skipped: &[&str]) -> Pinned {
         let set = |names: &[&str]| names.iter().map(|n| id(n)).collect();
-        Pinned { start, shards: set(shards), skipped: set(skipped) }
+        Pinned {
+            start,
+            shards: set(shards),
+            skipped: set(skipped),
+        }
     }
 
     fn never(_: &ShardId) -> bool {
@@ -184,8 +207,14 @@ mod tests {
     #[test]
     fn a_merged_child_waits_for_both_parents() {
         let mut topology = Topology::new(pinned(StartAt::TrimHorizon, &["a", "b"], &[]), []);
-        assert!(topology.readable().is_empty(), "nothing is readable before a complete list");
-        topology.list(&[shard("a", &[]), shard("b", &[]), shard("c", &["a", "b"])], never);
+        assert!(
+            topology.readable().is_empty(),
+            "nothing is readable before a complete list"
+        );
+        topology.list(
+            &[shard("a", &[]), shard("b", &[]), shard("c", &["a", "b"])],
+            never,
+        );
         assert_eq!(topology.readable(), [id("a"), id("b")]);
         topology.end(id("a"));
         assert_eq!(topology.readable(), [id("b")]);
@@ -208,8 +237,15 @@ mod tests {
     fn children_born_after_the_start_begin_at_trim_horizon() {
         let latest = StartAt::Timestamp { ms: 5 };
         let mut topology = Topology::new(pinned(latest.clone(), &["old", "a"], &["old"]), []);
-        topology.list(&[shard("old", &[]), shard("a", &["old"]), shard("b", &["a"])], never);
-        assert_eq!(topology.readable(), [id("a")], "the closed shard is skipped, its open child is not");
+        topology.list(
+            &[shard("old", &[]), shard("a", &["old"]), shard("b", &["a"])],
+            never,
+        );
+        assert_eq!(
+            topology.readable(),
+            [id("a")],
+            "the closed shard is skipped, its open child is not"
+        );
         assert_eq!(topology.start(&id("a")), latest);
         assert_eq!(topology.start(&id("b")), StartAt::TrimHorizon);
     }
@@ -217,10 +253,17 @@ mod tests {
     #[test]
     fn an_absent_parent_holds_nobody_back_and_is_a_loss_if_it_was_begun() {
         let mut topology = Topology::new(pinned(StartAt::TrimHorizon, &[], &[]), []);
-        let expired = topology.list(&[shard("b", &["gone"]), shard("c", &["begun"])], |s| *s == id("begun"));
+        let expired = topology.list(&[shard("b", &["gone"]), shard("c", &["begun"])], |s| {
+            *s == id("begun")
+        });
         assert_eq!(expired, [Expired(id("begun"))]);
         assert_eq!(topology.readable(), [id("b"), id("c")]);
-        assert!(topology.list(&[shard("b", &["gone"]), shard("c", &["begun"])], |_| true).is_empty(), "told twice");
+        assert!(
+            topology
+                .list(&[shard("b", &["gone"]), shard("c", &["begun"])], |_| true)
+                .is_empty(),
+            "told twice"
+        );
     }
 
     #[test]

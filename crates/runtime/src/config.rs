@@ -243,13 +243,20 @@ impl Config {
     /// [`ConfigError`] with every problem found, also where the file cannot be read.
     pub fn load(file: &Path, variables: &Variables) -> Result<Self, ConfigError> {
         let unreadable = |message: String| {
-            let problem = Problem { place: Place::default(), key: String::new(), message };
+            let problem = Problem {
+                place: Place::default(),
+                key: String::new(),
+                message,
+            };
             ConfigError::new(file, vec![problem])
         };
         let failed = |error: std::io::Error| unreadable(format!("the file cannot be read: {error}"));
         let length = std::fs::metadata(file).map_err(failed)?.len();
         if length > tree::MAX_FILE_BYTES as u64 {
-            return Err(unreadable(format!("the file has more than {} bytes", tree::MAX_FILE_BYTES)));
+            return Err(unreadable(format!(
+                "the file has more than {} bytes",
+                tree::MAX_FILE_BYTES
+            )));
         }
         let text = std::fs::read_to_string(file).map_err(failed)?;
         Self::parse(&text, file, variables)

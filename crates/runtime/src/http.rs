@@ -90,9 +90,20 @@ impl Server {
     ///
     /// # Errors
     /// Where the listener fails.
-    pub async fn serve(self, board: Arc<Board>, metrics: Arc<Metrics>, stop: CancellationToken) -> io::Result<()> {
-        let sources = Sources { board, metrics, places: Arc::new(Semaphore::new(MOST_CONNECTIONS)) };
-        axum::serve(self.listener, router(sources)).with_graceful_shutdown(stop.cancelled_owned()).await
+    pub async fn serve(
+        self,
+        board: Arc<Board>,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
+        let sources = Sources {
+            board,
+            metrics,
+            places: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+        };
+        axum::serve(self.listener, router(sources))
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .await
     }
 }
 
@@ -141,7 +152,10 @@ mod tests {
     use super::*;
 
     fn loopback() -> HttpConfig {
-        HttpConfig { listen: ([127, 0, 0, 1], 0).into(), allow_remote: false }
+        HttpConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            allow_remote: false,
+        }
     }
 
     #[tokio::test]
@@ -154,12 +168,24 @@ mod tests {
         let serving = tokio::spawn(server.serve(Arc::clone(&board), metrics, stop.clone()));
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let get = async |path: &str| {
-            let answer = client.get(format!("{base}{path}")).send().await.expect("an answer");
+            let answer = client
+                .get(format!("{base}{path}"))
+                .send()
+                .await
+                .expect("an answer");
             (answer.status().as_u16(), answer.text().await.expect("a text"))
         };
         assert_eq!(get("/livez").await, (200, "alive\n".to_owned()));
-        assert_eq!(get("/readyz").await, (503, "connector clicks is starting\n".to_owned()));
-        board.observe("clicks", &Event::ConnectorStarted { worker: WorkerId::new("w").expect("valid") });
+        assert_eq!(
+            get("/readyz").await,
+            (503, "connector clicks is starting\n".to_owned())
+        );
+        board.observe(
+            "clicks",
+            &Event::ConnectorStarted {
+                worker: WorkerId::new("w").expect("valid"),
+            },
+        );
         assert_eq!(get("/readyz").await, (200, "ready\n".to_owned()));
         let (status, text) = get("/api/v1/state").await;
         let state: State = serde_json::from_str(&text).expect("the same types");
@@ -176,10 +202,21 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_is_taken_or_remote_is_refused() {
         let first = Server::bind(loopback()).await.expect("a free port");
-        let taken = HttpConfig { listen: first.address(), allow_remote: false };
+        let taken = HttpConfig {
+            listen: first.address(),
+            allow_remote: false,
+        };
         assert!(matches!(Server::bind(taken).await, Err(Error::Listen { .. })));
-        let remote = HttpConfig { listen: ([0, 0, 0, 0], 0).into(), allow_remote: false };
+        let remote = HttpConfig {
+            listen: ([0, 0, 0, 0], 0).into(),
+            allow_remote: false,
+        };
         assert!(matches!(Server::bind(remote).await, Err(Error::Remote { .. })));
-        Server::bind(HttpConfig { allow_remote: true, ..remote }).await.expect("allowed");
+        Server::bind(HttpConfig {
+            allow_remote: true,
+            ..remote
+        })
+        .await
+        .expect("allowed");
     }
 }

@@ -20,7 +20,7 @@ use crate::exit::Exit;
 pub const VARIABLE: &str = "FRAZIL_LOG";
 
 /// What is logged where `FRAZIL_LOG` is not set: our `info`, others' `warn`.
-const DEFAULT_FILTER: &str = "warn,frazil=info,frazil_model=info,frazil_kinesis=info,frazil_lease=info,\
+const DEFAULT_FILTER: &str = "warn,dynoxide=error,ferrokinesis=error,frazil=info,frazil_model=info,frazil_kinesis=info,frazil_lease=info,\
                               frazil_snowflake=info,frazil_pipeline=info,frazil_runtime=info,frazil_local=info";
 
 /// The form of log lines.
@@ -36,7 +36,9 @@ pub enum Format {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The filter cannot be read.
-    #[error("the environment variable `{VARIABLE}` cannot be used: {0}; expected for example `info` or `frazil_kinesis=debug,info`")]
+    #[error(
+        "the environment variable `{VARIABLE}` cannot be used: {0}; expected for example `info` or `frazil_kinesis=debug,info`"
+    )]
     Filter(String),
     /// Something in this process logs already.
     #[error("logging was begun twice")]
@@ -44,8 +46,12 @@ pub enum Error {
 }
 
 fn filter(chosen: Option<&str>) -> Result<EnvFilter, Error> {
-    let chosen = chosen.filter(|text| !text.trim().is_empty()).unwrap_or(DEFAULT_FILTER);
-    EnvFilter::builder().parse(chosen).map_err(|error| Error::Filter(error.to_string()))
+    let chosen = chosen
+        .filter(|text| !text.trim().is_empty())
+        .unwrap_or(DEFAULT_FILTER);
+    EnvFilter::builder()
+        .parse(chosen)
+        .map_err(|error| Error::Filter(error.to_string()))
 }
 
 /// Begins to log to standard error. Once per process.
@@ -57,7 +63,9 @@ pub fn init(format: Format) -> Result<(), Error> {
     let registry = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match format {
-        Format::Text => registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init(),
+        Format::Text => registry
+            .with(lines.with_ansi(std::io::stderr().is_terminal()))
+            .try_init(),
         Format::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     }
     .map_err(|_| Error::Twice)
@@ -66,12 +74,18 @@ pub fn init(format: Format) -> Result<(), Error> {
 /// From now on a panic of any thread is logged without what it may have taken from data, and ends the process.
 pub fn exit_on_panic() {
     std::panic::set_hook(Box::new(|info| {
-        let place = info.location().map(|location| format!("{}:{}", location.file(), location.line()));
+        let place = info
+            .location()
+            .map(|location| format!("{}:{}", location.file(), location.line()));
         let thread = std::thread::current();
         tracing::error!(
             place = place.as_deref().unwrap_or("unknown"),
             thread = thread.name().unwrap_or("unnamed"),
-            reason = info.payload().downcast_ref::<&'static str>().copied().unwrap_or("not shown: it may hold data"),
+            reason = info
+                .payload()
+                .downcast_ref::<&'static str>()
+                .copied()
+                .unwrap_or("not shown: it may hold data"),
             "fault of this program"
         );
         Exit::Internal.now();
@@ -87,8 +101,13 @@ mod tests {
         for good in [None, Some(""), Some("debug"), Some("frazil_kinesis=trace,warn")] {
             filter(good).expect("valid");
         }
-        let refused = filter(Some("frazil=loud")).expect_err("no such level").to_string();
-        assert!(refused.starts_with("the environment variable `FRAZIL_LOG` cannot be used: "), "{refused}");
+        let refused = filter(Some("frazil=loud"))
+            .expect_err("no such level")
+            .to_string();
+        assert!(
+            refused.starts_with("the environment variable `FRAZIL_LOG` cannot be used: "),
+            "{refused}"
+        );
     }
 
     const CHILD: &str = "FRAZIL_TEST_PANIC";
@@ -108,7 +127,10 @@ mod tests {
 
     #[test]
     fn a_panic_ends_the_process_without_telling_data() {
-        for (how, shown) in [("constant", "a constant of the source"), ("data", "not shown: it may hold data")] {
+        for (how, shown) in [
+            ("constant", "a constant of the source"),
+            ("data", "not shown: it may hold data"),
+        ] {
             let child = std::process::Command::new(std::env::current_exe().expect("this test"))
                 .args(["--exact", "logging::tests::panics_as_a_child", "--nocapture"])
                 .env(CHILD, how)
@@ -116,7 +138,11 @@ mod tests {
                 .output()
                 .expect("it runs");
             let told = String::from_utf8_lossy(&child.stderr);
-            assert_eq!(child.status.code(), Some(i32::from(Exit::Internal.code())), "{told}");
+            assert_eq!(
+                child.status.code(),
+                Some(i32::from(Exit::Internal.code())),
+                "{told}"
+            );
             assert!(told.contains(shown) && told.contains("logging.rs:"), "{told}");
             assert!(!told.contains("canary"), "{told}");
         }

@@ -103,45 +103,125 @@ impl Metrics {
             records: add(r, "frazil_kinesis_records", "Kinesis records read"),
             read_bytes: add(r, "frazil_kinesis_read_bytes", "Bytes of GetRecords answers"),
             pages: add(r, "frazil_kinesis_pages", "Answers of GetRecords"),
-            finished: add(r, "frazil_kinesis_finished_shards", "Shards read and committed to their end"),
-            expirations: add(r, "frazil_kinesis_expirations", "Times that data left Kinesis unread"),
+            finished: add(
+                r,
+                "frazil_kinesis_finished_shards",
+                "Shards read and committed to their end",
+            ),
+            expirations: add(
+                r,
+                "frazil_kinesis_expirations",
+                "Times that data left Kinesis unread",
+            ),
             dead_letters: add(r, "frazil_pipeline_dead_letters", "Records kept as dead letters"),
-            dropped: add(r, "frazil_pipeline_dropped_records", "Records dropped as configured"),
-            replaced: add(r, "frazil_pipeline_replaced_metadata", "Records whose own metadata field was replaced"),
-            stalls: add(r, "frazil_pipeline_stalls", "Times that a shard began to stand still"),
-            batches: add(r, "frazil_snowflake_accepted_batches", "Batches that Snowflake accepted"),
-            accepted_rows: add(r, "frazil_snowflake_accepted_rows", "Rows that Snowflake accepted"),
-            accepted_bytes: add(r, "frazil_snowflake_accepted_bytes", "Bytes of NDJSON that Snowflake accepted"),
-            wire_bytes: add(r, "frazil_snowflake_wire_bytes", "Compressed bytes of accepted batches"),
-            append: add_seconds(r, "frazil_snowflake_append_seconds", "How long an accepted append took"),
-            committed_rows: add(r, "frazil_snowflake_committed_rows", "Rows proved to be in the table"),
-            row_errors: add(r, "frazil_snowflake_row_errors", "Rows that the channel counted as errors"),
+            dropped: add(
+                r,
+                "frazil_pipeline_dropped_records",
+                "Records dropped as configured",
+            ),
+            replaced: add(
+                r,
+                "frazil_pipeline_replaced_metadata",
+                "Records whose own metadata field was replaced",
+            ),
+            stalls: add(
+                r,
+                "frazil_pipeline_stalls",
+                "Times that a shard began to stand still",
+            ),
+            batches: add(
+                r,
+                "frazil_snowflake_accepted_batches",
+                "Batches that Snowflake accepted",
+            ),
+            accepted_rows: add(
+                r,
+                "frazil_snowflake_accepted_rows",
+                "Rows that Snowflake accepted",
+            ),
+            accepted_bytes: add(
+                r,
+                "frazil_snowflake_accepted_bytes",
+                "Bytes of NDJSON that Snowflake accepted",
+            ),
+            wire_bytes: add(
+                r,
+                "frazil_snowflake_wire_bytes",
+                "Compressed bytes of accepted batches",
+            ),
+            append: add_seconds(
+                r,
+                "frazil_snowflake_append_seconds",
+                "How long an accepted append took",
+            ),
+            committed_rows: add(
+                r,
+                "frazil_snowflake_committed_rows",
+                "Rows proved to be in the table",
+            ),
+            row_errors: add(
+                r,
+                "frazil_snowflake_row_errors",
+                "Rows that the channel counted as errors",
+            ),
             commit_latency: add_seconds(
                 r,
                 "frazil_snowflake_commit_latency_seconds",
                 "From the arrival of a span's oldest record to the proof of its commit",
             ),
-            opens: add(r, "frazil_snowflake_channel_opens", "Channels opened for the first time by this worker"),
-            reopens: add(r, "frazil_snowflake_channel_reopens", "Channels opened again by this worker"),
-            gone: add(r, "frazil_snowflake_gone_channels", "Channels that had to exist and did not"),
-            repeats: add(r, "frazil_snowflake_repeats", "Spans that may stand in the table twice"),
+            opens: add(
+                r,
+                "frazil_snowflake_channel_opens",
+                "Channels opened for the first time by this worker",
+            ),
+            reopens: add(
+                r,
+                "frazil_snowflake_channel_reopens",
+                "Channels opened again by this worker",
+            ),
+            gone: add(
+                r,
+                "frazil_snowflake_gone_channels",
+                "Channels that had to exist and did not",
+            ),
+            repeats: add(
+                r,
+                "frazil_snowflake_repeats",
+                "Spans that may stand in the table twice",
+            ),
             taken: add(r, "frazil_lease_taken_shards", "Leases taken"),
             lost: add(r, "frazil_lease_lost_shards", "Leases lost to another worker"),
             released: add(r, "frazil_lease_released_shards", "Leases given back"),
-            checkpoints: add(r, "frazil_lease_checkpoints", "Positions written to the lease table"),
-            failures: add(r, "frazil_runtime_call_failures", "Calls to a service that failed and are tried again"),
-            starts: add(r, "frazil_runtime_connector_starts", "Times that a connector started"),
+            checkpoints: add(
+                r,
+                "frazil_lease_checkpoints",
+                "Positions written to the lease table",
+            ),
+            failures: add(
+                r,
+                "frazil_runtime_call_failures",
+                "Calls to a service that failed and are tried again",
+            ),
+            starts: add(
+                r,
+                "frazil_runtime_connector_starts",
+                "Times that a connector started",
+            ),
             registry: Registry::default(),
         };
         registry.register_collector(Box::new(Gauges(board)));
         metrics.registry = registry;
-        connectors.into_iter().for_each(|connector| metrics.begin(connector));
+        connectors
+            .into_iter()
+            .for_each(|connector| metrics.begin(connector));
         metrics
     }
 
     /// Lets the connector's series begin at 0.
     fn begin(&self, connector: &str) {
-        let by = By { connector: connector.to_owned() };
+        let by = By {
+            connector: connector.to_owned(),
+        };
         for counter in [
             &self.records,
             &self.read_bytes,
@@ -181,12 +261,17 @@ impl Metrics {
 }
 
 fn by_reason(connector: &str, reason: &'static str) -> ByReason {
-    ByReason { connector: connector.to_owned(), reason }
+    ByReason {
+        connector: connector.to_owned(),
+        reason,
+    }
 }
 
 impl Observer for Metrics {
     fn observe(&self, connector: &str, event: &Event) {
-        let by = By { connector: connector.to_owned() };
+        let by = By {
+            connector: connector.to_owned(),
+        };
         let more = |family: &Family<By, Counter>, n: u64| {
             family.get_or_create(&by).inc_by(n);
         };
@@ -205,33 +290,56 @@ impl Observer for Metrics {
                 more(&self.read_bytes, *bytes);
             }
             Event::DeadLettersKept { count, reason, .. } => {
-                self.dead_letters.get_or_create(&by_reason(connector, reason)).inc_by(*count);
+                self.dead_letters
+                    .get_or_create(&by_reason(connector, reason))
+                    .inc_by(*count);
             }
             Event::RecordsDropped { count, reason, .. } => {
-                self.dropped.get_or_create(&by_reason(connector, reason)).inc_by(*count);
+                self.dropped
+                    .get_or_create(&by_reason(connector, reason))
+                    .inc_by(*count);
             }
             Event::MetadataReplaced { count, .. } => more(&self.replaced, *count),
-            Event::BatchAccepted { rows, bytes, wire_bytes, took, .. } => {
+            Event::BatchAccepted {
+                rows,
+                bytes,
+                wire_bytes,
+                took,
+                ..
+            } => {
                 one(&self.batches);
                 more(&self.accepted_rows, *rows);
                 more(&self.accepted_bytes, *bytes);
                 more(&self.wire_bytes, *wire_bytes);
                 self.append.get_or_create(&by).observe(took.as_secs_f64());
             }
-            Event::SpanCommitted { rows, row_errors, latency, .. } => {
+            Event::SpanCommitted {
+                rows,
+                row_errors,
+                latency,
+                ..
+            } => {
                 more(&self.committed_rows, *rows);
                 more(&self.row_errors, *row_errors);
                 if let Some(latency) = latency {
-                    self.commit_latency.get_or_create(&by).observe(latency.as_secs_f64());
+                    self.commit_latency
+                        .get_or_create(&by)
+                        .observe(latency.as_secs_f64());
                 }
             }
             Event::Checkpointed { .. } => one(&self.checkpoints),
             Event::CallFailed { room, kind, .. } => {
-                let call = ByCall { connector: connector.to_owned(), part: room, kind: kind.as_str() };
+                let call = ByCall {
+                    connector: connector.to_owned(),
+                    part: room,
+                    kind: kind.as_str(),
+                };
                 self.failures.get_or_create(&call).inc();
             }
             Event::ShardStalled { reason, .. } => {
-                self.stalls.get_or_create(&by_reason(connector, reason.as_str())).inc();
+                self.stalls
+                    .get_or_create(&by_reason(connector, reason.as_str()))
+                    .inc();
             }
             Event::ShardFinished { .. } => one(&self.finished),
             Event::DataExpired { .. } => one(&self.expirations),
@@ -250,34 +358,67 @@ type ConnectorGauge = (&'static str, &'static str, fn(&ConnectorState) -> f64);
 
 /// Name, help, and how to read it. The casts lose what is above 2^53.
 const CONNECTOR_GAUGES: [ConnectorGauge; 4] = [
-    ("frazil_kinesis_lag_seconds", "How far the shard that is furthest behind is behind its tip at most", |connector| {
-        let lag_ms = connector.shards.iter().filter_map(|shard| shard.lag_ms).max();
-        lag_ms.unwrap_or(0) as f64 / 1000.0
-    }),
-    ("frazil_lease_held_shards", "Shards whose lease this worker holds", |connector| {
-        connector.shards.iter().filter(|shard| shard.owner.is_some()).count() as f64
-    }),
-    ("frazil_pipeline_stalled_shards", "Shards that stand still", |connector| {
-        connector.shards.iter().filter(|shard| shard.stall.is_some()).count() as f64
-    }),
-    ("frazil_runtime_running_connectors", "1 where the connector runs, else 0", |connector| {
-        f64::from(u8::from(connector.phase == Phase::Running))
-    }),
+    (
+        "frazil_kinesis_lag_seconds",
+        "How far the shard that is furthest behind is behind its tip at most",
+        |connector| {
+            let lag_ms = connector.shards.iter().filter_map(|shard| shard.lag_ms).max();
+            lag_ms.unwrap_or(0) as f64 / 1000.0
+        },
+    ),
+    (
+        "frazil_lease_held_shards",
+        "Shards whose lease this worker holds",
+        |connector| {
+            connector
+                .shards
+                .iter()
+                .filter(|shard| shard.owner.is_some())
+                .count() as f64
+        },
+    ),
+    (
+        "frazil_pipeline_stalled_shards",
+        "Shards that stand still",
+        |connector| {
+            connector
+                .shards
+                .iter()
+                .filter(|shard| shard.stall.is_some())
+                .count() as f64
+        },
+    ),
+    (
+        "frazil_runtime_running_connectors",
+        "1 where the connector runs, else 0",
+        |connector| f64::from(u8::from(connector.phase == Phase::Running)),
+    ),
 ];
 
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let state = self.0.state();
         for (name, help, read) in CONNECTOR_GAUGES {
-            let mut family: MetricEncoder<'_> = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            let mut family: MetricEncoder<'_> =
+                encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for connector in &state.connectors {
-                let by = By { connector: connector.name.clone() };
+                let by = By {
+                    connector: connector.name.clone(),
+                };
                 ConstGauge::new(read(connector)).encode(family.encode_family(&by)?)?;
             }
         }
         for (name, help, bytes) in [
-            ("frazil_pipeline_memory_bytes", "Memory reserved for event data", state.memory.in_use_bytes),
-            ("frazil_pipeline_memory_budget_bytes", "Memory for event data at most", state.memory.budget_bytes),
+            (
+                "frazil_pipeline_memory_bytes",
+                "Memory reserved for event data",
+                state.memory.in_use_bytes,
+            ),
+            (
+                "frazil_pipeline_memory_budget_bytes",
+                "Memory for event data at most",
+                state.memory.budget_bytes,
+            ),
         ] {
             let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(bytes as f64).encode(gauge)?;

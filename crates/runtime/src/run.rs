@@ -10,8 +10,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_kinesis::aws::{CredentialsSource, sdk_config};
 use frazil_kinesis::KinesisClient;
+use frazil_kinesis::aws::{CredentialsSource, sdk_config};
 use frazil_lease::DynamoLeases;
 use frazil_model::event::Observer;
 use frazil_model::{Clock, ErrorKind, Events, Random, RetryPolicy};
@@ -29,7 +29,10 @@ use crate::metrics::Metrics;
 use crate::state::{Board, MemoryState, Phase};
 
 /// Pauses before a connector that failed is started again.
-const AGAIN: RetryPolicy = RetryPolicy { first: Duration::from_secs(1), cap: Duration::from_secs(60) };
+const AGAIN: RetryPolicy = RetryPolicy {
+    first: Duration::from_secs(1),
+    cap: Duration::from_secs(60),
+};
 
 /// What is not in the configuration.
 #[derive(Debug, Clone)]
@@ -60,7 +63,11 @@ pub fn credentials(configured: &config::Credentials) -> CredentialsSource {
     match configured {
         config::Credentials::Default => CredentialsSource::Default,
         config::Credentials::Profile(name) => CredentialsSource::Profile(name.clone()),
-        config::Credentials::Static { access_key_id, secret_access_key, session_token } => CredentialsSource::Static {
+        config::Credentials::Static {
+            access_key_id,
+            secret_access_key,
+            session_token,
+        } => CredentialsSource::Static {
             access_key_id: access_key_id.clone(),
             secret_access_key: secret_access_key.clone(),
             session_token: session_token.clone(),
@@ -92,7 +99,13 @@ pub fn snowflake(configured: &config::DestinationConfig) -> SnowflakeConfig {
 
 fn options(configured: &ConnectorConfig, run: &RunOptions) -> ConnectorOptions {
     let (source, to) = (&configured.source, snowflake(&configured.destination));
-    let destination = format!("{}.{}.{}.{}", to.account.to_uppercase(), to.database, to.schema, to.pipe);
+    let destination = format!(
+        "{}.{}.{}.{}",
+        to.account.to_uppercase(),
+        to.database,
+        to.schema,
+        to.pipe
+    );
     let mut options = ConnectorOptions::new(&source.application_name, &source.region, &destination);
     options.display_name.clone_from(&run.display_name);
     options.initial_position = match source.initial_position {
@@ -126,7 +139,12 @@ async fn parts(
     let source = &configured.source;
     let sdk = sdk_config(&source.region, &credentials(&source.credentials)).await;
     let clock = Arc::clone(&run.clock);
-    let kinesis = KinesisClient::new(&sdk, source.stream.clone(), source.endpoint.as_deref(), Arc::clone(&clock))?;
+    let kinesis = KinesisClient::new(
+        &sdk,
+        source.stream.clone(),
+        source.endpoint.as_deref(),
+        Arc::clone(&clock),
+    )?;
     let to = snowflake(&configured.destination);
     let snowpipe = SnowpipeClient::new(to, Arc::clone(&clock), Arc::clone(&run.random))?;
     let dead_letters: Arc<dyn DeadLetterSink> = match &configured.dead_letters {
@@ -152,8 +170,16 @@ impl Runtime {
     ///
     /// # Errors
     /// [`http::Error`] where the address of the HTTP server cannot be had.
-    pub async fn start(config: Config, run: RunOptions, stop: CancellationToken) -> Result<Self, http::Error> {
-        let names: Vec<&str> = config.connectors.iter().map(|connector| connector.name.as_str()).collect();
+    pub async fn start(
+        config: Config,
+        run: RunOptions,
+        stop: CancellationToken,
+    ) -> Result<Self, http::Error> {
+        let names: Vec<&str> = config
+            .connectors
+            .iter()
+            .map(|connector| connector.name.as_str())
+            .collect();
         let board = Arc::new(Board::new(Arc::clone(&run.clock), names.iter().copied()));
         let metrics = Arc::new(Metrics::new(Arc::clone(&board), names.iter().copied()));
         let server = Server::bind(config.http).await?;
@@ -172,7 +198,13 @@ impl Runtime {
         // State and health are served until the last connector has drained.
         let serving = CancellationToken::new();
         let server = tokio::spawn(server.serve(Arc::clone(&board), metrics, serving.clone()));
-        Ok(Self { board, address, connectors, server, serving })
+        Ok(Self {
+            board,
+            address,
+            connectors,
+            server,
+            serving,
+        })
     }
 
     /// What the connectors are at.
@@ -206,7 +238,8 @@ impl Runtime {
 
 fn watch_memory(board: &Board, shares: &[MemoryBudget]) {
     let shares = shares.to_vec();
-    let sum = |of: fn(&MemoryBudget) -> usize, shares: &[MemoryBudget]| shares.iter().map(of).sum::<usize>() as u64;
+    let sum =
+        |of: fn(&MemoryBudget) -> usize, shares: &[MemoryBudget]| shares.iter().map(of).sum::<usize>() as u64;
     board.watch_memory(Box::new(move || MemoryState {
         budget_bytes: sum(MemoryBudget::total, &shares),
         in_use_bytes: sum(MemoryBudget::in_use, &shares),
@@ -235,7 +268,11 @@ async fn keep_running(
             }
         });
         let ended = match parts(&configured, &run, events.clone(), budget.clone()).await {
-            Ok(parts) => Connector::new(options(&configured, &run), parts).run(stop.clone()).await,
+            Ok(parts) => {
+                Connector::new(options(&configured, &run), parts)
+                    .run(stop.clone())
+                    .await
+            }
             Err(error) => Err(error),
         };
         draining.abort();
@@ -248,11 +285,21 @@ async fn keep_running(
         };
         let (kind, text) = (error.kind(), error.to_string());
         if !kind.may_heal() || stop.is_cancelled() {
-            tracing::error!(connector = name, kind = kind.as_str(), error = text, "connector failed");
+            tracing::error!(
+                connector = name,
+                kind = kind.as_str(),
+                error = text,
+                "connector failed"
+            );
             board.failed(&name, Phase::Failed, kind, &text);
             return exit_of(&error);
         }
-        tracing::warn!(connector = name, kind = kind.as_str(), error = text, "connector failed and starts again");
+        tracing::warn!(
+            connector = name,
+            kind = kind.as_str(),
+            error = text,
+            "connector failed and starts again"
+        );
         board.failed(&name, Phase::Waiting, kind, &text);
         let pause = backoff.next_wait(&*run.random);
         tokio::select! {
@@ -270,12 +317,14 @@ pub fn exit_of(error: &Error) -> Exit {
         | Error::Snowflake(frazil_snowflake::Error::Missing { .. }) => Exit::Missing,
         Error::Kinesis(frazil_kinesis::Error::AccessDenied { .. })
         | Error::Lease(frazil_lease::Error::AccessDenied { .. })
-        | Error::Snowflake(frazil_snowflake::Error::Unauthorized { .. } | frazil_snowflake::Error::BadKey { .. }) => {
-            Exit::Unauthorized
-        }
+        | Error::Snowflake(
+            frazil_snowflake::Error::Unauthorized { .. } | frazil_snowflake::Error::BadKey { .. },
+        ) => Exit::Unauthorized,
         Error::Kinesis(frazil_kinesis::Error::BadConfig(_))
         | Error::Snowflake(frazil_snowflake::Error::BadConfig(_))
-        | Error::Lease(frazil_lease::Error::ForeignLayout { .. } | frazil_lease::Error::OtherStream { .. }) => Exit::Usage,
+        | Error::Lease(frazil_lease::Error::ForeignLayout { .. } | frazil_lease::Error::OtherStream { .. }) => {
+            Exit::Usage
+        }
         other if other.kind() == ErrorKind::ReAuthenticate => Exit::Unauthorized,
         other => Exit::of_kind(other.kind()),
     }

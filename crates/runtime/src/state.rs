@@ -211,7 +211,10 @@ impl State {
             for shard in &connector.shards {
                 let Some(stall) = &shard.stall else { continue };
                 if self.now_ms.saturating_sub(stall.since_ms) > READY_STALL_MS {
-                    reasons.push(format!("connector {name}: shard {} is stalled: {}", shard.shard, stall.reason));
+                    reasons.push(format!(
+                        "connector {name}: shard {} is stalled: {}",
+                        shard.shard, stall.reason
+                    ));
                 }
             }
         }

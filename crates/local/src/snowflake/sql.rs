@@ -57,32 +57,56 @@ pub struct SqlError {
 impl SqlError {
     fn syntax(message: impl std::fmt::Display) -> Self {
         let message = format!("SQL compilation error: {message}");
-        Self { code: "001003", sql_state: "42000", message }
+        Self {
+            code: "001003",
+            sql_state: "42000",
+            message,
+        }
     }
 
     fn missing(kind: &str, name: &str) -> Self {
         let message = format!("SQL compilation error: {kind} '{name}' does not exist or not authorized.");
-        Self { code: "002003", sql_state: "02000", message }
+        Self {
+            code: "002003",
+            sql_state: "02000",
+            message,
+        }
     }
 
     fn exists(kind: &str, name: &str) -> Self {
         let message = format!("SQL compilation error: Object '{name}' already exists as {kind}");
-        Self { code: "002002", sql_state: "42710", message }
+        Self {
+            code: "002002",
+            sql_state: "42710",
+            message,
+        }
     }
 
     fn unsupported(what: &str) -> Self {
         let message = format!("Unsupported feature: the local Snowflake does not know {what}");
-        Self { code: "000002", sql_state: "0A000", message }
+        Self {
+            code: "000002",
+            sql_state: "0A000",
+            message,
+        }
     }
 
     fn running(message: impl std::fmt::Display) -> Self {
-        Self { code: "100038", sql_state: "22000", message: message.to_string() }
+        Self {
+            code: "100038",
+            sql_state: "22000",
+            message: message.to_string(),
+        }
     }
 }
 
 impl From<crate::Error> for SqlError {
     fn from(error: crate::Error) -> Self {
-        Self { code: "000603", sql_state: "XX000", message: error.to_string() }
+        Self {
+            code: "000603",
+            sql_state: "XX000",
+            message: error.to_string(),
+        }
     }
 }
 
@@ -113,14 +137,22 @@ impl Session {
             [database, schema, name] => (database.clone(), schema.clone(), name.clone()),
             _ => return Err(SqlError::syntax("a name has one to three parts")),
         };
-        Ok(Name { database, schema, name })
+        Ok(Name {
+            database,
+            schema,
+            name,
+        })
     }
 }
 
 fn no_database() -> SqlError {
     let message = "Cannot perform this statement. This session does not have a current database. Call 'USE DATABASE', \
                    or use a qualified name.";
-    SqlError { code: "090105", sql_state: "22000", message: message.to_owned() }
+    SqlError {
+        code: "090105",
+        sql_state: "22000",
+        message: message.to_owned(),
+    }
 }
 
 /// Runs statements.
@@ -155,7 +187,9 @@ impl Engine {
         {
             return define::set_options(&self.catalog, session, &name, options);
         }
-        let parsed = Parser::new(&SnowflakeDialect {}).with_tokens(text).parse_statements();
+        let parsed = Parser::new(&SnowflakeDialect {})
+            .with_tokens(text)
+            .parse_statements();
         let mut statements = parsed.map_err(SqlError::syntax)?;
         let statement = match (statements.pop(), statements.pop()) {
             (Some(statement), None) => statement,

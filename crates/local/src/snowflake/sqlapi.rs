@@ -60,7 +60,11 @@ struct Api {
 /// The endpoints.
 pub fn router(snowflake: Arc<Snowflake>) -> Router {
     let engine = Engine::new(Arc::clone(&snowflake.catalog), snowflake.data_dir.clone());
-    let api = Arc::new(Api { snowflake, engine, kept: Mutex::default() });
+    let api = Arc::new(Api {
+        snowflake,
+        engine,
+        kept: Mutex::default(),
+    });
     Router::new()
         .route("/api/v2/statements", post(run))
         .route("/api/v2/statements/{handle}", get(fetch))
@@ -75,27 +79,44 @@ fn failure(status: StatusCode, code: &str, message: &str, handle: Option<&str>) 
 
 impl Api {
     fn login(&self, headers: &HeaderMap) -> Result<String, Box<Response>> {
-        self.snowflake.auth.authenticate(headers).map(|login| login.user).map_err(|refused| {
-            let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::UNAUTHORIZED);
-            Box::new(failure(status, refused.code, &refused.message, None))
-        })
+        self.snowflake
+            .auth
+            .authenticate(headers)
+            .map(|login| login.user)
+            .map_err(|refused| {
+                let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::UNAUTHORIZED);
+                Box::new(failure(status, refused.code, &refused.message, None))
+            })
     }
 
     fn keep(&self, handle: &str, done: &Arc<Result<QueryResult, SqlError>>) {
         let bytes = match &**done {
-            Ok(result) => result.rows.iter().flatten().map(|cell| cell.as_ref().map_or(0, String::len) + 24).sum(),
+            Ok(result) => result
+                .rows
+                .iter()
+                .flatten()
+                .map(|cell| cell.as_ref().map_or(0, String::len) + 24)
+                .sum(),
             Err(_) => 0,
         };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push_back(Kept { handle: handle.to_owned(), bytes, done: Arc::clone(done) });
-        while kept.len() > KEPT || (kept.len() > 1 && kept.iter().map(|k| k.bytes).sum::<usize>() > KEPT_BYTES) {
+        kept.push_back(Kept {
+            handle: handle.to_owned(),
+            bytes,
+            done: Arc::clone(done),
+        });
+        while kept.len() > KEPT
+            || (kept.len() > 1 && kept.iter().map(|k| k.bytes).sum::<usize>() > KEPT_BYTES)
+        {
             kept.pop_front();
         }
     }
 
     fn find(&self, handle: &str) -> Option<Arc<Result<QueryResult, SqlError>>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().find(|one| one.handle == handle).map(|one| Arc::clone(&one.done))
+        kept.iter()
+            .find(|one| one.handle == handle)
+            .map(|one| Arc::clone(&one.done))
     }
 }
 
@@ -122,7 +143,11 @@ async fn run(
         return failure(StatusCode::BAD_REQUEST, "390142", message, None);
     };
     let named = |name: Option<String>| name.filter(|name| !name.is_empty()).map(|name| folded(&name));
-    let mut session = Session { database: named(request.database), schema: named(request.schema), user };
+    let mut session = Session {
+        database: named(request.database),
+        schema: named(request.schema),
+        user,
+    };
     let handle = Uuid::new_v4().to_string();
     let done = Arc::new(api.engine.execute(&mut session, &request.statement).await);
     api.keep(&handle, &done);
@@ -149,7 +174,12 @@ async fn fetch(
     }
     match api.find(&handle) {
         Some(done) => answer(&handle, &done, parameters.partition.unwrap_or(0)),
-        None => failure(StatusCode::NOT_FOUND, "000709", "Statement not found.", Some(&handle)),
+        None => failure(
+            StatusCode::NOT_FOUND,
+            "000709",
+            "Statement not found.",
+            Some(&handle),
+        ),
     }
 }
 
@@ -180,9 +210,16 @@ fn answer(handle: &str, done: &Result<QueryResult, SqlError>, partition: usize) 
     if partition > 0 {
         return Json(json!({ "data": rows })).into_response();
     }
-    let partitions: Vec<Value> =
-        result.rows.chunks(PARTITION).map(|rows| json!({ "rowCount": rows.len() })).collect();
-    let partitions = if partitions.is_empty() { vec![json!({ "rowCount": 0 })] } else { partitions };
+    let partitions: Vec<Value> = result
+        .rows
+        .chunks(PARTITION)
+        .map(|rows| json!({ "rowCount": rows.len() }))
+        .collect();
+    let partitions = if partitions.is_empty() {
+        vec![json!({ "rowCount": 0 })]
+    } else {
+        partitions
+    };
     let types: Vec<Value> = result
         .columns
         .iter()

@@ -17,7 +17,9 @@ pub struct Compressor {
 
 impl std::fmt::Debug for Compressor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Compressor").field("output", &self.output.capacity()).finish_non_exhaustive()
+        f.debug_struct("Compressor")
+            .field("output", &self.output.capacity())
+            .finish_non_exhaustive()
     }
 }
 
@@ -28,7 +30,10 @@ impl Compressor {
         let known = zstd::compression_level_range();
         let level = level.clamp(*known.start(), *known.end());
         let context = zstd::bulk::Compressor::new(level).expect("zstd takes each level of its range");
-        Self { context, output: Vec::new() }
+        Self {
+            context,
+            output: Vec::new(),
+        }
     }
 
     /// The body; none where it is larger than a request may be.
@@ -60,14 +65,21 @@ impl Compressors {
     #[must_use]
     pub fn new(level: i32) -> Self {
         let keep = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { level, keep, idle: Mutex::default() }
+        Self {
+            level,
+            keep,
+            idle: Mutex::default(),
+        }
     }
 
     /// A compressor, until it is dropped.
     #[must_use]
     pub fn lend(&self) -> Lent<'_> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Lent { home: self, compressor: Some(idle.unwrap_or_else(|| Compressor::new(self.level))) }
+        Lent {
+            home: self,
+            compressor: Some(idle.unwrap_or_else(|| Compressor::new(self.level))),
+        }
     }
 }
 

@@ -64,7 +64,10 @@ impl LetterLine {
             document_index: position.document,
             position: position.token().to_string(),
             partition_key: letter.partition_key.clone(),
-            approximate_arrival: letter.arrival_ms.and_then(iso8601).map(|text| String::from_utf8_lossy(&text).into_owned()),
+            approximate_arrival: letter
+                .arrival_ms
+                .and_then(iso8601)
+                .map(|text| String::from_utf8_lossy(&text).into_owned()),
             reason: letter.reason.as_str().to_owned(),
             detail: letter.detail.clone(),
             data: base64_simd::STANDARD.encode_to_string(&letter.data),
@@ -92,11 +95,21 @@ impl FileDeadLetters {
     /// # Errors
     /// [`Error::Disk`] where the folder cannot be made or read.
     pub fn new(connector: &str, folder: &Path, max_bytes: u64) -> Result<Self, Error> {
-        let failed = |source| Error::Disk { path: folder.to_owned(), source };
+        let failed = |source| Error::Disk {
+            path: folder.to_owned(),
+            source,
+        };
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let files = Files { folder: folder.to_owned(), max_bytes, open: None };
+        let files = Files {
+            folder: folder.to_owned(),
+            max_bytes,
+            open: None,
+        };
         files.bytes().map_err(failed)?;
-        Ok(Self { connector: connector.into(), files: Arc::new(Mutex::new(files)) })
+        Ok(Self {
+            connector: connector.into(),
+            files: Arc::new(Mutex::new(files)),
+        })
     }
 }
 
@@ -121,7 +134,11 @@ impl Files {
         };
         let bytes = self.bytes().map_err(failed(&folder))?;
         if bytes + lines.len() as u64 > self.max_bytes {
-            return Err(Error::Full { folder, bytes, max_bytes: self.max_bytes });
+            return Err(Error::Full {
+                folder,
+                bytes,
+                max_bytes: self.max_bytes,
+            });
         }
         let open = match self.open.take() {
             Some(open) if open.2 < FILE_BYTES && open.0.exists() => Some(open),
@@ -132,7 +149,9 @@ impl Files {
             None => self.next_file().map_err(failed(&folder))?,
         };
         // After a failure the rest of the file is in doubt: the next letters go to another one.
-        file.write_all(lines).and_then(|()| file.sync_data()).map_err(failed(&path))?;
+        file.write_all(lines)
+            .and_then(|()| file.sync_data())
+            .map_err(failed(&path))?;
         self.open = Some((path, file, before + lines.len() as u64));
         Ok(())
     }
@@ -167,7 +186,9 @@ impl DeadLetterSink for FileDeadLetters {
         let written = tokio::task::spawn_blocking(move || {
             files.lock().unwrap_or_else(PoisonError::into_inner).write(&lines)
         });
-        written.await.expect("writing does not panic, and is not cancelled")
+        written
+            .await
+            .expect("writing does not panic, and is not cancelled")
     }
 
     fn is_durable(&self) -> bool {
@@ -214,7 +235,10 @@ mod tests {
     }
 
     fn files(folder: &Path) -> Vec<PathBuf> {
-        let mut files: Vec<_> = std::fs::read_dir(folder).expect("readable").map(|e| e.expect("an entry").path()).collect();
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .expect("readable")
+            .map(|e| e.expect("an entry").path())
+            .collect();
         files.sort();
         files
     }
@@ -241,7 +265,9 @@ mod tests {
     async fn a_torn_last_line_is_skipped_and_the_next_process_writes_elsewhere() {
         let folder = tempfile::tempdir().expect("a folder");
         let sink = FileDeadLetters::new("c", folder.path(), 1 << 20).expect("made");
-        sink.keep(&[letter("1", b"x"), letter("2", b"y")]).await.expect("kept");
+        sink.keep(&[letter("1", b"x"), letter("2", b"y")])
+            .await
+            .expect("kept");
         let first = files(folder.path()).remove(0);
         let mut torn = std::fs::read(&first).expect("readable");
         torn.truncate(torn.len() - 5);
@@ -250,7 +276,10 @@ mod tests {
         let next = FileDeadLetters::new("c", folder.path(), 1 << 20).expect("made");
         next.keep(&[letter("2", b"y")]).await.expect("kept");
         assert_eq!(files(folder.path()).len(), 2);
-        assert_eq!(read_file(&files(folder.path())[1]).expect("readable")[0].sequence_number, "2");
+        assert_eq!(
+            read_file(&files(folder.path())[1]).expect("readable")[0].sequence_number,
+            "2"
+        );
     }
 
     #[tokio::test]
@@ -277,7 +306,10 @@ mod tests {
         while let Some(kept) = tasks.join_next().await {
             kept.expect("no panic").expect("kept");
         }
-        let kept: usize = files(folder.path()).iter().map(|file| read_file(file).expect("readable").len()).sum();
+        let kept: usize = files(folder.path())
+            .iter()
+            .map(|file| read_file(file).expect("readable").len())
+            .sum();
         assert_eq!(kept, 50);
     }
 }

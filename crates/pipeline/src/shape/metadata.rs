@@ -18,7 +18,7 @@ use frazil_model::{ShardId, StreamName};
 /// Digits of the sub-sequence number inside `shardedSequenceNumber`.
 const SUB_DIGITS: usize = 20;
 /// More than what a row's metadata spends on what neither comes from the record nor is rendered once.
-const FIXED_BYTES: usize = 160;
+const FIXED_BYTES: usize = 224;
 
 /// How `approximateArrival` is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,7 +41,10 @@ pub struct MetadataOptions {
 
 impl Default for MetadataOptions {
     fn default() -> Self {
-        Self { key: "kinesisMetadata".to_owned(), approximate_arrival: ArrivalFormat::default() }
+        Self {
+            key: "kinesisMetadata".to_owned(),
+            approximate_arrival: ArrivalFormat::default(),
+        }
     }
 }
 
@@ -73,7 +76,11 @@ impl Metadata {
             text(stream.as_str()),
             text(shard.as_str())
         );
-        Self { key: options.key.clone(), constant: constant.into_bytes(), arrival: options.approximate_arrival }
+        Self {
+            key: options.key.clone(),
+            constant: constant.into_bytes(),
+            arrival: options.approximate_arrival,
+        }
     }
 
     pub(super) fn key(&self) -> &str {
@@ -109,7 +116,10 @@ impl Metadata {
         row.extend_from_slice(origin.sequence.as_bytes());
         row.extend_from_slice(b"\",\"subSequenceNumber\":");
         let sub_sequence = digits::<SUB_DIGITS>(origin.sub_sequence);
-        let significant = sub_sequence.iter().position(|&d| d != b'0').unwrap_or(SUB_DIGITS - 1);
+        let significant = sub_sequence
+            .iter()
+            .position(|&d| d != b'0')
+            .unwrap_or(SUB_DIGITS - 1);
         row.extend_from_slice(&sub_sequence[significant..]);
         row.extend_from_slice(b",\"shardedSequenceNumber\":\"");
         row.extend_from_slice(origin.sequence.as_bytes());
@@ -166,7 +176,11 @@ fn date(days: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let month = (5 * of_year + 2) / 153; // 0 is March
     let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (month, carry) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
     (era * 400 + year + carry, month, day)
 }
 
@@ -187,7 +201,12 @@ mod tests {
     }
 
     fn origin(arrival_ms: Option<i64>) -> Origin<'static> {
-        Origin { sequence: SEQUENCE, sub_sequence: 0, partition_key: "a\\\"b", arrival_ms }
+        Origin {
+            sequence: SEQUENCE,
+            sub_sequence: 0,
+            partition_key: "a\\\"b",
+            arrival_ms,
+        }
     }
 
     #[test]
@@ -195,19 +214,33 @@ mod tests {
         let expected = format!(
             r#""kinesisMetadata":{{"stream":"clicks","shardId":"shardId-000000000001","approximateArrival":"2025-11-05T09:12:15.300Z","partitionKey":"a\"b","sequenceNumber":"{SEQUENCE}","subSequenceNumber":0,"shardedSequenceNumber":"{SEQUENCE}00000000000000000000"}}"#
         );
-        assert_eq!(written(&MetadataOptions::default(), &origin(Some(1_762_333_935_300))), expected);
+        assert_eq!(
+            written(&MetadataOptions::default(), &origin(Some(1_762_333_935_300))),
+            expected
+        );
     }
 
     #[test]
     fn key_arrival_and_sub_sequence_follow_options_and_record() {
-        let options =
-            MetadataOptions { key: "from \"kinesis\"".to_owned(), approximate_arrival: ArrivalFormat::EpochMs };
-        let origin = Origin { sub_sequence: u64::MAX, ..origin(Some(1_762_333_935_300)) };
+        let options = MetadataOptions {
+            key: "from \"kinesis\"".to_owned(),
+            approximate_arrival: ArrivalFormat::EpochMs,
+        };
+        let origin = Origin {
+            sub_sequence: u64::MAX,
+            ..origin(Some(1_762_333_935_300))
+        };
         let text = written(&options, &origin);
         assert!(text.starts_with(r#""from \"kinesis\"":{"stream":"#), "{text}");
         assert!(text.contains(r#","approximateArrival":1762333935300,"#), "{text}");
-        assert!(text.contains(r#""subSequenceNumber":18446744073709551615,"#), "{text}");
-        assert!(text.ends_with(&format!("{SEQUENCE}18446744073709551615\"}}")), "{text}");
+        assert!(
+            text.contains(r#""subSequenceNumber":18446744073709551615,"#),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(&format!("{SEQUENCE}18446744073709551615\"}}")),
+            "{text}"
+        );
     }
 
     #[test]

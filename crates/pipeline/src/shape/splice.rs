@@ -80,9 +80,13 @@ mod tests {
         raw.extend_from_slice(record.as_bytes());
         let mut cuts = Vec::new();
         let object = check(record.as_bytes(), "meta", &mut cuts).expect("an object");
-        splice(&mut raw, start, &object, &cuts, |raw| raw.extend_from_slice(b"\"meta\":0"));
+        splice(&mut raw, start, &object, &cuts, |raw| {
+            raw.extend_from_slice(b"\"meta\":0")
+        });
         let text = String::from_utf8(raw).expect("text");
-        text.strip_prefix("the row before\n").expect("untouched").to_owned()
+        text.strip_prefix("the row before\n")
+            .expect("untouched")
+            .to_owned()
     }
 
     #[test]
@@ -96,8 +100,14 @@ mod tests {
             (r#" { "META" : {"a":1} } "#, "{\"meta\":0}\n"),
             (r#"{"a":1,"meta":2}"#, "{\"a\":1,\"meta\":0}\n"),
             (r#"{"meta":1,"a":2}"#, "{\"a\":2,\"meta\":0}\n"),
-            (r#"{"a":1 , "meta":2 , "b":3}"#, "{\"a\":1 ,  \"b\":3,\"meta\":0}\n"),
-            (r#"{"meta":1,"Meta":2,"a":3,"\u006deta":4,"meta":5}"#, "{\"a\":3,\"meta\":0}\n"),
+            (
+                r#"{"a":1 , "meta":2 , "b":3}"#,
+                "{\"a\":1 ,  \"b\":3,\"meta\":0}\n",
+            ),
+            (
+                r#"{"meta":1,"Meta":2,"a":3,"\u006deta":4,"meta":5}"#,
+                "{\"a\":3,\"meta\":0}\n",
+            ),
             (r#"{"meta":1,"meta":2}"#, "{\"meta\":0}\n"),
             ("{\"a\":\",\",\n\"meta\":2\n}", "{\"a\":\",\",\"meta\":0}\n"),
         ];
@@ -109,7 +119,10 @@ mod tests {
     #[test]
     fn many_cuts_take_linear_time() {
         let members = vec![r#""meta":1"#; 400_000].join(",");
-        assert_eq!(spliced(&format!("{{{members},\"a\":1}}")), "{\"a\":1,\"meta\":0}\n");
+        assert_eq!(
+            spliced(&format!("{{{members},\"a\":1}}")),
+            "{\"a\":1,\"meta\":0}\n"
+        );
     }
 
     proptest! {
@@ -119,7 +132,9 @@ mod tests {
             names in prop::collection::vec((prop::sample::select(vec!["meta", "META", "mEtA"]), any::<u32>()), 0..3),
             pretty in any::<bool>(),
         ) {
-            let mut expected = object.as_object().expect("an object").clone();
+            // serde_json's numbers do not survive a text to the last bit; both sides went through one.
+            let read: serde_json::Value = serde_json::from_str(&object.to_string()).expect("JSON");
+            let mut expected = read.as_object().expect("an object").clone();
             expected.retain(|key, _| !key.eq_ignore_ascii_case("meta"));
             let mut record = object;
             for (name, value) in names {

@@ -49,7 +49,11 @@ pub(super) fn check(bytes: &[u8], key: &str, named: &mut Vec<Range<usize>>) -> R
     named.clear();
     if let Err(error) = std::str::from_utf8(bytes) {
         let what = "these bytes are not UTF-8";
-        return Err(Flaw { reason: Reason::InvalidUtf8, what, at: error.valid_up_to() });
+        return Err(Flaw {
+            reason: Reason::InvalidUtf8,
+            what,
+            at: error.valid_up_to(),
+        });
     }
     let mut scan = Scan {
         bytes,
@@ -66,7 +70,11 @@ pub(super) fn check(bytes: &[u8], key: &str, named: &mut Vec<Range<usize>>) -> R
     scan.line_breaks = false;
     let start = scan.at;
     if start == bytes.len() {
-        return Err(Flaw { reason: Reason::Empty, what: "nothing but whitespace", at: start });
+        return Err(Flaw {
+            reason: Reason::Empty,
+            what: "nothing but whitespace",
+            at: start,
+        });
     }
     scan.value()?;
     let (end, line_breaks) = (scan.at, scan.line_breaks);
@@ -76,10 +84,20 @@ pub(super) fn check(bytes: &[u8], key: &str, named: &mut Vec<Range<usize>>) -> R
     }
     if bytes[start] != b'{' {
         let what = "a JSON document, but not an object";
-        return Err(Flaw { reason: Reason::NotAnObject, what, at: start });
+        return Err(Flaw {
+            reason: Reason::NotAnObject,
+            what,
+            at: start,
+        });
     }
-    let members = bytes[start + 1..end - 1].iter().any(|b| !matches!(b, b' ' | b'\t' | b'\n' | b'\r'));
-    Ok(Object { range: start..end, members, line_breaks })
+    let members = bytes[start + 1..end - 1]
+        .iter()
+        .any(|b| !matches!(b, b' ' | b'\t' | b'\n' | b'\r'));
+    Ok(Object {
+        range: start..end,
+        members,
+        line_breaks,
+    })
 }
 
 struct Scan<'a> {
@@ -100,7 +118,11 @@ struct Scan<'a> {
 impl Scan<'_> {
     #[cold]
     fn flaw(&self, what: &'static str) -> Flaw {
-        Flaw { reason: Reason::InvalidJson, what, at: self.at }
+        Flaw {
+            reason: Reason::InvalidJson,
+            what,
+            at: self.at,
+        }
     }
 
     /// The next byte. At the end it is NUL, which stands nowhere in JSON.
@@ -189,7 +211,11 @@ impl Scan<'_> {
     fn open(&mut self, object: bool) -> Result<(), Flaw> {
         if self.depth == MAX_DEPTH {
             let what = "more than 512 arrays and objects inside each other";
-            return Err(Flaw { reason: Reason::TooDeep, what, at: self.at });
+            return Err(Flaw {
+                reason: Reason::TooDeep,
+                what,
+                at: self.at,
+            });
         }
         let (word, bit) = (self.depth / 64, self.depth % 64);
         self.stack[word] = self.stack[word] & !(1 << bit) | u64::from(self.in_object) << bit;
@@ -216,8 +242,11 @@ impl Scan<'_> {
         let escapes = self.string()?;
         if self.depth == 1 {
             let text = &self.bytes[quote + 1..self.at - 1];
-            let same =
-                if escapes { same_unescaped(text, self.key) } else { text.eq_ignore_ascii_case(self.key) };
+            let same = if escapes {
+                same_unescaped(text, self.key)
+            } else {
+                text.eq_ignore_ascii_case(self.key)
+            };
             if same {
                 self.member = Some(quote);
             }
@@ -271,7 +300,11 @@ impl Scan<'_> {
         while self.peek().is_ascii_digit() {
             self.at += 1;
         }
-        if self.at == begin { Err(self.flaw("a number lacks digits here")) } else { Ok(()) }
+        if self.at == begin {
+            Err(self.flaw("a number lacks digits here"))
+        } else {
+            Ok(())
+        }
     }
 
     #[inline]
@@ -325,7 +358,10 @@ fn plain_until(bytes: &[u8], mut at: usize) -> usize {
         at += 8;
     }
     let rest = bytes.get(at..).unwrap_or_default();
-    at + rest.iter().position(|&b| b < 0x20 || b == b'"' || b == b'\\').unwrap_or(rest.len())
+    at + rest
+        .iter()
+        .position(|&b| b < 0x20 || b == b'"' || b == b'\\')
+        .unwrap_or(rest.len())
 }
 
 /// Sets the highest bit of the lowest byte that is a quote, a backslash or a control character; bits above it mean

@@ -21,13 +21,16 @@ use frazil_model::{ErrorKind, Event, Position, RetryPolicy, ShardId};
 use frazil_snowflake::{ChannelParts, StatusPoller, channel_name};
 use tokio::sync::watch;
 
+use crate::batch::Compressors;
 use crate::error::Error;
 use crate::options::{ConnectorOptions, Parts};
-use crate::batch::Compressors;
 use crate::shard::reading::Reading;
 
 /// Waits between sessions of a shard.
-const SESSIONS: RetryPolicy = RetryPolicy { first: Duration::from_millis(500), cap: Duration::from_secs(30) };
+const SESSIONS: RetryPolicy = RetryPolicy {
+    first: Duration::from_millis(500),
+    cap: Duration::from_secs(30),
+};
 /// How often a shard that waits for a person looks whether it may go on.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// A shard that fails for shorter is not yet told to stall.
@@ -78,7 +81,10 @@ pub(crate) struct MayAct {
 
 impl Way {
     pub(crate) fn may_act(&self) -> MayAct {
-        MayAct { leases: self.leases.clone(), clock: Arc::clone(&self.parts.clock) }
+        MayAct {
+            leases: self.leases.clone(),
+            clock: Arc::clone(&self.parts.clock),
+        }
     }
 
     fn channel_name(&self, generation: u64) -> String {
@@ -96,9 +102,19 @@ impl Way {
 
     fn reading(&self, start: StartAt) -> Reading {
         let parts = &self.parts;
-        let (kinesis, clock, random) =
-            (Arc::clone(&parts.kinesis), Arc::clone(&parts.clock), Arc::clone(&parts.random));
-        let reader = ShardReader::new(kinesis, clock, random, parts.events.clone(), self.shard.clone(), start);
+        let (kinesis, clock, random) = (
+            Arc::clone(&parts.kinesis),
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.random),
+        );
+        let reader = ShardReader::new(
+            kinesis,
+            clock,
+            random,
+            parts.events.clone(),
+            self.shard.clone(),
+            start,
+        );
         Reading {
             shard: self.shard.clone(),
             reader,
@@ -112,8 +128,14 @@ impl Way {
     fn tell_gone(&self, channel: &str, from: Option<&Position>) {
         let (events, shard) = (&self.parts.events, self.shard.clone());
         let behind = from.map_or_else(|| self.start.to_string(), |p| format!("behind {p}"));
-        let detail = format!("channel {channel} is new though it was written to before; rows {behind} may be there twice");
-        events.emit(Event::ChannelGone { shard: shard.clone(), channel: channel.to_owned(), from: from.cloned() });
+        let detail = format!(
+            "channel {channel} is new though it was written to before; rows {behind} may be there twice"
+        );
+        events.emit(Event::ChannelGone {
+            shard: shard.clone(),
+            channel: channel.to_owned(),
+            from: from.cloned(),
+        });
         events.emit(Event::MayRepeat { shard, detail });
     }
 }
@@ -192,6 +214,10 @@ fn tell(way: &Way, error: &Error, failures: u32, stalled: &mut bool) {
     let lasting = !error.kind().may_heal() && error.kind() != ErrorKind::Fenced;
     if !*stalled && (lasting || failures >= FAILURES_BEFORE_STALL) {
         *stalled = true;
-        way.parts.events.emit(Event::ShardStalled { shard, reason: error.stall_reason(), error: text });
+        way.parts.events.emit(Event::ShardStalled {
+            shard,
+            reason: error.stall_reason(),
+            error: text,
+        });
     }
 }

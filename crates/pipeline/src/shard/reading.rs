@@ -103,7 +103,9 @@ impl Reading {
                     expected = bytes;
                     continue;
                 }
-                Ok(Fetched::TooLarge { bytes }) => Read::Failed(frazil_kinesis::Error::PageTooLarge { bytes }),
+                Ok(Fetched::TooLarge { bytes }) => {
+                    Read::Failed(frazil_kinesis::Error::PageTooLarge { bytes })
+                }
                 Ok(Fetched::Page(page)) => {
                     expected = (page.bytes() * 2).clamp(SMALLEST_PAGE, LARGEST_PAGE);
                     if page.is_empty() {
@@ -134,7 +136,11 @@ impl Reading {
             self.budget.total()
         );
         let (shard, reason) = (self.shard.clone(), StallReason::MemoryBudget);
-        self.events.emit(Event::ShardStalled { shard: shard.clone(), reason, error });
+        self.events.emit(Event::ShardStalled {
+            shard: shard.clone(),
+            reason,
+            error,
+        });
         let memory = reserve.await;
         self.events.emit(Event::ShardMoves { shard });
         memory

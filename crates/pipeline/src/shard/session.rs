@@ -76,17 +76,30 @@ struct Session<'a> {
 async fn own_row(way: &Way, tenure: &Tenure) -> Result<ShardState, Error> {
     let row = way.leases.read(&way.shard).await?;
     let ours = row.epoch == tenure.epoch && row.owner.as_ref() == Some(way.leases.worker());
-    if ours { Ok(row) } else { Err(Error::LeaseLost { shard: way.shard.clone() }) }
+    if ours {
+        Ok(row)
+    } else {
+        Err(Error::LeaseLost {
+            shard: way.shard.clone(),
+        })
+    }
 }
 
 fn refuse_stopped(way: &Way, row: &ShardState) -> Result<(), Error> {
     let shard = way.shard.clone();
     if let Some(mark) = &row.stop {
-        return Err(Error::Stopped { shard, mark: mark.clone() });
+        return Err(Error::Stopped {
+            shard,
+            mark: mark.clone(),
+        });
     }
     let (before, now) = (row.destination.as_ref(), &way.options.destination);
     match before.filter(|before| *before != now && !way.options.accept_destination) {
-        Some(before) => Err(Error::DestinationChanged { shard, before: before.clone(), now: now.clone() }),
+        Some(before) => Err(Error::DestinationChanged {
+            shard,
+            before: before.clone(),
+            now: now.clone(),
+        }),
         None => Ok(()),
     }
 }
@@ -94,7 +107,11 @@ fn refuse_stopped(way: &Way, row: &ShardState) -> Result<(), Error> {
 /// Where reading goes on behind a position.
 fn start_behind(position: &Position) -> StartAt {
     let sequence = position.sequence.clone();
-    if position.last { StartAt::After(sequence) } else { StartAt::At(sequence) }
+    if position.last {
+        StartAt::After(sequence)
+    } else {
+        StartAt::At(sequence)
+    }
 }
 
 impl<'a> Session<'a> {
@@ -138,7 +155,10 @@ impl<'a> Session<'a> {
             way.tell_gone(&name, after.as_ref());
         }
         let start = after.as_ref().map_or_else(|| way.start.clone(), start_behind);
-        parts.events.emit(Event::ShardStarted { shard: way.shard.clone(), from: start.to_string() });
+        parts.events.emit(Event::ShardStarted {
+            shard: way.shard.clone(),
+            from: start.to_string(),
+        });
         let now = clock.now();
         let mut session = Self {
             pages: Pages::start(way.reading(start)),
@@ -166,7 +186,12 @@ impl<'a> Session<'a> {
     }
 
     /// Row errors that the channel counted after the last checkpoint, under whatever owner.
-    async fn meet_errors_of_before(&mut self, row: &ShardState, gone: bool, now: &ChannelStatus) -> Result<(), Error> {
+    async fn meet_errors_of_before(
+        &mut self,
+        row: &ShardState,
+        gone: bool,
+        now: &ChannelStatus,
+    ) -> Result<(), Error> {
         let known = row.channel.as_ref().is_some_and(|mark| *mark == self.mark);
         let count = now.row_errors - if known { row.counters.row_errors } else { 0 };
         if gone || count <= 0 {
@@ -179,7 +204,11 @@ impl<'a> Session<'a> {
         if self.way.options.on_row_error == OnRowError::Continue {
             return Ok(());
         }
-        let error = Error::RowErrors { shard: self.way.shard.clone(), count, message };
+        let error = Error::RowErrors {
+            shard: self.way.shard.clone(),
+            count,
+            message,
+        };
         Err(self.stop(error).await)
     }
 
@@ -189,9 +218,16 @@ impl<'a> Session<'a> {
         if let Err(failed) = self.remember().await {
             tracing::warn!(shard = %self.way.shard, error = %failed, "checkpoint before a stop failed");
         }
-        match self.way.leases.mark_stopped(self.tenure, error.stall_reason().as_str()).await {
+        match self
+            .way
+            .leases
+            .mark_stopped(self.tenure, error.stall_reason().as_str())
+            .await
+        {
             Ok(CheckpointOutcome::Done) => error,
-            Ok(CheckpointOutcome::LeaseLost) => Error::LeaseLost { shard: self.way.shard.clone() },
+            Ok(CheckpointOutcome::LeaseLost) => Error::LeaseLost {
+                shard: self.way.shard.clone(),
+            },
             Err(failed) => failed.into(),
         }
     }
@@ -215,7 +251,11 @@ impl<'a> Session<'a> {
     }
 
     fn next_due(&self) -> Instant {
-        if self.channel.has_outstanding() { self.checkpoint_due.min(self.commit_due) } else { self.checkpoint_due }
+        if self.channel.has_outstanding() {
+            self.checkpoint_due.min(self.commit_due)
+        } else {
+            self.checkpoint_due
+        }
     }
 
     async fn meet_due(&mut self) -> Result<(), Error> {
@@ -242,7 +282,11 @@ impl<'a> Session<'a> {
                     return Ok(());
                 }
                 Some(Read::Failed(error)) => return Err(error.into()),
-                None => return Err(Error::ReaderDied { shard: self.way.shard.clone() }),
+                None => {
+                    return Err(Error::ReaderDied {
+                        shard: self.way.shard.clone(),
+                    });
+                }
             }
             if self.builder.raw_bytes() >= ENOUGH_RAW {
                 break;
@@ -258,7 +302,8 @@ impl<'a> Session<'a> {
     async fn shape(&mut self, page: RecordPage, memory: Reservation) -> Result<(), Error> {
         self.memory.push(memory);
         while let Filled::BatchFull =
-            self.shaper.shape(&page, self.after.as_ref(), &mut self.builder, &mut self.letters)
+            self.shaper
+                .shape(&page, self.after.as_ref(), &mut self.builder, &mut self.letters)
         {
             // The page's memory is given back with its last batch.
             let memory = std::mem::take(&mut self.memory);
@@ -267,7 +312,10 @@ impl<'a> Session<'a> {
         }
         let (count, shard) = (self.shaper.take_replaced(), self.way.shard.clone());
         if count > 0 {
-            self.way.parts.events.emit(Event::MetadataReplaced { shard, count });
+            self.way
+                .parts
+                .events
+                .emit(Event::MetadataReplaced { shard, count });
         }
         Ok(())
     }
@@ -351,12 +399,26 @@ impl<'a> Session<'a> {
     async fn prove(&mut self, status: &ChannelStatus) -> Result<(), Error> {
         match self.channel.observe(status)? {
             Proof::Waiting => Ok(()),
-            Proof::MustReopen { code } => Err(Error::MustReopen { channel: self.channel.name().to_owned(), code }),
+            Proof::MustReopen { code } => Err(Error::MustReopen {
+                channel: self.channel.name().to_owned(),
+                code,
+            }),
             Proof::Mismatch { expected, found } => {
                 let channel = self.channel.name().to_owned();
-                Err(self.stop(Error::CountMismatch { channel, expected, found }).await)
+                Err(self
+                    .stop(Error::CountMismatch {
+                        channel,
+                        expected,
+                        found,
+                    })
+                    .await)
             }
-            Proof::Committed { up_to, rows, row_errors, oldest_arrival_ms } => {
+            Proof::Committed {
+                up_to,
+                rows,
+                row_errors,
+                oldest_arrival_ms,
+            } => {
                 self.tell_committed(&up_to, rows, row_errors, oldest_arrival_ms);
                 self.committed = Some(up_to);
                 self.settle();
@@ -366,20 +428,35 @@ impl<'a> Session<'a> {
                     return Ok(());
                 }
                 let count = i64::try_from(row_errors).unwrap_or(i64::MAX);
-                self.meet_row_errors(count, status.last_error_message.clone()).await
+                self.meet_row_errors(count, status.last_error_message.clone())
+                    .await
             }
         }
     }
 
-    fn tell_committed(&mut self, up_to: &Position, rows: u64, row_errors: u64, oldest_arrival_ms: Option<i64>) {
+    fn tell_committed(
+        &mut self,
+        up_to: &Position,
+        rows: u64,
+        row_errors: u64,
+        oldest_arrival_ms: Option<i64>,
+    ) {
         let (events, shard) = (&self.way.parts.events, self.way.shard.clone());
         let now_ms = self.way.parts.clock.wall_ms();
-        let latency = oldest_arrival_ms.and_then(|ms| u64::try_from(now_ms - ms).ok()).map(Duration::from_millis);
+        let latency = oldest_arrival_ms
+            .and_then(|ms| u64::try_from(now_ms - ms).ok())
+            .map(Duration::from_millis);
         *self.moved = true;
         if std::mem::take(self.stalled) {
             events.emit(Event::ShardMoves { shard: shard.clone() });
         }
-        events.emit(Event::SpanCommitted { shard, rows, row_errors, up_to: up_to.clone(), latency });
+        events.emit(Event::SpanCommitted {
+            shard,
+            rows,
+            row_errors,
+            up_to: up_to.clone(),
+            latency,
+        });
     }
 
     /// Tells the lease row the end of the committed span, if it moved.
@@ -392,12 +469,18 @@ impl<'a> Session<'a> {
     }
 
     async fn checkpoint(&mut self, ended: bool) -> Result<(), Error> {
-        let Counts { rows_inserted, row_errors } = self.channel.proved();
+        let Counts {
+            rows_inserted,
+            row_errors,
+        } = self.channel.proved();
         let checkpoint = Checkpoint {
             position: self.committed.clone(),
             ended,
             channel: Some(self.mark.clone()),
-            counters: Counters { rows_inserted, row_errors },
+            counters: Counters {
+                rows_inserted,
+                row_errors,
+            },
             destination: Some(self.way.options.destination.clone()),
         };
         match self.way.leases.checkpoint(self.tenure, checkpoint).await? {
@@ -405,7 +488,9 @@ impl<'a> Session<'a> {
                 self.checkpointed.clone_from(&self.committed);
                 Ok(())
             }
-            CheckpointOutcome::LeaseLost => Err(Error::LeaseLost { shard: self.way.shard.clone() }),
+            CheckpointOutcome::LeaseLost => Err(Error::LeaseLost {
+                shard: self.way.shard.clone(),
+            }),
         }
     }
 
@@ -413,7 +498,9 @@ impl<'a> Session<'a> {
     async fn finish(&mut self) -> Result<Ended, Error> {
         self.settle();
         self.checkpoint(true).await?;
-        self.way.parts.events.emit(Event::ShardFinished { shard: self.way.shard.clone() });
+        self.way.parts.events.emit(Event::ShardFinished {
+            shard: self.way.shard.clone(),
+        });
         // Only now its token is of no use any more. A channel that stays is removed by the service after 30 idle days.
         if let Err(error) = self.way.parts.snowpipe.drop_channel(self.channel.name()).await {
             tracing::debug!(shard = %self.way.shard, %error, "channel of a finished shard not dropped");
@@ -444,8 +531,13 @@ impl<'a> Session<'a> {
 fn proved_baseline(row: &ShardState, mark: &ChannelMark, token: Option<&Position>) -> Option<Counts> {
     match (&row.channel, token) {
         (None, None) => Some(Counts::default()),
-        (Some(before), Some(token)) if before == mark && !row.foreign_moved && Some(token) <= row.position.as_ref() => {
-            Some(Counts { rows_inserted: row.counters.rows_inserted, row_errors: row.counters.row_errors })
+        (Some(before), Some(token))
+            if before == mark && !row.foreign_moved && Some(token) <= row.position.as_ref() =>
+        {
+            Some(Counts {
+                rows_inserted: row.counters.rows_inserted,
+                row_errors: row.counters.row_errors,
+            })
         }
         _ => None,
     }
@@ -453,7 +545,11 @@ fn proved_baseline(row: &ShardState, mark: &ChannelMark, token: Option<&Position
 
 /// Whether the channel that the row remembers had to be here and is not.
 fn is_gone(row: &ShardState, mark: &ChannelMark, token: Option<&Position>) -> bool {
-    let Some(before) = row.channel.as_ref().filter(|before| before.name == mark.name && before.pipe == mark.pipe) else {
+    let Some(before) = row
+        .channel
+        .as_ref()
+        .filter(|before| before.name == mark.name && before.pipe == mark.pipe)
+    else {
         return false;
     };
     before.created_on_ms != mark.created_on_ms || (token.is_none() && row.counters.rows_inserted > 0)

@@ -13,10 +13,10 @@ use super::interpolate::Variables;
 use super::problem::Problem;
 use super::tree::{self, Node, Value};
 use super::{
-    ArrivalFormat, Config, ConnectorConfig, ConsumerType, Credentials, DEFAULT_CHECKPOINT_INTERVAL, DEFAULT_LEASE_TIMEOUT,
-    DEFAULT_DEAD_LETTER_BYTES, DEFAULT_LISTEN, DEFAULT_MEMORY_BUDGET, DEFAULT_METADATA_KEY, DeadLetters,
-    DestinationConfig, HttpConfig, InitialPosition, Leases, MEMORY_PER_CONNECTOR, MetadataConfig, OnRowError,
-    PrivateKey, SourceConfig, Target, units,
+    ArrivalFormat, Config, ConnectorConfig, ConsumerType, Credentials, DEFAULT_CHECKPOINT_INTERVAL,
+    DEFAULT_DEAD_LETTER_BYTES, DEFAULT_LEASE_TIMEOUT, DEFAULT_LISTEN, DEFAULT_MEMORY_BUDGET,
+    DEFAULT_METADATA_KEY, DeadLetters, DestinationConfig, HttpConfig, InitialPosition, Leases,
+    MEMORY_PER_CONNECTOR, MetadataConfig, OnRowError, PrivateKey, SourceConfig, Target, units,
 };
 
 const SHORTEST_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
@@ -26,7 +26,12 @@ const LEAST_DEAD_LETTER_BYTES: u64 = 16 * 1024 * 1024;
 /// Reads a whole file.
 pub(super) fn config(text: &str, file: &Path, variables: &Variables) -> Result<Config, Vec<Problem>> {
     let base = file.parent().unwrap_or(Path::new(""));
-    let reading = Reading { variables, base, problems: RefCell::default(), asked: RefCell::default() };
+    let reading = Reading {
+        variables,
+        base,
+        problems: RefCell::default(),
+        asked: RefCell::default(),
+    };
     let tree = tree::parse(text).map_err(|problem| vec![problem])?;
     let config = read(&reading, &tree);
     let problems = reading.problems.into_inner();
@@ -41,7 +46,12 @@ pub(super) fn config(text: &str, file: &Path, variables: &Variables) -> Result<C
 pub(super) fn asked_keys(text: &str) -> std::collections::BTreeSet<String> {
     let variables = Variables::these(&[]);
     let (problems, asked) = (RefCell::default(), RefCell::default());
-    let reading = Reading { variables: &variables, base: Path::new(""), problems, asked };
+    let reading = Reading {
+        variables: &variables,
+        base: Path::new(""),
+        problems,
+        asked,
+    };
     read(&reading, &tree::parse(text).expect("YAML"));
     reading.asked.into_inner().into_iter().collect()
 }
@@ -49,26 +59,46 @@ pub(super) fn asked_keys(text: &str) -> std::collections::BTreeSet<String> {
 fn read(reading: &Reading<'_>, tree: &Node) -> Option<Config> {
     let mut fields = Fields::open(reading, tree, "")?;
     fields.must_have("connectors");
-    let connectors = fields.node("connectors").and_then(|node| connectors(reading, node));
-    let memory_budget = fields.optional("memory_budget", units::bytes).unwrap_or(DEFAULT_MEMORY_BUDGET);
-    let http = fields.node("http").map_or_else(|| http(None), |node| http(Fields::open(reading, node, "http")));
+    let connectors = fields
+        .node("connectors")
+        .and_then(|node| connectors(reading, node));
+    let memory_budget = fields
+        .optional("memory_budget", units::bytes)
+        .unwrap_or(DEFAULT_MEMORY_BUDGET);
+    let http = fields
+        .node("http")
+        .map_or_else(|| http(None), |node| http(Fields::open(reading, node, "http")));
     let connectors = connectors.unwrap_or_default();
     let least = MEMORY_PER_CONNECTOR.saturating_mul(connectors.len() as u64);
     if memory_budget < least {
-        let message = format!("{} connectors need at least {}MiB: 48MiB each", connectors.len(), least >> 20);
+        let message = format!(
+            "{} connectors need at least {}MiB: 48MiB each",
+            connectors.len(),
+            least >> 20
+        );
         fields.problem("memory_budget", message);
     }
     fields.finish();
-    Some(Config { connectors, memory_budget, http: http? })
+    Some(Config {
+        connectors,
+        memory_budget,
+        http: http?,
+    })
 }
 
 fn http(fields: Option<Fields<'_>>) -> Option<HttpConfig> {
-    let default = DEFAULT_LISTEN.parse::<SocketAddr>().expect("the default is an address");
+    let default = DEFAULT_LISTEN
+        .parse::<SocketAddr>()
+        .expect("the default is an address");
     let Some(mut fields) = fields else {
-        return Some(HttpConfig { listen: default, allow_remote: false });
+        return Some(HttpConfig {
+            listen: default,
+            allow_remote: false,
+        });
     };
     let address = |text: &str| {
-        text.parse::<SocketAddr>().map_err(|_| format!("expected an address and a port, such as `{DEFAULT_LISTEN}`"))
+        text.parse::<SocketAddr>()
+            .map_err(|_| format!("expected an address and a port, such as `{DEFAULT_LISTEN}`"))
     };
     let listen = fields.optional("listen", address).unwrap_or(default);
     let allow_remote = fields.optional("allow_remote", yes_or_no).unwrap_or(false);
@@ -84,25 +114,41 @@ fn http(fields: Option<Fields<'_>>) -> Option<HttpConfig> {
 fn connectors(reading: &Reading<'_>, node: &Node) -> Option<Vec<ConnectorConfig>> {
     let Value::List(items) = &node.value else {
         let found = node.value.describe();
-        reading.problem(node.place, "connectors", format!("expected a list of connectors, found {found}"));
+        reading.problem(
+            node.place,
+            "connectors",
+            format!("expected a list of connectors, found {found}"),
+        );
         return None;
     };
     if items.is_empty() {
-        reading.problem(node.place, "connectors", "is empty; at least one connector is needed");
+        reading.problem(
+            node.place,
+            "connectors",
+            "is empty; at least one connector is needed",
+        );
     }
     let (mut names, mut readers) = (HashSet::new(), HashSet::new());
     let mut connectors = Vec::new();
     for (n, item) in items.iter().enumerate() {
         let path = format!("connectors[{n}]");
-        let Some(fields) = Fields::open(reading, item, &path) else { continue };
+        let Some(fields) = Fields::open(reading, item, &path) else {
+            continue;
+        };
         let place = fields.place();
-        let Some(connector) = connector(reading, fields) else { continue };
+        let Some(connector) = connector(reading, fields) else {
+            continue;
+        };
         if !names.insert(connector.name.clone()) {
             let message = format!("another connector is named `{}` too", connector.name);
             reading.problem(place, &format!("{path}.name"), message);
         }
         let source = &connector.source;
-        let reader = (source.region.clone(), source.application_name.clone(), source.stream.clone());
+        let reader = (
+            source.region.clone(),
+            source.application_name.clone(),
+            source.stream.clone(),
+        );
         if !readers.insert(reader) {
             let message = "another connector reads the same stream under the same application name; \
                            give each its own";
@@ -118,7 +164,9 @@ fn connector(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<ConnectorC
     fields.must_have("source");
     let source = fields.mapping("source").and_then(source);
     fields.must_have("destination");
-    let destination = fields.mapping("destination").and_then(|fields| destination(reading, fields));
+    let destination = fields
+        .mapping("destination")
+        .and_then(|fields| destination(reading, fields));
     let leases = fields.optional("leases", leases).unwrap_or(Leases::DynamoDb);
     let metadata = match fields.mapping("metadata") {
         Some(fields) => metadata(fields),
@@ -134,7 +182,10 @@ fn connector(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<ConnectorC
     let lease_timeout = fields.optional("lease_timeout", lease_timeout);
     let one_table = "this version sends all rows of a connector to one table; remove the key";
     fields.refuse("routing", one_table);
-    fields.refuse("transforms", "this version sends records as they are; remove the key");
+    fields.refuse(
+        "transforms",
+        "this version sends records as they are; remove the key",
+    );
     fields.finish();
     Some(ConnectorConfig {
         name: name?,
@@ -165,7 +216,9 @@ fn source(mut fields: Fields<'_>) -> Option<SourceConfig> {
         _ => Err("expected `SHARED_THROUGHPUT` or `ENHANCED_FAN_OUT`".to_owned()),
     });
     let initial_position = initial_position(&mut fields);
-    let credentials = fields.mapping("credentials").map_or(Some(Credentials::Default), credentials);
+    let credentials = fields
+        .mapping("credentials")
+        .map_or(Some(Credentials::Default), credentials);
     let endpoint = fields.optional("endpoint", address);
     let dynamodb_endpoint = fields.optional("dynamodb_endpoint", address);
     fields.finish();
@@ -193,14 +246,20 @@ fn initial_position(fields: &mut Fields<'_>) -> Option<InitialPosition> {
         Some("LATEST") => InitialPosition::Latest,
         Some("AT_TIMESTAMP") => {
             if !fields.has("initial_timestamp") {
-                fields.problem("initial_position", "`AT_TIMESTAMP` needs the key `initial_timestamp` beside it");
+                fields.problem(
+                    "initial_position",
+                    "`AT_TIMESTAMP` needs the key `initial_timestamp` beside it",
+                );
             }
             return moment.map(|ms| InitialPosition::AtTimestamp { ms });
         }
         _ => InitialPosition::TrimHorizon,
     };
     if fields.has("initial_timestamp") {
-        fields.problem("initial_timestamp", "only has a meaning with `initial_position: AT_TIMESTAMP`");
+        fields.problem(
+            "initial_timestamp",
+            "only has a meaning with `initial_position: AT_TIMESTAMP`",
+        );
     }
     Some(position)
 }
@@ -210,7 +269,10 @@ fn credentials(mut fields: Fields<'_>) -> Option<Credentials> {
     let access_key_id = fields.optional("access_key_id", name);
     let secret_access_key = fields.secret("secret_access_key");
     let session_token = fields.secret("session_token");
-    fields.refuse("role_arn", "this version cannot assume a role by itself; name a `profile` that does");
+    fields.refuse(
+        "role_arn",
+        "this version cannot assume a role by itself; name a `profile` that does",
+    );
     if fields.has("profile") && (fields.has("access_key_id") || fields.has("secret_access_key")) {
         fields.problem("profile", "give either a profile or an access key, not both");
     } else if !fields.has("profile") {
@@ -266,7 +328,10 @@ fn destination(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<Destinat
 
 fn private_key(fields: &Fields<'_>, text: Option<Secret>, file: Option<PathBuf>) -> Option<PrivateKey> {
     match (fields.has("private_key"), fields.has("private_key_file")) {
-        (true, true) => fields.problem("private_key", "give either `private_key` or `private_key_file`, not both"),
+        (true, true) => fields.problem(
+            "private_key",
+            "give either `private_key` or `private_key_file`, not both",
+        ),
         (false, false) => fields.must_have("private_key_file"),
         _ => {}
     }
@@ -274,7 +339,10 @@ fn private_key(fields: &Fields<'_>, text: Option<Secret>, file: Option<PathBuf>)
 }
 
 fn metadata_default() -> MetadataConfig {
-    MetadataConfig { key: DEFAULT_METADATA_KEY.to_owned(), approximate_arrival: ArrivalFormat::Iso8601 }
+    MetadataConfig {
+        key: DEFAULT_METADATA_KEY.to_owned(),
+        approximate_arrival: ArrivalFormat::Iso8601,
+    }
 }
 
 fn metadata(mut fields: Fields<'_>) -> MetadataConfig {
@@ -294,29 +362,49 @@ fn metadata(mut fields: Fields<'_>) -> MetadataConfig {
 
 fn dead_letters(reading: &Reading<'_>, fields: &mut Fields<'_>, connector: &str) -> DeadLetters {
     let default_path = reading.base.join("dead-letters").join(connector);
-    let default = DeadLetters::File { path: default_path.clone(), max_bytes: DEFAULT_DEAD_LETTER_BYTES };
-    let Some(node) = fields.node("dead_letters") else { return default };
+    let default = DeadLetters::File {
+        path: default_path.clone(),
+        max_bytes: DEFAULT_DEAD_LETTER_BYTES,
+    };
+    let Some(node) = fields.node("dead_letters") else {
+        return default;
+    };
     if let Value::Text(_) = node.value {
         let discard = |text: &str| match text {
             "discard" => Ok(DeadLetters::Discard),
             _ => Err("expected `discard`, or the mapping `file`".to_owned()),
         };
-        return reading.scalar(node, &fields.key("dead_letters"), true, discard).unwrap_or(default);
+        return reading
+            .scalar(node, &fields.key("dead_letters"), true, discard)
+            .unwrap_or(default);
     }
-    let Some(mut kinds) = Fields::open(reading, node, &fields.key("dead_letters")) else { return default };
+    let Some(mut kinds) = Fields::open(reading, node, &fields.key("dead_letters")) else {
+        return default;
+    };
     kinds.must_have("file");
     let file = kinds.mapping("file");
-    kinds.refuse("kinesis", "this version keeps dead letters in files only; use `file`");
-    kinds.refuse("table", "this version keeps dead letters in files only; use `file`");
+    kinds.refuse(
+        "kinesis",
+        "this version keeps dead letters in files only; use `file`",
+    );
+    kinds.refuse(
+        "table",
+        "this version keeps dead letters in files only; use `file`",
+    );
     kinds.finish();
     let Some(mut file) = file else { return default };
-    let path = file.optional("path", |text| path(reading, text)).unwrap_or(default_path);
+    let path = file
+        .optional("path", |text| path(reading, text))
+        .unwrap_or(default_path);
     let max_bytes = file.optional("max_bytes", |text| match units::bytes(text)? {
         bytes if bytes < LEAST_DEAD_LETTER_BYTES => Err("expected at least 16MiB".to_owned()),
         bytes => Ok(bytes),
     });
     file.finish();
-    DeadLetters::File { path, max_bytes: max_bytes.unwrap_or(DEFAULT_DEAD_LETTER_BYTES) }
+    DeadLetters::File {
+        path,
+        max_bytes: max_bytes.unwrap_or(DEFAULT_DEAD_LETTER_BYTES),
+    }
 }
 
 fn leases(text: &str) -> Result<Leases, String> {
@@ -330,13 +418,21 @@ fn leases(text: &str) -> Result<Leases, String> {
 fn checkpoint_interval(text: &str) -> Result<Duration, String> {
     let interval = units::duration(text)?;
     let allowed = SHORTEST_CHECKPOINT_INTERVAL..=LONGEST_CHECKPOINT_INTERVAL;
-    if allowed.contains(&interval) { Ok(interval) } else { Err("expected between 1s and 1h".to_owned()) }
+    if allowed.contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("expected between 1s and 1h".to_owned())
+    }
 }
 
 fn lease_timeout(text: &str) -> Result<Duration, String> {
     let timeout = units::duration(text)?;
     let range = Duration::from_secs(3)..=Duration::from_secs(300);
-    if range.contains(&timeout) { Ok(timeout) } else { Err("expected between 3s and 300s".to_owned()) }
+    if range.contains(&timeout) {
+        Ok(timeout)
+    } else {
+        Err("expected between 3s and 300s".to_owned())
+    }
 }
 
 fn yes_or_no(text: &str) -> Result<bool, String> {
@@ -344,22 +440,36 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
 }
 
 fn matches(text: &str, lengths: std::ops::RangeInclusive<usize>, more: &[u8]) -> bool {
-    lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || more.contains(&b))
+    lengths.contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || more.contains(&b))
 }
 
 fn connector_name(text: &str) -> Result<String, String> {
     let expected = "expected 1 to 64 characters of a-z, A-Z, 0-9, '_', '-'";
-    if matches(text, 1..=64, b"_-") { Ok(text.to_owned()) } else { Err(expected.to_owned()) }
+    if matches(text, 1..=64, b"_-") {
+        Ok(text.to_owned())
+    } else {
+        Err(expected.to_owned())
+    }
 }
 
 /// The limits are those of DynamoDB table names (DynamoDB developer guide, "Naming rules").
 fn application_name(text: &str) -> Result<String, String> {
-    let expected = "expected 3 to 255 characters of a-z, A-Z, 0-9, '_', '.', '-': it names the DynamoDB table";
-    if matches(text, 3..=255, b"_.-") { Ok(text.to_owned()) } else { Err(expected.to_owned()) }
+    let expected =
+        "expected 3 to 255 characters of a-z, A-Z, 0-9, '_', '.', '-': it names the DynamoDB table";
+    if matches(text, 3..=255, b"_.-") {
+        Ok(text.to_owned())
+    } else {
+        Err(expected.to_owned())
+    }
 }
 
 fn region(text: &str) -> Result<String, String> {
-    let lower = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let lower = text
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if lower && (1..=64).contains(&text.len()) {
         return Ok(text.to_owned());
     }
@@ -368,7 +478,10 @@ fn region(text: &str) -> Result<String, String> {
 
 fn account(text: &str) -> Result<String, String> {
     if text.to_ascii_lowercase().contains("snowflakecomputing") || text.contains('/') {
-        return Err("expected the account identifier alone, such as `myorg-myaccount`; an address goes to `url`".into());
+        return Err(
+            "expected the account identifier alone, such as `myorg-myaccount`; an address goes to `url`"
+                .into(),
+        );
     }
     if matches(text, 1..=255, b"_.-") {
         return Ok(text.to_owned());
@@ -394,7 +507,8 @@ fn metadata_key(text: &str) -> Result<String, String> {
 }
 
 fn address(text: &str) -> Result<String, String> {
-    let expected = || "expected an address such as `https://host:443`, without path, user or password".to_owned();
+    let expected =
+        || "expected an address such as `https://host:443`, without path, user or password".to_owned();
     let url = url::Url::parse(text).map_err(|_| expected())?;
     let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
     let rooted = matches!(url.path(), "" | "/") && url.fragment().is_none();

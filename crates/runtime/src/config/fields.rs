@@ -28,7 +28,11 @@ pub(super) struct Reading<'a> {
 
 impl Reading<'_> {
     pub(super) fn problem(&self, place: Place, key: &str, message: impl Into<String>) {
-        let problem = Problem { place, key: key.to_owned(), message: message.into() };
+        let problem = Problem {
+            place,
+            key: key.to_owned(),
+            message: message.into(),
+        };
         self.problems.borrow_mut().push(problem);
     }
 
@@ -85,18 +89,32 @@ impl<'a> Fields<'a> {
         let entries = match &node.value {
             Value::Map(entries) => entries.as_slice(),
             other => {
-                reading.problem(node.place, path, format!("expected a mapping of keys, found {}", other.describe()));
+                reading.problem(
+                    node.place,
+                    path,
+                    format!("expected a mapping of keys, found {}", other.describe()),
+                );
                 return None;
             }
         };
         // A block mapping has the place of its first key.
         let place = entries.first().map_or(node.place, |(key, _)| key.place);
-        Some(Self { reading, place, path: path.to_owned(), entries, asked: Vec::new() })
+        Some(Self {
+            reading,
+            place,
+            path: path.to_owned(),
+            entries,
+            asked: Vec::new(),
+        })
     }
 
     /// The full name of a key.
     pub(super) fn key(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     /// The place of the mapping.
@@ -114,7 +132,10 @@ impl<'a> Fields<'a> {
     /// The node of a key that may be absent.
     pub(super) fn node(&mut self, key: &'static str) -> Option<&'a Node> {
         self.asked.push(key);
-        self.reading.asked.borrow_mut().push(keys::without_indexes(&self.key(key)));
+        self.reading
+            .asked
+            .borrow_mut()
+            .push(keys::without_indexes(&self.key(key)));
         let (_, node) = self.entries.iter().find(|(found, _)| found.name == key)?;
         if node.value == Value::Empty {
             self.problem(key, "has no value; give one or remove the key");
@@ -151,7 +172,8 @@ impl<'a> Fields<'a> {
     /// Notes a problem where the key is absent.
     pub(super) fn must_have(&self, key: &str) {
         if !self.has(key) {
-            self.reading.problem(self.place, &self.path, format!("the key `{key}` is missing"));
+            self.reading
+                .problem(self.place, &self.path, format!("the key `{key}` is missing"));
         }
     }
 
@@ -186,7 +208,8 @@ impl<'a> Fields<'a> {
                 continue;
             }
             let hint = keys::hint(&self.path, &key.name, &self.asked);
-            self.reading.problem(key.place, &self.key(&key.name), format!("unknown key; {hint}"));
+            self.reading
+                .problem(key.place, &self.key(&key.name), format!("unknown key; {hint}"));
         }
     }
 }

@@ -37,8 +37,10 @@ impl Variables {
     /// These variables and no others.
     #[must_use]
     pub fn these(variables: &[(&str, &str)]) -> Self {
-        let map: HashMap<String, String> =
-            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let map: HashMap<String, String> = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         Self(Arc::new(move |name| map.get(name).cloned()))
     }
 
@@ -57,7 +59,10 @@ pub(super) struct Filled {
 
 /// Puts variables and secrets in. The error says what is wrong, without any value.
 pub(super) fn fill(text: &str, variables: &Variables, base: &Path) -> Result<Filled, String> {
-    let mut filled = Filled { text: String::with_capacity(text.len()), from: Vec::new() };
+    let mut filled = Filled {
+        text: String::with_capacity(text.len()),
+        from: Vec::new(),
+    };
     let mut rest = text;
     while let Some(at) = rest.find('$') {
         filled.text.push_str(&rest[..at]);
@@ -107,7 +112,10 @@ fn resolve(inside: &str, variables: &Variables, base: &Path) -> Result<(String, 
 }
 
 fn check_name(name: &str) -> Result<(), String> {
-    let start = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    let start = name
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     if start && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return Ok(());
     }
@@ -118,13 +126,16 @@ fn check_name(name: &str) -> Result<(), String> {
 
 fn secret_value(secret: &str, variables: &Variables, base: &Path) -> Result<String, String> {
     let Some((provider, name)) = secret.split_once('/') else {
-        return Err(format!("`${{secret:{secret}}}` has no name: expected `${{secret:provider/name}}`"));
+        return Err(format!(
+            "`${{secret:{secret}}}` has no name: expected `${{secret:provider/name}}`"
+        ));
     };
     match provider {
         "env" => {
             check_name(name)?;
             let value = variables.get(name).filter(|value| !value.is_empty());
-            value.ok_or_else(|| format!("the environment variable `{name}` of the secret is not set or empty"))
+            value
+                .ok_or_else(|| format!("the environment variable `{name}` of the secret is not set or empty"))
         }
         "file" => {
             let path = base.join(name);
@@ -132,7 +143,9 @@ fn secret_value(secret: &str, variables: &Variables, base: &Path) -> Result<Stri
             let failed = |error: std::io::Error| format!("the secret's file {shown} cannot be read: {error}");
             let length = std::fs::metadata(&path).map_err(failed)?.len();
             if length > MAX_SECRET_BYTES {
-                return Err(format!("the secret's file {shown} has more than {MAX_SECRET_BYTES} bytes"));
+                return Err(format!(
+                    "the secret's file {shown} has more than {MAX_SECRET_BYTES} bytes"
+                ));
             }
             let text = std::fs::read_to_string(&path).map_err(failed)?;
             let text = text.strip_suffix('\n').unwrap_or(&text);
@@ -142,7 +155,9 @@ fn secret_value(secret: &str, variables: &Variables, base: &Path) -> Result<Stri
             }
             Ok(text.to_owned())
         }
-        other => Err(format!("no secret provider is named `{other}`; there are `env` and `file`")),
+        other => Err(format!(
+            "no secret provider is named `{other}`; there are `env` and `file`"
+        )),
     }
 }
 

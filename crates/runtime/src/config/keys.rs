@@ -68,7 +68,10 @@ pub(super) fn hint(path: &str, key: &str, known: &[&str]) -> String {
         let distance = strsim::damerau_levenshtein(&wanted, candidate);
         (distance <= 1 + candidate.len() / 4).then_some(distance)
     };
-    let nearest = known.iter().filter_map(|candidate| near(&candidate).map(|distance| (distance, *candidate))).min();
+    let nearest = known
+        .iter()
+        .filter_map(|candidate| near(&candidate).map(|distance| (distance, *candidate)))
+        .min();
     if let Some((_, nearest)) = nearest {
         return format!("did you mean `{nearest}`?");
     }

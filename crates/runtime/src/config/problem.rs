@@ -37,7 +37,10 @@ pub struct ConfigError {
 impl ConfigError {
     pub(super) fn new(file: &Path, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.place);
-        Self { file: file.to_owned(), problems }
+        Self {
+            file: file.to_owned(),
+            problems,
+        }
     }
 
     /// The problems, in the order of the file. There is at least one.

@@ -36,7 +36,9 @@ fn the_frame_golden() {
             region: "eu-central-1".into(),
             application_name: "frazil-clickstream".into(),
             consumer_type: ConsumerType::SharedThroughput,
-            initial_position: InitialPosition::AtTimestamp { ms: 1_769_900_340_250 },
+            initial_position: InitialPosition::AtTimestamp {
+                ms: 1_769_900_340_250,
+            },
             credentials: Credentials::Static {
                 access_key_id: "AKIDEXAMPLE".into(),
                 secret_access_key: Secret::new("canary-one"),
@@ -57,8 +59,14 @@ fn the_frame_golden() {
             ca_file: Some("/etc/frazil/ca.pem".into()),
         },
         leases: Leases::DynamoDb,
-        metadata: MetadataConfig { key: "kinesisMetadata".into(), approximate_arrival: ArrivalFormat::EpochMs },
-        dead_letters: DeadLetters::File { path: "/var/lib/frazil/letters".into(), max_bytes: 64 << 20 },
+        metadata: MetadataConfig {
+            key: "kinesisMetadata".into(),
+            approximate_arrival: ArrivalFormat::EpochMs,
+        },
+        dead_letters: DeadLetters::File {
+            path: "/var/lib/frazil/letters".into(),
+            max_bytes: 64 << 20,
+        },
         on_row_error: OnRowError::Continue,
         checkpoint_interval: Duration::from_secs(30),
         lease_timeout: Duration::from_secs(20),
@@ -67,11 +75,20 @@ fn the_frame_golden() {
     assert_eq!(config.connectors[0], clickstream);
     let orders = &config.connectors[1];
     assert_eq!(orders.source.credentials, Credentials::Profile("prod".into()));
-    assert_eq!(orders.destination.private_key, PrivateKey::Text(Secret::new("canary-three")));
+    assert_eq!(
+        orders.destination.private_key,
+        PrivateKey::Text(Secret::new("canary-three"))
+    );
     assert_eq!(orders.destination.target, Target::Pipe("ORDERS_PIPE".into()));
     assert_eq!(orders.dead_letters, DeadLetters::Discard);
     assert_eq!(config.memory_budget, 512 << 20);
-    assert_eq!(config.http, HttpConfig { listen: ([0, 0, 0, 0], 9000).into(), allow_remote: true });
+    assert_eq!(
+        config.http,
+        HttpConfig {
+            listen: ([0, 0, 0, 0], 9000).into(),
+            allow_remote: true
+        }
+    );
 }
 
 /// Frozen: what a file that names nothing but the way gets.
@@ -82,15 +99,30 @@ fn the_defaults_golden() {
     assert_eq!(connector.source.consumer_type, ConsumerType::SharedThroughput);
     assert_eq!(connector.source.initial_position, InitialPosition::TrimHorizon);
     assert_eq!(connector.source.credentials, Credentials::Default);
-    assert_eq!((&connector.source.endpoint, &connector.source.dynamodb_endpoint), (&None, &None));
+    assert_eq!(
+        (&connector.source.endpoint, &connector.source.dynamodb_endpoint),
+        (&None, &None)
+    );
     assert_eq!(connector.leases, Leases::DynamoDb);
     assert_eq!(connector.metadata.key, "kinesisMetadata");
     assert_eq!(connector.metadata.approximate_arrival, ArrivalFormat::Iso8601);
-    let letters = DeadLetters::File { path: "/etc/frazil/dead-letters/a".into(), max_bytes: 1 << 30 };
+    let letters = DeadLetters::File {
+        path: "/etc/frazil/dead-letters/a".into(),
+        max_bytes: 1 << 30,
+    };
     assert_eq!(connector.dead_letters, letters);
-    assert_eq!((connector.on_row_error, connector.checkpoint_interval), (OnRowError::Stop, Duration::from_secs(60)));
+    assert_eq!(
+        (connector.on_row_error, connector.checkpoint_interval),
+        (OnRowError::Stop, Duration::from_secs(60))
+    );
     assert_eq!(config.memory_budget, 256 << 20);
-    assert_eq!(config.http, HttpConfig { listen: ([127, 0, 0, 1], 8080).into(), allow_remote: false });
+    assert_eq!(
+        config.http,
+        HttpConfig {
+            listen: ([127, 0, 0, 1], 8080).into(),
+            allow_remote: false
+        }
+    );
 }
 
 #[test]
@@ -102,9 +134,15 @@ fn the_list_of_keys_is_what_reading_asks_for() {
 #[test]
 fn the_page_describes_every_key_and_no_other() {
     let page = include_str!("../../../../docs/configuration.md");
-    let table = page.split("## Keys").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the table of keys");
-    let described: Vec<&str> =
-        table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let table = page
+        .split("## Keys")
+        .nth(1)
+        .and_then(|rest| rest.split("\n## ").next())
+        .expect("the table of keys");
+    let described: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
     let mut listed = KEYS.to_vec();
     listed.sort_unstable();
     let mut sorted = described.clone();
@@ -115,67 +153,275 @@ fn the_page_describes_every_key_and_no_other() {
 #[test]
 fn the_page_s_example_is_valid() {
     let page = include_str!("../../../../docs/configuration.md");
-    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let example = page
+        .split("```yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("an example");
     let variables = Variables::these(&[("SNOWFLAKE_ACCOUNT", "o-a")]);
     Config::parse(example, Path::new("frazil.yaml"), &variables).expect("valid");
 }
 
 /// (what is replaced in the minimal file, by what, the whole error text).
 const BROKEN: &[(&str, &str, &str)] = &[
-    ("stream: s", "sream: s", "3:14: connectors[0].source: the key `stream` is missing
-3:14: connectors[0].source.sream: unknown key; did you mean `stream`?"),
-    ("region:", "Region:", "3:14: connectors[0].source: the key `region` is missing
-3:25: connectors[0].source.Region: unknown key; did you mean `region`?"),
-    ("- name: a", "- name: a\n    stream: s", "3:5: connectors[0].stream: unknown key; `stream` belongs under `connectors[].source`"),
-    ("connectors:", "threads: 4\nconnectors:", "1:1: threads: unknown key; known here: connectors, http, memory_budget"),
-    ("- name: a", "- name: a b", "2:11: connectors[0].name: expected 1 to 64 characters of a-z, A-Z, 0-9, '_', '-'; found `a b`"),
-    ("- name: a", "- name:", "2:9: connectors[0].name: has no value; give one or remove the key"),
-    ("- name: a", "- name: [a]", "2:11: connectors[0].name: expected a single value, found a list"),
-    ("- name: a", "- name: a\n    name: b", "3:5: not valid YAML: duplicate mapping key: name"),
-    ("stream: s", "stream: ${BAD}", "3:23: not valid YAML: while parsing a flow mapping, did not find expected ',' or '}'; inside `{...}` and `[...]` a value with `${...}` needs quotes"),
-    ("stream: s", "stream: \"${BAD}\"", "3:22: connectors[0].source.stream: expected the stream's name (not its ARN): 1 to 128 characters of a-z, A-Z, 0-9, '_', '.', '-'; the value comes from ${BAD}"),
-    ("stream: s", "stream: \"${MISSING}\"", "3:22: connectors[0].source.stream: the environment variable `MISSING` is not set; set it, or give a default as in `${MISSING:-default}`"),
-    ("stream: s", "stream: \"${1X}\"", "3:22: connectors[0].source.stream: `${1X}` names no variable: expected `${NAME}`, `${NAME:-default}` or `${secret:provider/name}`"),
-    ("stream: s", "stream: \"${X\"", "3:22: connectors[0].source.stream: `${` without its `}`; write `$$` for a dollar sign"),
-    ("stream: s", "stream: \"${secret:vault/x}\"", "3:22: connectors[0].source.stream: no secret provider is named `vault`; there are `env` and `file`"),
-    ("stream: s", "stream: \"${secret:x}\"", "3:22: connectors[0].source.stream: `${secret:x}` has no name: expected `${secret:provider/name}`"),
-    ("stream: s", "stream: \"${secret:env/EMPTY}\"", "3:22: connectors[0].source.stream: the environment variable `EMPTY` of the secret is not set or empty"),
-    ("stream: s", "stream: \"${secret:file/none}\"", "3:22: connectors[0].source.stream: the secret's file /etc/frazil/none cannot be read: No such file or directory (os error 2)"),
-    ("eu-central-1", "Frankfurt", "3:33: connectors[0].source.region: expected an AWS region, such as `eu-central-1`; found `Frankfurt`"),
-    ("name: app", "name: a/b", "3:65: connectors[0].source.application_name: expected 3 to 255 characters of a-z, A-Z, 0-9, '_', '.', '-': it names the DynamoDB table; found `a/b`"),
-    ("name: app", "name: app, consumer_type: ENHANCED_FAN_OUT", "3:85: connectors[0].source.consumer_type: this version cannot read by enhanced fan-out yet; use `SHARED_THROUGHPUT`; found `ENHANCED_FAN_OUT`"),
-    ("name: app", "name: app, consumer_type: shared", "3:85: connectors[0].source.consumer_type: expected `SHARED_THROUGHPUT` or `ENHANCED_FAN_OUT`; found `shared`"),
-    ("name: app", "name: app, initial_position: latest", "3:88: connectors[0].source.initial_position: expected `LATEST`, `TRIM_HORIZON` or `AT_TIMESTAMP`; found `latest`"),
-    ("name: app", "name: app, initial_position: AT_TIMESTAMP", "3:88: connectors[0].source.initial_position: `AT_TIMESTAMP` needs the key `initial_timestamp` beside it"),
-    ("name: app", "name: app, initial_timestamp: 2026-01-01T00:00:00Z", "3:89: connectors[0].source.initial_timestamp: only has a meaning with `initial_position: AT_TIMESTAMP`"),
-    ("name: app", "name: app, endpoint: localhost:80", "3:80: connectors[0].source.endpoint: expected an address such as `https://host:443`, without path, user or password; found `localhost:80`"),
-    ("name: app", "name: app, credentials: {access_key_id: x}", "3:84: connectors[0].source.credentials: the key `secret_access_key` is missing"),
-    ("name: app", "name: app, credentials: {profile: p, access_key_id: x}", "3:93: connectors[0].source.credentials.profile: give either a profile or an access key, not both"),
-    ("name: app", "name: app, credentials: {access_key_id: x, secret_access_key: [canary]}", "3:121: connectors[0].source.credentials.secret_access_key: expected a single value, found a list"),
-    ("name: app", "name: app, credentials: {profile: p, role_arn: r}", "3:106: connectors[0].source.credentials.role_arn: this version cannot assume a role by itself; name a `profile` that does"),
-    ("account: o-a", "account: https://o-a.snowflakecomputing.com", "4:28: connectors[0].destination.account: expected the account identifier alone, such as `myorg-myaccount`; an address goes to `url`; found `https://o-a.snowflakecomputing.com`"),
-    ("private_key_file: k.p8", "role: R", "4:19: connectors[0].destination: the key `private_key_file` is missing"),
-    ("private_key_file: k.p8", "private_key_file: k.p8, private_key: canary", "4:79: connectors[0].destination.private_key: give either `private_key` or `private_key_file`, not both"),
-    ("private_key_file: k.p8", "private_key: ''", "4:55: connectors[0].destination.private_key: expected a secret, found an empty text"),
-    ("private_key_file: k.p8", "private_key_file: k.p8, private_key_passphrase: canary", "4:90: connectors[0].destination.private_key_passphrase: this version cannot read an encrypted private key yet; give one without a passphrase"),
-    ("table: T", "tabel: T", "4:19: connectors[0].destination: the key `table` is missing
-4:90: connectors[0].destination.tabel: unknown key; did you mean `table`?"),
-    ("table: T", "table: T, pipe: P", "4:106: connectors[0].destination.pipe: give either a table or a pipe, not both"),
-    ("- name: a", "- name: a\n    leases: none", "3:13: connectors[0].leases: this version needs a lease table; use `dynamodb`; found `none`"),
-    ("- name: a", "- name: a\n    routing: {by: type}", "3:14: connectors[0].routing: this version sends all rows of a connector to one table; remove the key"),
-    ("- name: a", "- name: a\n    metadata: {key: 'a\"b'}", "3:21: connectors[0].metadata.key: expected 1 to 255 characters without quotes and backslashes; found `a\"b`"),
-    ("- name: a", "- name: a\n    metadata: {approximate_arrival: iso}", "3:37: connectors[0].metadata.approximate_arrival: expected `iso8601` or `epoch_ms`; found `iso`"),
-    ("- name: a", "- name: a\n    dead_letters: drop", "3:19: connectors[0].dead_letters: expected `discard`, or the mapping `file`; found `drop`"),
-    ("- name: a", "- name: a\n    dead_letters: {file: {max_bytes: 1MiB}}", "3:38: connectors[0].dead_letters.file.max_bytes: expected at least 16MiB; found `1MiB`"),
-    ("- name: a", "- name: a\n    dead_letters: {}", "3:19: connectors[0].dead_letters: the key `file` is missing"),
-    ("- name: a", "- name: a\n    on_row_error: true", "3:19: connectors[0].on_row_error: expected `continue` or `stop`; found `true`"),
-    ("- name: a", "- name: a\n    checkpoint_interval: 10", "3:26: connectors[0].checkpoint_interval: expected a number and a unit: `500ms`, `10s`, `5m`, `1h` or `7d`; found `10`"),
-    ("- name: a", "- name: a\n    checkpoint_interval: 2h", "3:26: connectors[0].checkpoint_interval: expected between 1s and 1h; found `2h`"),
-    ("connectors:", "memory_budget: 16M\nconnectors:", "1:16: memory_budget: expected a whole number and a unit: `512B`, `64KiB`, `16MiB`, `2GiB` (or `kB`, `MB`, `GB`); found `16M`"),
-    ("connectors:", "memory_budget: 16MiB\nconnectors:", "1:16: memory_budget: 1 connectors need at least 48MiB: 48MiB each"),
-    ("connectors:", "http: {listen: \"0.0.0.0:80\"}\nconnectors:", "1:16: http.listen: this address can be reached from other machines, and nothing asks for a password there; use 127.0.0.1, or set `allow_remote: true` beside it"),
-    ("connectors:", "http: {listen: \"${BAD}\"}\nconnectors:", "1:16: http.listen: expected an address and a port, such as `127.0.0.1:8080`; the value comes from ${BAD}"),
-    ("connectors:", "http: 8080\nconnectors:", "1:7: http: expected a mapping of keys, found a single value"),
+    (
+        "stream: s",
+        "sream: s",
+        "3:14: connectors[0].source: the key `stream` is missing
+3:14: connectors[0].source.sream: unknown key; did you mean `stream`?",
+    ),
+    (
+        "region:",
+        "Region:",
+        "3:14: connectors[0].source: the key `region` is missing
+3:25: connectors[0].source.Region: unknown key; did you mean `region`?",
+    ),
+    (
+        "- name: a",
+        "- name: a\n    stream: s",
+        "3:5: connectors[0].stream: unknown key; `stream` belongs under `connectors[].source`",
+    ),
+    (
+        "connectors:",
+        "threads: 4\nconnectors:",
+        "1:1: threads: unknown key; known here: connectors, http, memory_budget",
+    ),
+    (
+        "- name: a",
+        "- name: a b",
+        "2:11: connectors[0].name: expected 1 to 64 characters of a-z, A-Z, 0-9, '_', '-'; found `a b`",
+    ),
+    (
+        "- name: a",
+        "- name:",
+        "2:9: connectors[0].name: has no value; give one or remove the key",
+    ),
+    (
+        "- name: a",
+        "- name: [a]",
+        "2:11: connectors[0].name: expected a single value, found a list",
+    ),
+    (
+        "- name: a",
+        "- name: a\n    name: b",
+        "3:5: not valid YAML: duplicate mapping key: name",
+    ),
+    (
+        "stream: s",
+        "stream: ${BAD}",
+        "3:23: not valid YAML: while parsing a flow mapping, did not find expected ',' or '}'; inside `{...}` and `[...]` a value with `${...}` needs quotes",
+    ),
+    (
+        "stream: s",
+        "stream: \"${BAD}\"",
+        "3:22: connectors[0].source.stream: expected the stream's name (not its ARN): 1 to 128 characters of a-z, A-Z, 0-9, '_', '.', '-'; the value comes from ${BAD}",
+    ),
+    (
+        "stream: s",
+        "stream: \"${MISSING}\"",
+        "3:22: connectors[0].source.stream: the environment variable `MISSING` is not set; set it, or give a default as in `${MISSING:-default}`",
+    ),
+    (
+        "stream: s",
+        "stream: \"${1X}\"",
+        "3:22: connectors[0].source.stream: `${1X}` names no variable: expected `${NAME}`, `${NAME:-default}` or `${secret:provider/name}`",
+    ),
+    (
+        "stream: s",
+        "stream: \"${X\"",
+        "3:22: connectors[0].source.stream: `${` without its `}`; write `$$` for a dollar sign",
+    ),
+    (
+        "stream: s",
+        "stream: \"${secret:vault/x}\"",
+        "3:22: connectors[0].source.stream: no secret provider is named `vault`; there are `env` and `file`",
+    ),
+    (
+        "stream: s",
+        "stream: \"${secret:x}\"",
+        "3:22: connectors[0].source.stream: `${secret:x}` has no name: expected `${secret:provider/name}`",
+    ),
+    (
+        "stream: s",
+        "stream: \"${secret:env/EMPTY}\"",
+        "3:22: connectors[0].source.stream: the environment variable `EMPTY` of the secret is not set or empty",
+    ),
+    (
+        "stream: s",
+        "stream: \"${secret:file/none}\"",
+        "3:22: connectors[0].source.stream: the secret's file /etc/frazil/none cannot be read: No such file or directory (os error 2)",
+    ),
+    (
+        "eu-central-1",
+        "Frankfurt",
+        "3:33: connectors[0].source.region: expected an AWS region, such as `eu-central-1`; found `Frankfurt`",
+    ),
+    (
+        "name: app",
+        "name: a/b",
+        "3:65: connectors[0].source.application_name: expected 3 to 255 characters of a-z, A-Z, 0-9, '_', '.', '-': it names the DynamoDB table; found `a/b`",
+    ),
+    (
+        "name: app",
+        "name: app, consumer_type: ENHANCED_FAN_OUT",
+        "3:85: connectors[0].source.consumer_type: this version cannot read by enhanced fan-out yet; use `SHARED_THROUGHPUT`; found `ENHANCED_FAN_OUT`",
+    ),
+    (
+        "name: app",
+        "name: app, consumer_type: shared",
+        "3:85: connectors[0].source.consumer_type: expected `SHARED_THROUGHPUT` or `ENHANCED_FAN_OUT`; found `shared`",
+    ),
+    (
+        "name: app",
+        "name: app, initial_position: latest",
+        "3:88: connectors[0].source.initial_position: expected `LATEST`, `TRIM_HORIZON` or `AT_TIMESTAMP`; found `latest`",
+    ),
+    (
+        "name: app",
+        "name: app, initial_position: AT_TIMESTAMP",
+        "3:88: connectors[0].source.initial_position: `AT_TIMESTAMP` needs the key `initial_timestamp` beside it",
+    ),
+    (
+        "name: app",
+        "name: app, initial_timestamp: 2026-01-01T00:00:00Z",
+        "3:89: connectors[0].source.initial_timestamp: only has a meaning with `initial_position: AT_TIMESTAMP`",
+    ),
+    (
+        "name: app",
+        "name: app, endpoint: localhost:80",
+        "3:80: connectors[0].source.endpoint: expected an address such as `https://host:443`, without path, user or password; found `localhost:80`",
+    ),
+    (
+        "name: app",
+        "name: app, credentials: {access_key_id: x}",
+        "3:84: connectors[0].source.credentials: the key `secret_access_key` is missing",
+    ),
+    (
+        "name: app",
+        "name: app, credentials: {profile: p, access_key_id: x}",
+        "3:93: connectors[0].source.credentials.profile: give either a profile or an access key, not both",
+    ),
+    (
+        "name: app",
+        "name: app, credentials: {access_key_id: x, secret_access_key: [canary]}",
+        "3:121: connectors[0].source.credentials.secret_access_key: expected a single value, found a list",
+    ),
+    (
+        "name: app",
+        "name: app, credentials: {profile: p, role_arn: r}",
+        "3:106: connectors[0].source.credentials.role_arn: this version cannot assume a role by itself; name a `profile` that does",
+    ),
+    (
+        "account: o-a",
+        "account: https://o-a.snowflakecomputing.com",
+        "4:28: connectors[0].destination.account: expected the account identifier alone, such as `myorg-myaccount`; an address goes to `url`; found `https://o-a.snowflakecomputing.com`",
+    ),
+    (
+        "private_key_file: k.p8",
+        "role: R",
+        "4:19: connectors[0].destination: the key `private_key_file` is missing",
+    ),
+    (
+        "private_key_file: k.p8",
+        "private_key_file: k.p8, private_key: canary",
+        "4:79: connectors[0].destination.private_key: give either `private_key` or `private_key_file`, not both",
+    ),
+    (
+        "private_key_file: k.p8",
+        "private_key: ''",
+        "4:55: connectors[0].destination.private_key: expected a secret, found an empty text",
+    ),
+    (
+        "private_key_file: k.p8",
+        "private_key_file: k.p8, private_key_passphrase: canary",
+        "4:90: connectors[0].destination.private_key_passphrase: this version cannot read an encrypted private key yet; give one without a passphrase",
+    ),
+    (
+        "table: T",
+        "tabel: T",
+        "4:19: connectors[0].destination: the key `table` is missing
+4:90: connectors[0].destination.tabel: unknown key; did you mean `table`?",
+    ),
+    (
+        "table: T",
+        "table: T, pipe: P",
+        "4:106: connectors[0].destination.pipe: give either a table or a pipe, not both",
+    ),
+    (
+        "- name: a",
+        "- name: a\n    leases: none",
+        "3:13: connectors[0].leases: this version needs a lease table; use `dynamodb`; found `none`",
+    ),
+    (
+        "- name: a",
+        "- name: a\n    routing: {by: type}",
+        "3:14: connectors[0].routing: this version sends all rows of a connector to one table; remove the key",
+    ),
+    (
+        "- name: a",
+        "- name: a\n    metadata: {key: 'a\"b'}",
+        "3:21: connectors[0].metadata.key: expected 1 to 255 characters without quotes and backslashes; found `a\"b`",
+    ),
+    (
+        "- name: a",
+        "- name: a\n    metadata: {approximate_arrival: iso}",
+        "3:37: connectors[0].metadata.approximate_arrival: expected `iso8601` or `epoch_ms`; found `iso`",
+    ),
+    (
+        "- name: a",
+        "- name: a\n    dead_letters: drop",
+        "3:19: connectors[0].dead_letters: expected `discard`, or the mapping `file`; found `drop`",
+    ),
+    (
+        "- name: a",
+        "- name: a\n    dead_letters: {file: {max_bytes: 1MiB}}",
+        "3:38: connectors[0].dead_letters.file.max_bytes: expected at least 16MiB; found `1MiB`",
+    ),
+    (
+        "- name: a",
+        "- name: a\n    dead_letters: {}",
+        "3:19: connectors[0].dead_letters: the key `file` is missing",
+    ),
+    (
+        "- name: a",
+        "- name: a\n    on_row_error: true",
+        "3:19: connectors[0].on_row_error: expected `continue` or `stop`; found `true`",
+    ),
+    (
+        "- name: a",
+        "- name: a\n    checkpoint_interval: 10",
+        "3:26: connectors[0].checkpoint_interval: expected a number and a unit: `500ms`, `10s`, `5m`, `1h` or `7d`; found `10`",
+    ),
+    (
+        "- name: a",
+        "- name: a\n    checkpoint_interval: 2h",
+        "3:26: connectors[0].checkpoint_interval: expected between 1s and 1h; found `2h`",
+    ),
+    (
+        "connectors:",
+        "memory_budget: 16M\nconnectors:",
+        "1:16: memory_budget: expected a whole number and a unit: `512B`, `64KiB`, `16MiB`, `2GiB` (or `kB`, `MB`, `GB`); found `16M`",
+    ),
+    (
+        "connectors:",
+        "memory_budget: 16MiB\nconnectors:",
+        "1:16: memory_budget: 1 connectors need at least 48MiB: 48MiB each",
+    ),
+    (
+        "connectors:",
+        "http: {listen: \"0.0.0.0:80\"}\nconnectors:",
+        "1:16: http.listen: this address can be reached from other machines, and nothing asks for a password there; use 127.0.0.1, or set `allow_remote: true` beside it",
+    ),
+    (
+        "connectors:",
+        "http: {listen: \"${BAD}\"}\nconnectors:",
+        "1:16: http.listen: expected an address and a port, such as `127.0.0.1:8080`; the value comes from ${BAD}",
+    ),
+    (
+        "connectors:",
+        "http: 8080\nconnectors:",
+        "1:7: http: expected a mapping of keys, found a single value",
+    ),
 ];
 
 #[test]
@@ -183,10 +429,17 @@ fn a_broken_file_is_told_by_file_line_and_key() {
     let mut differences = String::new();
     for (part, by, expected) in BROKEN {
         assert_eq!(MINIMAL.matches(part).count(), 1, "{part}");
-        let expected: Vec<String> = expected.lines().map(|line| format!("/etc/frazil/frazil.yaml:{line}")).collect();
-        let found = parsed(&MINIMAL.replacen(part, by, 1)).map_or_else(|error| error, |_| "no error".to_owned());
+        let expected: Vec<String> = expected
+            .lines()
+            .map(|line| format!("/etc/frazil/frazil.yaml:{line}"))
+            .collect();
+        let found =
+            parsed(&MINIMAL.replacen(part, by, 1)).map_or_else(|error| error, |_| "no error".to_owned());
         if found != expected.join("\n") {
-            differences.push_str(&format!("{by:?}\n  found    {found}\n  expected {}\n", expected.join("\n")));
+            differences.push_str(&format!(
+                "{by:?}\n  found    {found}\n  expected {}\n",
+                expected.join("\n")
+            ));
         }
         assert!(!found.contains("canary"), "{found}");
     }
@@ -200,16 +453,34 @@ fn a_file_that_is_no_configuration_is_told() {
         ("", "1:1: expected a mapping of keys, found nothing"),
         ("- a", "1:1: expected a mapping of keys, found a list"),
         ("{}", "1:1: the key `connectors` is missing"),
-        ("connectors: []", "1:13: connectors: is empty; at least one connector is needed"),
-        ("connectors: {a: b}", "1:13: connectors: expected a list of connectors, found a mapping"),
+        (
+            "connectors: []",
+            "1:13: connectors: is empty; at least one connector is needed",
+        ),
+        (
+            "connectors: {a: b}",
+            "1:13: connectors: expected a list of connectors, found a mapping",
+        ),
     ] {
         let found = parsed(text).map_or_else(|error| error, |_| "no error".to_owned());
-        assert_eq!(found.lines().next().unwrap_or_default(), format!("{at}{expected}"), "{text:?}");
+        assert_eq!(
+            found.lines().next().unwrap_or_default(),
+            format!("{at}{expected}"),
+            "{text:?}"
+        );
     }
     let tabs = parsed("connectors:\n\t- name: a").expect_err("tabs do not indent");
-    assert!(tabs.starts_with("/etc/frazil/frazil.yaml:2:2: not valid YAML: "), "{tabs}");
-    let missing = Config::load(Path::new("/nowhere/f.yaml"), &variables()).expect_err("no file").to_string();
-    assert_eq!(missing, "/nowhere/f.yaml: the file cannot be read: No such file or directory (os error 2)");
+    assert!(
+        tabs.starts_with("/etc/frazil/frazil.yaml:2:2: not valid YAML: "),
+        "{tabs}"
+    );
+    let missing = Config::load(Path::new("/nowhere/f.yaml"), &variables())
+        .expect_err("no file")
+        .to_string();
+    assert_eq!(
+        missing,
+        "/nowhere/f.yaml: the file cannot be read: No such file or directory (os error 2)"
+    );
 }
 
 #[test]
@@ -222,8 +493,16 @@ fn two_connectors_must_not_be_mistaken_for_each_other() {
          /etc/frazil/frazil.yaml:5:5: connectors[1].source.application_name: another connector reads the same stream \
          under the same application name; give each its own"
     );
-    let other = item.replace("name: a\n", "name: b\n").replace("application_name: app", "application_name: app2");
-    assert_eq!(parsed(&format!("{MINIMAL}{other}")).expect("valid").connectors.len(), 2);
+    let other = item
+        .replace("name: a\n", "name: b\n")
+        .replace("application_name: app", "application_name: app2");
+    assert_eq!(
+        parsed(&format!("{MINIMAL}{other}"))
+            .expect("valid")
+            .connectors
+            .len(),
+        2
+    );
 }
 
 #[test]

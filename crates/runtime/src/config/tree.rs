@@ -56,9 +56,16 @@ impl Value {
 
 /// Parses the text of one document.
 pub(super) fn parse(text: &str) -> Result<Node, Problem> {
-    let at = |place, message: String| Problem { place, key: String::new(), message };
+    let at = |place, message: String| Problem {
+        place,
+        key: String::new(),
+        message,
+    };
     if text.len() > MAX_FILE_BYTES {
-        return Err(at(Place::default(), format!("the file has more than {MAX_FILE_BYTES} bytes")));
+        return Err(at(
+            Place::default(),
+            format!("the file has more than {MAX_FILE_BYTES} bytes"),
+        ));
     }
     let options = serde_saphyr::options! { with_snippet: false };
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
@@ -73,8 +80,14 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
 /// The parser's text without the place (ours stands in front already) and without advice to programmers.
 fn syntax_message(error: &str, text: &str, place: Place) -> String {
     let message = error.split(" at line ").next().unwrap_or_default();
-    let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or_default().trim();
-    let line = usize::try_from(place.line.saturating_sub(1)).ok().and_then(|n| text.lines().nth(n));
+    let message = message
+        .split(", set DuplicateKeyPolicy")
+        .next()
+        .unwrap_or_default()
+        .trim();
+    let line = usize::try_from(place.line.saturating_sub(1))
+        .ok()
+        .and_then(|n| text.lines().nth(n));
     let quotes = if message.contains(" flow ") && line.is_some_and(|line| line.contains("${")) {
         "; inside `{...}` and `[...]` a value with `${...}` needs quotes"
     } else {
@@ -84,7 +97,10 @@ fn syntax_message(error: &str, text: &str, place: Place) -> String {
 }
 
 fn place(location: serde_saphyr::Location) -> Place {
-    Place { line: location.line(), column: location.column() }
+    Place {
+        line: location.line(),
+        column: location.column(),
+    }
 }
 
 fn node(raw: Spanned<Raw>, text: &str) -> Node {
@@ -94,21 +110,35 @@ fn node(raw: Spanned<Raw>, text: &str) -> Node {
         Raw::Text(text) => Value::Text(text),
         Raw::Typed(otherwise) => {
             // A plain scalar that YAML reads as a number or a boolean: what stands in the file counts.
-            let found = span.byte_offset().zip(span.byte_len()).and_then(|(start, length)| {
-                let start = usize::try_from(start).ok()?;
-                text.get(start..start.checked_add(usize::try_from(length).ok()?)?)
-            });
+            let found = span
+                .byte_offset()
+                .zip(span.byte_len())
+                .and_then(|(start, length)| {
+                    let start = usize::try_from(start).ok()?;
+                    text.get(start..start.checked_add(usize::try_from(length).ok()?)?)
+                });
             Value::Text(found.map_or(otherwise, |text| text.trim().to_owned()))
         }
         Raw::List(items) => Value::List(items.into_iter().map(|item| node(item, text)).collect()),
         Raw::Map(entries) => Value::Map(
             entries
                 .into_iter()
-                .map(|(key, value)| (Key { place: place(key.defined), name: key.value }, node(value, text)))
+                .map(|(key, value)| {
+                    (
+                        Key {
+                            place: place(key.defined),
+                            name: key.value,
+                        },
+                        node(value, text),
+                    )
+                })
                 .collect(),
         ),
     };
-    Node { place: place(raw.defined), value }
+    Node {
+        place: place(raw.defined),
+        value,
+    }
 }
 
 /// What the parser gives, before scalars are texts again.
@@ -185,18 +215,27 @@ mod tests {
     use super::*;
 
     fn get<'a>(node: &'a Node, key: &str) -> &'a Node {
-        let Value::Map(entries) = &node.value else { panic!("no mapping: {node:?}") };
-        &entries.iter().find(|(found, _)| found.name == key).expect("the key is there").1
+        let Value::Map(entries) = &node.value else {
+            panic!("no mapping: {node:?}")
+        };
+        &entries
+            .iter()
+            .find(|(found, _)| found.name == key)
+            .expect("the key is there")
+            .1
     }
 
     fn text(node: &Node) -> &str {
-        let Value::Text(text) = &node.value else { panic!("no text: {node:?}") };
+        let Value::Text(text) = &node.value else {
+            panic!("no text: {node:?}")
+        };
         text
     }
 
     #[test]
     fn scalars_keep_the_text_of_the_file_and_know_their_place() {
-        let tree = parse("a: 08\nb:\n  c: 1e3   # note\n  d: yes\n  e: '1.50'\n  f: -1.50\n  é: ~\n").expect("valid");
+        let tree = parse("a: 08\nb:\n  c: 1e3   # note\n  d: yes\n  e: '1.50'\n  f: -1.50\n  é: ~\n")
+            .expect("valid");
         let b = get(&tree, "b");
         assert_eq!(text(get(&tree, "a")), "08");
         assert_eq!(get(&tree, "a").place, Place { line: 1, column: 4 });

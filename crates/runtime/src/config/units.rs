@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 const DURATION: &str = "expected a number and a unit: `500ms`, `10s`, `5m`, `1h` or `7d`";
-const BYTES: &str = "expected a whole number and a unit: `512B`, `64KiB`, `16MiB`, `2GiB` (or `kB`, `MB`, `GB`)";
+const BYTES: &str =
+    "expected a whole number and a unit: `512B`, `64KiB`, `16MiB`, `2GiB` (or `kB`, `MB`, `GB`)";
 const MOMENT: &str = "expected a moment as `2026-01-31T23:59:00Z` or `2026-01-31T23:59:00.250+01:00`";
 
 fn split(text: &str) -> Option<(u64, &str)> {
@@ -25,7 +26,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         };
         number.checked_mul(unit_ms)
     });
-    parsed.map(Duration::from_millis).ok_or_else(|| DURATION.to_owned())
+    parsed
+        .map(Duration::from_millis)
+        .ok_or_else(|| DURATION.to_owned())
 }
 
 /// Bytes: a whole number and a unit, of 1024 (`KiB`) or of 1000 (`kB`).
@@ -52,7 +55,11 @@ pub(super) fn moment_ms(text: &str) -> Result<i64, String> {
 }
 
 fn rfc3339_ms(text: &str) -> Option<i64> {
-    let number = |part: &str| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse::<i64>().ok())?;
+    let number = |part: &str| {
+        part.bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| part.parse::<i64>().ok())?
+    };
     let at = |from: usize, to: usize| text.get(from..to).and_then(number);
     let is = |index: usize, any: &[u8]| text.as_bytes().get(index).is_some_and(|b| any.contains(b));
     if !(is(4, b"-") && is(7, b"-") && is(10, b"Tt ") && is(13, b":") && is(16, b":")) {
@@ -73,7 +80,9 @@ fn rfc3339_ms(text: &str) -> Option<i64> {
     let mut rest = text.get(19..)?;
     let mut ms = 0;
     if let Some(fraction) = rest.strip_prefix('.') {
-        let end = fraction.find(|c: char| !c.is_ascii_digit()).unwrap_or(fraction.len());
+        let end = fraction
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(fraction.len());
         let (digits, zone) = fraction.split_at(end);
         if digits.is_empty() {
             return None;
@@ -95,7 +104,9 @@ fn zone_seconds(zone: &str) -> Option<i64> {
         _ => return None,
     };
     let (hours, minutes) = zone.get(1..)?.split_once(':')?;
-    let digits = |part: &str| (part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse().ok())?;
+    let digits = |part: &str| {
+        (part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse().ok())?
+    };
     let (hours, minutes): (i64, i64) = (digits(hours)?, digits(minutes)?);
     (hours < 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
 }
@@ -116,13 +127,34 @@ mod tests {
 
     #[test]
     fn durations_and_bytes_need_their_unit() {
-        for (text, ms) in [("500ms", 500), ("10s", 10_000), ("5 m", 300_000), ("1h", 3_600_000), ("7d", 604_800_000)] {
+        for (text, ms) in [
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("5 m", 300_000),
+            ("1h", 3_600_000),
+            ("7d", 604_800_000),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for (text, expected) in [("512B", 512), ("16MiB", 16 << 20), ("1GB", 1_000_000_000), ("64 KiB", 65_536)] {
+        for (text, expected) in [
+            ("512B", 512),
+            ("16MiB", 16 << 20),
+            ("1GB", 1_000_000_000),
+            ("64 KiB", 65_536),
+        ] {
             assert_eq!(bytes(text), Ok(expected), "{text}");
         }
-        for bad in ["", "10", "s", "-1s", "1.5s", "10 S", "99999999999999999d", "10 sec", "１s"] {
+        for bad in [
+            "",
+            "10",
+            "s",
+            "-1s",
+            "1.5s",
+            "10 S",
+            "99999999999999999d",
+            "10 sec",
+            "１s",
+        ] {
             assert!(duration(bad).is_err(), "{bad:?} passed");
         }
         for bad in ["", "16", "16M", "16mib", "-1B", "99999999999GiB", "1.5GiB"] {

@@ -11,23 +11,77 @@ use super::*;
 fn events() -> Vec<Event> {
     let shard = ShardId::new("shardId-000000000000").expect("valid");
     let sequence = SequenceNumber::new("5").expect("digits");
-    let position = Position { sequence, sub_sequence: 0, document: 0, last: true };
+    let position = Position {
+        sequence,
+        sub_sequence: 0,
+        document: 0,
+        last: true,
+    };
     let s = || shard.clone();
     let ms = Duration::from_millis;
     vec![
-        Event::ConnectorStarted { worker: WorkerId::new("w").expect("valid") },
+        Event::ConnectorStarted {
+            worker: WorkerId::new("w").expect("valid"),
+        },
         Event::LeaseTaken { shard: s(), epoch: 1 },
-        Event::ChannelOpened { shard: s(), channel: "C".into(), committed: None, again: false },
-        Event::ChannelOpened { shard: s(), channel: "C".into(), committed: None, again: true },
-        Event::ChannelGone { shard: s(), channel: "C".into(), from: None },
-        Event::ShardStarted { shard: s(), from: "the oldest record".into() },
-        Event::PageRead { shard: s(), records: 2, bytes: 3, behind: ms(4000) },
-        Event::DeadLettersKept { shard: s(), count: 4, reason: "not_json" },
-        Event::RecordsDropped { shard: s(), count: 5, reason: "too_large" },
+        Event::ChannelOpened {
+            shard: s(),
+            channel: "C".into(),
+            committed: None,
+            again: false,
+        },
+        Event::ChannelOpened {
+            shard: s(),
+            channel: "C".into(),
+            committed: None,
+            again: true,
+        },
+        Event::ChannelGone {
+            shard: s(),
+            channel: "C".into(),
+            from: None,
+        },
+        Event::ShardStarted {
+            shard: s(),
+            from: "the oldest record".into(),
+        },
+        Event::PageRead {
+            shard: s(),
+            records: 2,
+            bytes: 3,
+            behind: ms(4000),
+        },
+        Event::DeadLettersKept {
+            shard: s(),
+            count: 4,
+            reason: "not_json",
+        },
+        Event::RecordsDropped {
+            shard: s(),
+            count: 5,
+            reason: "too_large",
+        },
         Event::MetadataReplaced { shard: s(), count: 6 },
-        Event::BatchAccepted { shard: s(), rows: 7, bytes: 8, wire_bytes: 9, took: ms(15) },
-        Event::SpanCommitted { shard: s(), rows: 10, row_errors: 11, up_to: position, latency: Some(ms(700)) },
-        Event::Checkpointed { shard: s(), up_to: None, ended: false },
+        Event::BatchAccepted {
+            shard: s(),
+            rows: 7,
+            bytes: 8,
+            wire_bytes: 9,
+            took: ms(15),
+            up_to: position.clone(),
+        },
+        Event::SpanCommitted {
+            shard: s(),
+            rows: 10,
+            row_errors: 11,
+            up_to: position,
+            latency: Some(ms(700)),
+        },
+        Event::Checkpointed {
+            shard: s(),
+            up_to: None,
+            ended: false,
+        },
         Event::CallFailed {
             shard: None,
             room: "kinesis",
@@ -36,9 +90,19 @@ fn events() -> Vec<Event> {
             error: "canary".into(),
             failures: 3,
         },
-        Event::ShardStalled { shard: s(), reason: StallReason::Source, error: "canary".into() },
-        Event::DataExpired { shard: s(), detail: "canary".into() },
-        Event::MayRepeat { shard: s(), detail: "canary".into() },
+        Event::ShardStalled {
+            shard: s(),
+            reason: StallReason::Source,
+            error: "canary".into(),
+        },
+        Event::DataExpired {
+            shard: s(),
+            detail: "canary".into(),
+        },
+        Event::MayRepeat {
+            shard: s(),
+            detail: "canary".into(),
+        },
     ]
 }
 
@@ -58,7 +122,10 @@ fn after_all_events() -> String {
     let mut events = events();
     let shard = ShardId::new("shardId-000000000001").expect("valid");
     events.extend([
-        Event::LeaseLost { shard: shard.clone(), epoch: 1 },
+        Event::LeaseLost {
+            shard: shard.clone(),
+            epoch: 1,
+        },
         Event::LeaseReleased { shard: shard.clone() },
         Event::ShardFinished { shard },
     ]);
@@ -71,10 +138,16 @@ fn after_all_events() -> String {
 
 /// Name as it is queried -> type.
 fn described(text: &str) -> BTreeMap<String, String> {
-    let lines = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     lines
         .map(|(name, kind)| {
-            let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+            let name = if kind == "counter" {
+                format!("{name}_total")
+            } else {
+                name.to_owned()
+            };
             (name, kind.to_owned())
         })
         .collect()
@@ -84,10 +157,18 @@ fn described(text: &str) -> BTreeMap<String, String> {
 fn every_metric_moves() {
     let text = after_all_events();
     for (name, kind) in described(&text) {
-        let sample = if kind == "histogram" { format!("{name}_count") } else { name.clone() };
+        let sample = if kind == "histogram" {
+            format!("{name}_count")
+        } else {
+            name.clone()
+        };
         let moved = text.lines().any(|line| {
-            let value = line.strip_prefix(sample.as_str()).filter(|rest| rest.starts_with(['{', ' ']));
-            value.and_then(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).is_some_and(|value| value > 0.0)
+            let value = line
+                .strip_prefix(sample.as_str())
+                .filter(|rest| rest.starts_with(['{', ' ']));
+            value
+                .and_then(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
+                .is_some_and(|value| value > 0.0)
         });
         assert!(moved, "{name} did not move:\n{text}");
     }
@@ -108,15 +189,23 @@ fn every_metric_moves() {
 fn counters_stand_at_zero_before_anything_happened() {
     let (_, metrics) = metrics();
     let text = metrics.render();
-    assert!(text.contains("frazil_snowflake_committed_rows_total{connector=\"clicks\"} 0\n"), "{text}");
-    assert!(text.contains("frazil_runtime_running_connectors{connector=\"clicks\"} 0"), "{text}");
+    assert!(
+        text.contains("frazil_snowflake_committed_rows_total{connector=\"clicks\"} 0\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("frazil_runtime_running_connectors{connector=\"clicks\"} 0"),
+        "{text}"
+    );
 }
 
 #[test]
 fn the_page_describes_every_metric_and_no_other() {
     let page = include_str!("../../../../docs/metrics.md");
-    let on_page: Vec<&str> =
-        page.lines().filter_map(|line| line.strip_prefix("| `frazil_")?.split('`').next()).collect();
+    let on_page: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `frazil_")?.split('`').next())
+        .collect();
     let unique: BTreeSet<String> = on_page.iter().map(|name| format!("frazil_{name}")).collect();
     assert_eq!(unique.len(), on_page.len(), "a metric stands there twice");
     let in_code: BTreeSet<String> = described(&after_all_events()).into_keys().collect();

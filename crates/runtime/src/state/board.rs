@@ -27,7 +27,9 @@ pub struct Board {
 
 impl std::fmt::Debug for Board {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Board").field("started_ms", &self.started_ms).finish_non_exhaustive()
+        f.debug_struct("Board")
+            .field("started_ms", &self.started_ms)
+            .finish_non_exhaustive()
     }
 }
 
@@ -59,7 +61,14 @@ struct Shard {
 impl Connector {
     fn new() -> Self {
         let latency = Histogram::new_with_bounds(1, LONGEST_LATENCY_MS, 2).expect("the bounds are valid");
-        Self { phase: Phase::Starting, worker: None, trouble: None, starts: 0, latency, shards: BTreeMap::new() }
+        Self {
+            phase: Phase::Starting,
+            worker: None,
+            trouble: None,
+            starts: 0,
+            latency,
+            shards: BTreeMap::new(),
+        }
     }
 
     fn shard(&mut self, shard: &ShardId) -> &mut Shard {
@@ -79,12 +88,24 @@ impl Connector {
                 self.worker = Some(worker.to_string());
                 self.starts += 1;
             }
-            Event::ConnectorStopped => self.shards.keys().cloned().collect::<Vec<_>>().iter().for_each(|shard| {
-                self.let_go(shard);
-            }),
+            Event::ConnectorStopped => {
+                self.shards
+                    .keys()
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .iter()
+                    .for_each(|shard| {
+                        self.let_go(shard);
+                    })
+            }
             Event::LeaseTaken { shard, epoch } => self.shard(shard).epoch = Some(*epoch),
             Event::LeaseLost { shard, .. } | Event::LeaseReleased { shard } => self.let_go(shard),
-            Event::ChannelOpened { shard, channel, committed, .. } => {
+            Event::ChannelOpened {
+                shard,
+                channel,
+                committed,
+                ..
+            } => {
                 let shard = self.shard(shard);
                 shard.channel = Some(channel.clone());
                 // What was accepted on an earlier open and not committed is discarded by this one.
@@ -97,7 +118,11 @@ impl Connector {
                 let shard = self.shard(shard);
                 let before = shard.stall.take().filter(|stall| stall.reason == *reason);
                 let since_ms = before.map_or(wall_ms, |stall| stall.since_ms);
-                shard.stall = Some(Stall { reason: *reason, error: error.clone(), since_ms });
+                shard.stall = Some(Stall {
+                    reason: *reason,
+                    error: error.clone(),
+                    since_ms,
+                });
             }
             Event::ShardMoves { shard } => self.shard(shard).stall = None,
             Event::ShardFinished { shard } => self.shard(shard).finished = true,
@@ -108,7 +133,12 @@ impl Connector {
     /// Events about data.
     fn count(&mut self, event: &Event, now: Instant) {
         match event {
-            Event::PageRead { shard, records, bytes, behind } => {
+            Event::PageRead {
+                shard,
+                records,
+                bytes,
+                behind,
+            } => {
                 let shard = self.shard(shard);
                 shard.read = Some((*behind, now));
                 shard.records.add(now, *records);
@@ -118,12 +148,20 @@ impl Connector {
             }
             Event::DeadLettersKept { shard, count, .. } => self.shard(shard).totals.dead_letters += count,
             Event::RecordsDropped { shard, count, .. } => self.shard(shard).totals.records_dropped += count,
-            Event::BatchAccepted { shard, rows, up_to, .. } => {
+            Event::BatchAccepted {
+                shard, rows, up_to, ..
+            } => {
                 let shard = self.shard(shard);
                 shard.totals.rows_accepted += rows;
                 shard.accepted = Some(up_to.to_string());
             }
-            Event::SpanCommitted { shard, rows, row_errors, up_to, latency } => {
+            Event::SpanCommitted {
+                shard,
+                rows,
+                row_errors,
+                up_to,
+                latency,
+            } => {
                 if let Some(latency) = latency {
                     let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
                     self.latency.saturating_record_n(ms, *rows);
@@ -135,7 +173,10 @@ impl Connector {
             }
             Event::Checkpointed { shard, up_to, ended } => {
                 let shard = self.shard(shard);
-                shard.checkpointed = up_to.as_ref().map(ToString::to_string).or(shard.checkpointed.take());
+                shard.checkpointed = up_to
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .or(shard.checkpointed.take());
                 shard.finished |= ended;
             }
             _ => {}
@@ -173,7 +214,10 @@ impl Connector {
 impl Shard {
     fn state(&mut self, id: &ShardId, owner: Option<&String>, now: Instant) -> ShardState {
         let held = self.epoch.is_some();
-        let lag = self.read.filter(|_| held && !self.finished).map(|(behind, at)| behind + now.since(at));
+        let lag = self
+            .read
+            .filter(|_| held && !self.finished)
+            .map(|(behind, at)| behind + now.since(at));
         ShardState {
             shard: id.to_string(),
             owner: owner.filter(|_| held).cloned(),
@@ -195,7 +239,10 @@ impl Shard {
 impl Board {
     /// A board of these connectors, all of them starting.
     pub fn new<'a>(clock: Arc<dyn Clock>, connectors: impl IntoIterator<Item = &'a str>) -> Self {
-        let connectors = connectors.into_iter().map(|name| (name.to_owned(), Connector::new())).collect();
+        let connectors = connectors
+            .into_iter()
+            .map(|name| (name.to_owned(), Connector::new()))
+            .collect();
         Self {
             started_ms: clock.wall_ms(),
             clock,
@@ -225,7 +272,11 @@ impl Board {
         let since_ms = self.clock.wall_ms();
         if let Some(connector) = self.connectors().get_mut(connector) {
             connector.phase = phase;
-            connector.trouble = Some(Trouble { kind, error: error.to_owned(), since_ms });
+            connector.trouble = Some(Trouble {
+                kind,
+                error: error.to_owned(),
+                since_ms,
+            });
         }
     }
 
@@ -239,7 +290,11 @@ impl Board {
             started_ms: self.started_ms,
             now_ms: self.clock.wall_ms(),
             memory,
-            connectors: self.connectors().iter_mut().map(|(name, connector)| connector.state(name, now)).collect(),
+            connectors: self
+                .connectors()
+                .iter_mut()
+                .map(|(name, connector)| connector.state(name, now))
+                .collect(),
         }
     }
 }

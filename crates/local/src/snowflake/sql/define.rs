@@ -1,8 +1,8 @@
 //! CREATE, ALTER and DROP of databases, schemas and tables.
 
 use sqlparser::ast::{
-    AlterTableOperation, ColumnDef as Parsed, ColumnOption, CreateTable, DataType as Type, ExactNumberInfo, ObjectName,
-    ObjectType, SchemaName, Statement, TimezoneInfo,
+    AlterTableOperation, ColumnDef as Parsed, ColumnOption, CreateTable, DataType as Type, ExactNumberInfo,
+    ObjectName, ObjectType, SchemaName, Statement, TimezoneInfo,
 };
 
 use super::words::TableOptions;
@@ -22,13 +22,22 @@ pub(super) fn run(
     options: TableOptions,
 ) -> Result<QueryResult> {
     match statement {
-        Statement::CreateDatabase { db_name, if_not_exists, or_replace, .. } => {
+        Statement::CreateDatabase {
+            db_name,
+            if_not_exists,
+            or_replace,
+            ..
+        } => {
             let name = only(&db_name)?;
             let created = catalog.create_database(&name, mode(or_replace, if_not_exists)?)?;
             (session.database, session.schema) = (Some(name.clone()), Some("PUBLIC".to_owned()));
             Ok(told("Database", &name, created))
         }
-        Statement::CreateSchema { schema_name: SchemaName::Simple(name), if_not_exists, .. } => {
+        Statement::CreateSchema {
+            schema_name: SchemaName::Simple(name),
+            if_not_exists,
+            ..
+        } => {
             let (database, schema) = pair(session, &name)?;
             if !catalog.database_exists(&database)? {
                 return Err(SqlError::missing("Database", &database));
@@ -38,10 +47,13 @@ pub(super) fn run(
             Ok(told("Schema", &schema, created))
         }
         Statement::CreateTable(create) => table(catalog, session, create, options),
-        Statement::AlterTable(alter) => {
-            change(catalog, session, &alter.name, alter.operations, options)
-        }
-        Statement::Drop { object_type, if_exists, names, .. } => {
+        Statement::AlterTable(alter) => change(catalog, session, &alter.name, alter.operations, options),
+        Statement::Drop {
+            object_type,
+            if_exists,
+            names,
+            ..
+        } => {
             let mut last = String::new();
             for name in names {
                 last = drop_one(catalog, session, &object_type, if_exists, &name)?;
@@ -49,7 +61,12 @@ pub(super) fn run(
             Ok(QueryResult::status(last))
         }
         other => {
-            let words: Vec<String> = other.to_string().split_whitespace().take(2).map(ToOwned::to_owned).collect();
+            let words: Vec<String> = other
+                .to_string()
+                .split_whitespace()
+                .take(2)
+                .map(ToOwned::to_owned)
+                .collect();
             Err(SqlError::unsupported(&words.join(" ")))
         }
     }
@@ -64,7 +81,9 @@ fn told(kind: &str, name: &str, created: Created) -> QueryResult {
 
 fn mode(or_replace: bool, if_not_exists: bool) -> Result<CreateMode> {
     match (or_replace, if_not_exists) {
-        (true, true) => Err(SqlError::syntax("OR REPLACE and IF NOT EXISTS exclude each other")),
+        (true, true) => Err(SqlError::syntax(
+            "OR REPLACE and IF NOT EXISTS exclude each other",
+        )),
         (true, false) => Ok(CreateMode::OrReplace),
         (false, true) => Ok(CreateMode::IfNotExists),
         (false, false) => Ok(CreateMode::New),
@@ -73,37 +92,60 @@ fn mode(or_replace: bool, if_not_exists: bool) -> Result<CreateMode> {
 
 /// The parts of a name, folded already.
 pub(super) fn parts(name: &ObjectName) -> Result<Vec<String>> {
-    let parts = name.0.iter().map(|part| part.as_ident().map(|ident| ident.value.clone()));
-    parts.collect::<Option<_>>().ok_or_else(|| SqlError::syntax(format!("{name} is no name")))
+    let parts = name
+        .0
+        .iter()
+        .map(|part| part.as_ident().map(|ident| ident.value.clone()));
+    parts
+        .collect::<Option<_>>()
+        .ok_or_else(|| SqlError::syntax(format!("{name} is no name")))
 }
 
 fn only(name: &ObjectName) -> Result<String> {
     match parts(name)?.as_slice() {
         [one] => Ok(one.clone()),
-        _ => Err(SqlError::syntax(format!("{name}: a database's name has one part"))),
+        _ => Err(SqlError::syntax(format!(
+            "{name}: a database's name has one part"
+        ))),
     }
 }
 
 fn pair(session: &Session, name: &ObjectName) -> Result<(String, String)> {
     match parts(name)?.as_slice() {
-        [schema] => Ok((session.database.clone().ok_or_else(super::no_database)?, schema.clone())),
+        [schema] => Ok((
+            session.database.clone().ok_or_else(super::no_database)?,
+            schema.clone(),
+        )),
         [database, schema] => Ok((database.clone(), schema.clone())),
-        _ => Err(SqlError::syntax(format!("{name}: a schema's name has one or two parts"))),
+        _ => Err(SqlError::syntax(format!(
+            "{name}: a schema's name has one or two parts"
+        ))),
     }
 }
 
-fn table(catalog: &Catalog, session: &Session, create: CreateTable, options: TableOptions) -> Result<QueryResult> {
+fn table(
+    catalog: &Catalog,
+    session: &Session,
+    create: CreateTable,
+    options: TableOptions,
+) -> Result<QueryResult> {
     if create.query.is_some() || create.like.is_some() || create.clone.is_some() {
         return Err(SqlError::unsupported("CREATE TABLE ... AS SELECT, LIKE or CLONE"));
     }
     let name = session.resolve(&parts(&create.name)?)?;
     if !catalog.schema_exists(&name.database, &name.schema)? {
-        return Err(SqlError::missing("Schema", &format!("{}.{}", name.database, name.schema)));
+        return Err(SqlError::missing(
+            "Schema",
+            &format!("{}.{}", name.database, name.schema),
+        ));
     }
     let columns = create.columns.iter().map(column).collect::<Result<Vec<_>>>()?;
     for (index, column) in columns.iter().enumerate() {
         if columns.iter().take(index).any(|other| other.name == column.name) {
-            return Err(SqlError::syntax(format!("duplicate column name '{}'", column.name)));
+            return Err(SqlError::syntax(format!(
+                "duplicate column name '{}'",
+                column.name
+            )));
         }
     }
     let new = NewTable {
@@ -136,7 +178,11 @@ fn change(
     table.error_logging = options.error_logging.unwrap_or(table.error_logging);
     for operation in operations {
         match operation {
-            AlterTableOperation::AddColumn { column_def, if_not_exists, .. } => {
+            AlterTableOperation::AddColumn {
+                column_def,
+                if_not_exists,
+                ..
+            } => {
                 let new = column(&column_def)?;
                 if !table.columns.iter().any(|known| known.name == new.name) {
                     table.columns.push(new);
@@ -194,15 +240,22 @@ fn drop_one(
     };
     match (dropped, if_exists) {
         (true, _) => Ok(format!("{text} successfully dropped.")),
-        (false, true) => Ok(format!("Drop statement executed successfully ({text} already dropped).")),
+        (false, true) => Ok(format!(
+            "Drop statement executed successfully ({text} already dropped)."
+        )),
         (false, false) => Err(SqlError::missing(word, &text)),
     }
 }
 
 fn column(parsed: &Parsed) -> Result<ColumnDef> {
     let name = parsed.name.value.clone();
-    let mut column =
-        ColumnDef { data_type: data_type(&parsed.data_type)?, name, nullable: true, default: None, identity: None };
+    let mut column = ColumnDef {
+        data_type: data_type(&parsed.data_type)?,
+        name,
+        nullable: true,
+        default: None,
+        identity: None,
+    };
     for option in &parsed.options {
         match &option.option {
             ColumnOption::NotNull => column.nullable = false,
@@ -222,17 +275,25 @@ fn default(text: &str) -> Result<String> {
         || matches!(upper.as_str(), "TRUE" | "FALSE" | "NULL")
         || upper.starts_with("CURRENT_TIMESTAMP")
         || upper.starts_with("SYSDATE");
-    if literal { Ok(text.to_owned()) } else { Err(SqlError::unsupported(&format!("DEFAULT {text}"))) }
+    if literal {
+        Ok(text.to_owned())
+    } else {
+        Err(SqlError::unsupported(&format!("DEFAULT {text}")))
+    }
 }
 
 fn fraction_digits(digits: Option<u64>) -> Result<u8> {
     let digits = digits.unwrap_or(9);
-    u8::try_from(digits).ok().filter(|d| *d <= 9).ok_or_else(|| SqlError::syntax("seconds have at most 9 digits"))
+    u8::try_from(digits)
+        .ok()
+        .filter(|d| *d <= 9)
+        .ok_or_else(|| SqlError::syntax("seconds have at most 9 digits"))
 }
 
 fn number(precision: u64, scale: i64) -> Result<DataType> {
     let wrong = || SqlError::syntax(format!("NUMBER({precision},{scale}) is no type"));
-    let fits = (1..=38).contains(&precision) && (0..=37).contains(&scale) && scale.unsigned_abs() <= precision;
+    let fits =
+        (1..=38).contains(&precision) && (0..=37).contains(&scale) && scale.unsigned_abs() <= precision;
     let parts = (u8::try_from(precision).ok(), i8::try_from(scale).ok());
     match parts {
         (Some(precision), Some(scale)) if fits => Ok(DataType::Number { precision, scale }),
@@ -242,7 +303,10 @@ fn number(precision: u64, scale: i64) -> Result<DataType> {
 
 fn length(text: Option<&str>, default: u32) -> Result<u32> {
     let Some(text) = text else { return Ok(default) };
-    let length = text.parse().ok().filter(|length| (1..=134_217_728).contains(length));
+    let length = text
+        .parse()
+        .ok()
+        .filter(|length| (1..=134_217_728).contains(length));
     length.ok_or_else(|| SqlError::syntax(format!("{text} is no length")))
 }
 
@@ -255,25 +319,43 @@ pub(super) fn data_type(parsed: &Type) -> Result<DataType> {
     };
     Ok(match parsed {
         Type::Numeric(info) | Type::Decimal(info) | Type::Dec(info) => exact(info)?,
-        Type::Int(_) | Type::Integer(_) | Type::BigInt(_) | Type::SmallInt(_) | Type::TinyInt(_) => number(38, 0)?,
-        Type::Float(_) | Type::Real | Type::Double(_) | Type::DoublePrecision | Type::Float4 | Type::Float8 => {
-            DataType::Float
+        Type::Int(_) | Type::Integer(_) | Type::BigInt(_) | Type::SmallInt(_) | Type::TinyInt(_) => {
+            number(38, 0)?
         }
+        Type::Float(_)
+        | Type::Real
+        | Type::Double(_)
+        | Type::DoublePrecision
+        | Type::Float4
+        | Type::Float8 => DataType::Float,
         Type::Boolean | Type::Bool => DataType::Boolean,
         Type::Varchar(size) | Type::Char(size) | Type::Character(size) | Type::CharacterVarying(size) => {
             let text = size.as_ref().map(ToString::to_string);
-            DataType::Varchar { length: length(text.as_deref(), MAX_VARCHAR)? }
+            DataType::Varchar {
+                length: length(text.as_deref(), MAX_VARCHAR)?,
+            }
         }
         Type::Text | Type::String(_) => DataType::Varchar { length: MAX_VARCHAR },
-        Type::Binary(size) => DataType::Binary { length: length(size.map(|s| s.to_string()).as_deref(), BINARY_LENGTH)? },
-        Type::Varbinary(_) => DataType::Binary { length: BINARY_LENGTH },
+        Type::Binary(size) => DataType::Binary {
+            length: length(size.map(|s| s.to_string()).as_deref(), BINARY_LENGTH)?,
+        },
+        Type::Varbinary(_) => DataType::Binary {
+            length: BINARY_LENGTH,
+        },
         Type::Date => DataType::Date,
-        Type::Time(digits, _) => DataType::Time { scale: fraction_digits(*digits)? },
-        Type::Timestamp(digits, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) | Type::TimestampNtz(digits) => {
-            DataType::TimestampNtz { scale: fraction_digits(*digits)? }
-        }
-        Type::Timestamp(digits, _) => DataType::TimestampTz { scale: fraction_digits(*digits)? },
-        Type::Datetime(digits) => DataType::TimestampNtz { scale: fraction_digits(*digits)? },
+        Type::Time(digits, _) => DataType::Time {
+            scale: fraction_digits(*digits)?,
+        },
+        Type::Timestamp(digits, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone)
+        | Type::TimestampNtz(digits) => DataType::TimestampNtz {
+            scale: fraction_digits(*digits)?,
+        },
+        Type::Timestamp(digits, _) => DataType::TimestampTz {
+            scale: fraction_digits(*digits)?,
+        },
+        Type::Datetime(digits) => DataType::TimestampNtz {
+            scale: fraction_digits(*digits)?,
+        },
         Type::Custom(name, arguments) => custom(&name.to_string().to_uppercase(), arguments)?,
         Type::Array(_) => DataType::Array,
         other => match other.to_string().to_uppercase().as_str() {
@@ -295,7 +377,9 @@ fn custom(name: &str, arguments: &[String]) -> Result<DataType> {
         "VARIANT" => DataType::Variant,
         "OBJECT" => DataType::Object,
         "ARRAY" => DataType::Array,
-        "STRING" => DataType::Varchar { length: length(arguments.first().map(String::as_str), MAX_VARCHAR)? },
+        "STRING" => DataType::Varchar {
+            length: length(arguments.first().map(String::as_str), MAX_VARCHAR)?,
+        },
         "TIMESTAMP_NTZ" => DataType::TimestampNtz { scale: digits()? },
         "TIMESTAMP_LTZ" => DataType::TimestampLtz { scale: digits()? },
         "TIMESTAMP_TZ" => DataType::TimestampTz { scale: digits()? },

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::catalog::CatalogProvider;
+use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
@@ -40,9 +40,18 @@ pub(super) async fn run(
         register(&context, name, provider(snapshot, data_dir)?)?;
     }
     let parsed = datafusion::sql::parser::Statement::Statement(Box::new(statement));
-    let plan = context.state().statement_to_plan(parsed).await.map_err(compile_error)?;
+    let plan = context
+        .state()
+        .statement_to_plan(parsed)
+        .await
+        .map_err(compile_error)?;
     let frame = context.execute_logical_plan(plan).await.map_err(compile_error)?;
-    let columns = frame.schema().fields().iter().map(|field| result::column(field)).collect();
+    let columns = frame
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| result::column(field))
+        .collect();
     let mut stream = frame.execute_stream().await.map_err(run_error)?;
     let (mut rows, mut bytes) = (Vec::new(), 0);
     while let Some(batch) = stream.next().await {
@@ -55,7 +64,11 @@ pub(super) async fn run(
 }
 
 /// A snapshot of each table that is named; names of WITH are none.
-fn snapshots(catalog: &Catalog, session: &Session, statement: &Statement) -> Result<HashMap<Name, TableSnapshot>> {
+fn snapshots(
+    catalog: &Catalog,
+    session: &Session,
+    statement: &Statement,
+) -> Result<HashMap<Name, TableSnapshot>> {
     let common = common_names(statement);
     let mut found = HashMap::new();
     let mut failed = None;
@@ -100,9 +113,12 @@ fn common_names(statement: &Statement) -> HashSet<String> {
 /// Columns that hold JSON wherever their name stands.
 fn variants(snapshots: &HashMap<Name, TableSnapshot>) -> HashSet<String> {
     let columns = || snapshots.values().flat_map(|snapshot| &snapshot.table.columns);
-    let is_variant = |data_type: &DataType| matches!(data_type, DataType::Variant | DataType::Object | DataType::Array);
-    let mut names: HashSet<String> =
-        columns().filter(|column| is_variant(&column.data_type)).map(|column| column.name.clone()).collect();
+    let is_variant =
+        |data_type: &DataType| matches!(data_type, DataType::Variant | DataType::Object | DataType::Array);
+    let mut names: HashSet<String> = columns()
+        .filter(|column| is_variant(&column.data_type))
+        .map(|column| column.name.clone())
+        .collect();
     for column in columns().filter(|column| !is_variant(&column.data_type)) {
         names.remove(&column.name);
     }
@@ -112,14 +128,19 @@ fn variants(snapshots: &HashMap<Name, TableSnapshot>) -> HashSet<String> {
 fn context(session: &Session) -> Result<SessionContext> {
     let database = session.database.clone().unwrap_or_else(|| "NONE".to_owned());
     let schema = session.schema.clone().unwrap_or_else(|| "PUBLIC".to_owned());
-    let mut config = SessionConfig::new().with_default_catalog_and_schema(database, schema).with_information_schema(false);
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(database, schema)
+        .with_information_schema(false);
     let options = config.options_mut();
     // Names were folded by Snowflake's rules before.
     options.sql_parser.enable_ident_normalization = false;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.parquet.schema_force_view_types = false;
     options.execution.parquet.skip_metadata = false;
-    let runtime = RuntimeEnvBuilder::new().with_memory_limit(QUERY_MEMORY, 1.0).build_arc().map_err(run_error)?;
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_limit(QUERY_MEMORY, 1.0)
+        .build_arc()
+        .map_err(run_error)?;
     Ok(SessionContext::new_with_config_rt(config, runtime))
 }
 
@@ -133,11 +154,15 @@ fn register(context: &SessionContext, name: &Name, table: Arc<dyn TableProvider>
         Some(schema) => schema,
         None => {
             let made: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
-            database.register_schema(&name.schema, Arc::clone(&made)).map_err(run_error)?;
+            database
+                .register_schema(&name.schema, Arc::clone(&made))
+                .map_err(run_error)?;
             made
         }
     };
-    schema.register_table(name.name.clone(), table).map_err(run_error)?;
+    schema
+        .register_table(name.name.clone(), table)
+        .map_err(run_error)?;
     Ok(())
 }
 
@@ -148,12 +173,20 @@ fn provider(snapshot: &TableSnapshot, data_dir: &Path) -> Result<Arc<dyn TablePr
     }
     let path = |relative: &str| {
         let path = std::path::absolute(data_dir.join(relative)).map_err(SqlError::running)?;
-        let text = path.to_str().ok_or_else(|| SqlError::running("the data folder's path is no UTF-8"))?;
+        let text = path
+            .to_str()
+            .ok_or_else(|| SqlError::running("the data folder's path is no UTF-8"))?;
         ListingTableUrl::parse(text).map_err(run_error)
     };
-    let paths = snapshot.segments.iter().map(|segment| path(&segment.path)).collect::<Result<Vec<_>>>()?;
+    let paths = snapshot
+        .segments
+        .iter()
+        .map(|segment| path(&segment.path))
+        .collect::<Result<Vec<_>>>()?;
     let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
-    let config = ListingTableConfig::new_with_multi_paths(paths).with_listing_options(options).with_schema(schema);
+    let config = ListingTableConfig::new_with_multi_paths(paths)
+        .with_listing_options(options)
+        .with_schema(schema);
     Ok(Arc::new(ListingTable::try_new(config).map_err(run_error)?))
 }
 
@@ -161,7 +194,11 @@ fn compile_error(error: DataFusionError) -> SqlError {
     let text = first_line(&error);
     if text.contains("No field named") || text.contains("not found") && text.contains("column") {
         let message = format!("SQL compilation error: invalid identifier: {text}");
-        return SqlError { code: "000904", sql_state: "42000", message };
+        return SqlError {
+            code: "000904",
+            sql_state: "42000",
+            message,
+        };
     }
     SqlError::syntax(text)
 }
@@ -171,5 +208,10 @@ fn run_error(error: DataFusionError) -> SqlError {
 }
 
 fn first_line(error: &DataFusionError) -> String {
-    error.strip_backtrace().lines().next().unwrap_or_default().to_owned()
+    error
+        .strip_backtrace()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -6,8 +6,8 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
-    DataType as Arrow, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, TimeUnit, Time64NanosecondType,
-    TimestampNanosecondType,
+    DataType as Arrow, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Time64NanosecondType,
+    TimeUnit, TimestampNanosecondType,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
@@ -45,7 +45,10 @@ pub struct QueryResult {
 impl QueryResult {
     /// Texts only.
     pub(super) fn texts(names: &[&str], rows: Vec<Vec<Option<String>>>) -> Self {
-        Self { columns: names.iter().map(|name| text_column(name)).collect(), rows }
+        Self {
+            columns: names.iter().map(|name| text_column(name)).collect(),
+            rows,
+        }
     }
 
     /// The one line that a definition answers.
@@ -55,21 +58,40 @@ impl QueryResult {
 }
 
 fn text_column(name: &str) -> ResultColumn {
-    ResultColumn { name: name.to_owned(), kind: "text", precision: None, scale: None, length: Some(16_777_216) }
+    ResultColumn {
+        name: name.to_owned(),
+        kind: "text",
+        precision: None,
+        scale: None,
+        length: Some(16_777_216),
+    }
 }
 
 /// The column of a field of a query.
 pub(super) fn column(field: &Field) -> ResultColumn {
     // A name that no alias gave is an expression, which Snowflake shows in upper case.
-    let is_name = field.name().chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | ' '));
-    let name = if is_name { field.name().clone() } else { field.name().to_uppercase() };
+    let is_name = field
+        .name()
+        .chars()
+        .all(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | ' '));
+    let name = if is_name {
+        field.name().clone()
+    } else {
+        field.name().to_uppercase()
+    };
     let mut column = text_column(&name);
     column.length = None;
     match field.data_type() {
         Arrow::Decimal128(precision, scale) => {
             (column.kind, column.precision, column.scale) = ("fixed", Some(*precision), Some(*scale));
         }
-        Arrow::Int8 | Arrow::Int16 | Arrow::Int32 | Arrow::Int64 | Arrow::UInt8 | Arrow::UInt16 | Arrow::UInt32
+        Arrow::Int8
+        | Arrow::Int16
+        | Arrow::Int32
+        | Arrow::Int64
+        | Arrow::UInt8
+        | Arrow::UInt16
+        | Arrow::UInt32
         | Arrow::UInt64 => (column.kind, column.precision, column.scale) = ("fixed", Some(38), Some(0)),
         Arrow::Float16 | Arrow::Float32 | Arrow::Float64 => column.kind = "real",
         Arrow::Boolean => column.kind = "boolean",
@@ -92,7 +114,12 @@ pub(super) fn column(field: &Field) -> ResultColumn {
 }
 
 /// Appends the rows of a batch, bounded in bytes.
-pub(super) fn append(rows: &mut Vec<Vec<Option<String>>>, arrays: &[ArrayRef], count: usize, bytes: &mut usize) -> Result<()> {
+pub(super) fn append(
+    rows: &mut Vec<Vec<Option<String>>>,
+    arrays: &[ArrayRef],
+    count: usize,
+    bytes: &mut usize,
+) -> Result<()> {
     let begin = rows.len();
     rows.resize_with(begin + count, || Vec::with_capacity(arrays.len()));
     for array in arrays {
@@ -102,7 +129,8 @@ pub(super) fn append(rows: &mut Vec<Vec<Option<String>>>, arrays: &[ArrayRef], c
             row.push(cell);
         }
         if *bytes > LARGEST_RESULT {
-            let message = format!("the result has more than {LARGEST_RESULT} bytes; ask for less, or aggregate");
+            let message =
+                format!("the result has more than {LARGEST_RESULT} bytes; ask for less, or aggregate");
             return Err(SqlError::running(message));
         }
     }
@@ -120,7 +148,9 @@ fn fraction(nanos: i64) -> String {
 }
 
 fn each<T>(array: &ArrayRef, cell: impl Fn(usize) -> T) -> Vec<Option<T>> {
-    (0..array.len()).map(|row| (!array.is_null(row)).then(|| cell(row))).collect()
+    (0..array.len())
+        .map(|row| (!array.is_null(row)).then(|| cell(row)))
+        .collect()
 }
 
 fn cells(array: &ArrayRef) -> Result<Vec<Option<String>>> {
@@ -131,15 +161,21 @@ fn cells(array: &ArrayRef) -> Result<Vec<Option<String>>> {
             each(array, |row| numbers.value_as_string(row))
         }
         Arrow::Float64 => each(array, |row| real(array.as_primitive::<Float64Type>().value(row))),
-        Arrow::Float32 => each(array, |row| real(f64::from(array.as_primitive::<Float32Type>().value(row)))),
-        Arrow::Date32 => each(array, |row| array.as_primitive::<Date32Type>().value(row).to_string()),
-        Arrow::Time64(TimeUnit::Nanosecond) => {
-            each(array, |row| fraction(array.as_primitive::<Time64NanosecondType>().value(row)))
-        }
+        Arrow::Float32 => each(array, |row| {
+            real(f64::from(array.as_primitive::<Float32Type>().value(row)))
+        }),
+        Arrow::Date32 => each(array, |row| {
+            array.as_primitive::<Date32Type>().value(row).to_string()
+        }),
+        Arrow::Time64(TimeUnit::Nanosecond) => each(array, |row| {
+            fraction(array.as_primitive::<Time64NanosecondType>().value(row))
+        }),
         Arrow::Timestamp(..) => {
             let nanos = Arrow::Timestamp(TimeUnit::Nanosecond, None);
             let array = &arrow::compute::cast(array, &nanos).map_err(SqlError::running)?;
-            each(array, |row| fraction(array.as_primitive::<TimestampNanosecondType>().value(row)))
+            each(array, |row| {
+                fraction(array.as_primitive::<TimestampNanosecondType>().value(row))
+            })
         }
         Arrow::Binary => {
             let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02X}")).collect();

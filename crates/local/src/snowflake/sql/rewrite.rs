@@ -9,8 +9,9 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    CastKind, DataType as Type, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, JsonPathElem, ObjectName, Statement, TimezoneInfo, Value, visit_expressions_mut,
+    CastKind, DataType as Type, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, JsonPathElem, ObjectName, Statement, TimezoneInfo, Value,
+    visit_expressions_mut,
 };
 
 use super::define::data_type;
@@ -52,11 +53,18 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
             }
             *expression = stepped;
         }
-        Expr::Cast { expr, data_type: to, kind, .. } => {
+        Expr::Cast {
+            expr,
+            data_type: to,
+            kind,
+            ..
+        } => {
             let wanted = data_type(to)?;
             let is_variant = is_variant(expr, variants);
             match (&wanted, is_variant) {
-                (DataType::Variant | DataType::Object | DataType::Array, true) => *expression = (**expr).clone(),
+                (DataType::Variant | DataType::Object | DataType::Array, true) => {
+                    *expression = (**expr).clone()
+                }
                 (DataType::Variant | DataType::Object | DataType::Array, false) => {
                     return Err(SqlError::unsupported("a cast to VARIANT, OBJECT or ARRAY"));
                 }
@@ -98,12 +106,19 @@ fn text(text: &str) -> Expr {
 }
 
 fn call(name: &str, arguments: Vec<Expr>) -> Expr {
-    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
+    let args = arguments
+        .into_iter()
+        .map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)))
+        .collect();
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
         filter: None,
         null_treatment: None,
         over: None,
@@ -114,9 +129,10 @@ fn call(name: &str, arguments: Vec<Expr>) -> Expr {
 /// The type of DataFusion's SQL that holds it.
 fn stored(wanted: &DataType) -> Type {
     match wanted {
-        DataType::Number { precision, scale } => {
-            Type::Decimal(ExactNumberInfo::PrecisionAndScale(u64::from(*precision), i64::from(*scale)))
-        }
+        DataType::Number { precision, scale } => Type::Decimal(ExactNumberInfo::PrecisionAndScale(
+            u64::from(*precision),
+            i64::from(*scale),
+        )),
         DataType::Float => Type::DoublePrecision,
         DataType::Boolean => Type::Boolean,
         DataType::Binary { .. } => Type::Bytea,
@@ -126,6 +142,8 @@ fn stored(wanted: &DataType) -> Type {
         DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => {
             Type::Timestamp(None, TimezoneInfo::WithTimeZone)
         }
-        DataType::Varchar { .. } | DataType::Variant | DataType::Object | DataType::Array => Type::Varchar(None),
+        DataType::Varchar { .. } | DataType::Variant | DataType::Object | DataType::Array => {
+            Type::Varchar(None)
+        }
     }
 }

@@ -29,7 +29,9 @@ impl Filter {
     fn read(words: &Words, mut at: usize) -> Result<Self> {
         let mut filter = Self::default();
         if words.are(at, &["LIKE"]) {
-            let text = words.text(at + 1).ok_or_else(|| SqlError::syntax("LIKE wants a text"))?;
+            let text = words
+                .text(at + 1)
+                .ok_or_else(|| SqlError::syntax("LIKE wants a text"))?;
             filter.like = Some(text.to_owned());
             at += 2;
         }
@@ -45,11 +47,17 @@ impl Filter {
                 at = end;
             }
         }
-        if at == words.len() { Ok(filter) } else { Err(SqlError::syntax("unexpected words behind the SHOW")) }
+        if at == words.len() {
+            Ok(filter)
+        } else {
+            Err(SqlError::syntax("unexpected words behind the SHOW"))
+        }
     }
 
     fn admits(&self, name: &str) -> bool {
-        self.like.as_ref().is_none_or(|pattern| like(&pattern.to_uppercase(), &name.to_uppercase()))
+        self.like
+            .as_ref()
+            .is_none_or(|pattern| like(&pattern.to_uppercase(), &name.to_uppercase()))
     }
 
     /// Database and schema that are meant; the session's where none is named.
@@ -101,7 +109,10 @@ fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResu
     let (database, schema) = filter.scope(session);
     match words.word(at) {
         Some("DATABASES") => {
-            let rows = catalog.list_databases()?.into_iter().filter(|row| filter.admits(&row.database));
+            let rows = catalog
+                .list_databases()?
+                .into_iter()
+                .filter(|row| filter.admits(&row.database));
             let rows = rows.map(|row| vec![moment(row.created_on_ms), some(row.database)]);
             Ok(QueryResult::texts(&["created_on", "name"], rows.collect()))
         }
@@ -109,7 +120,10 @@ fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResu
             let rows = catalog.list_schemas(filter.name.first().or(database.as_ref()).map(String::as_str))?;
             let rows = rows.into_iter().filter(|row| filter.admits(&row.schema));
             let rows = rows.map(|row| vec![moment(row.created_on_ms), some(row.schema), some(row.database)]);
-            Ok(QueryResult::texts(&["created_on", "name", "database_name"], rows.collect()))
+            Ok(QueryResult::texts(
+                &["created_on", "name", "database_name"],
+                rows.collect(),
+            ))
         }
         Some("TABLES") => tables(catalog, &filter, database.as_deref(), schema.as_deref()),
         Some("PIPES") => {
@@ -125,13 +139,25 @@ fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResu
             Ok(QueryResult::texts(&names, rows.collect()))
         }
         Some("CHANNELS") => channels(catalog, session, &filter),
-        other => Err(SqlError::unsupported(&format!("SHOW {}", other.unwrap_or("what is written here")))),
+        other => Err(SqlError::unsupported(&format!(
+            "SHOW {}",
+            other.unwrap_or("what is written here")
+        ))),
     }
 }
 
-fn tables(catalog: &Catalog, filter: &Filter, database: Option<&str>, schema: Option<&str>) -> Result<QueryResult> {
+fn tables(
+    catalog: &Catalog,
+    filter: &Filter,
+    database: Option<&str>,
+    schema: Option<&str>,
+) -> Result<QueryResult> {
     let mut rows = Vec::new();
-    for table in catalog.list_tables(database, schema)?.into_iter().filter(|table| filter.admits(&table.name)) {
+    for table in catalog
+        .list_tables(database, schema)?
+        .into_iter()
+        .filter(|table| filter.admits(&table.name))
+    {
         let (count, bytes) = catalog.table_size(table.id)?;
         let yes = |truth| some(if truth { "Y" } else { "N" });
         rows.push(vec![
@@ -167,24 +193,32 @@ fn channels(catalog: &Catalog, session: &Session, filter: &Filter) -> Result<Que
             let name = session.resolve(&filter.name)?;
             (wanted.database, wanted.schema) = (Some(name.database), Some(name.schema));
             let object = Some(name.name);
-            if kind == "TABLE" { wanted.table = object } else { wanted.pipe = object }
+            if kind == "TABLE" {
+                wanted.table = object
+            } else {
+                wanted.pipe = object
+            }
         }
         _ => (wanted.database, wanted.schema) = filter.scope(session),
     }
-    let rows = catalog.channels(&wanted)?.into_iter().filter(|row| filter.admits(&row.name)).map(|row| {
-        vec![
-            moment(row.created_on_ms),
-            some(row.name),
-            some(row.database),
-            some(row.schema),
-            some(row.table),
-            some(row.client_sequencer.to_string()),
-            some(row.committed_row_sequencer.to_string()),
-            row.offset_token,
-            some(row.pipe),
-            some("PIPE"),
-        ]
-    });
+    let rows = catalog
+        .channels(&wanted)?
+        .into_iter()
+        .filter(|row| filter.admits(&row.name))
+        .map(|row| {
+            vec![
+                moment(row.created_on_ms),
+                some(row.name),
+                some(row.database),
+                some(row.schema),
+                some(row.table),
+                some(row.client_sequencer.to_string()),
+                some(row.committed_row_sequencer.to_string()),
+                row.offset_token,
+                some(row.pipe),
+                some("PIPE"),
+            ]
+        });
     let names = [
         "created_on",
         "name",
@@ -237,29 +271,41 @@ fn describe(catalog: &Catalog, session: &Session, words: &Words) -> Result<Query
     let kind = words.word(1).unwrap_or_default();
     match kind {
         "DATABASE" | "SCHEMA" => {
-            let (name, _) = words.name(2).ok_or_else(|| SqlError::syntax("a name is missing"))?;
+            let (name, _) = words
+                .name(2)
+                .ok_or_else(|| SqlError::syntax("a name is missing"))?;
             let rows = match (kind, name.as_slice()) {
                 ("DATABASE", [database]) => {
                     let schemas = catalog.list_schemas(Some(database))?.into_iter();
-                    schemas.map(|row| vec![moment(row.created_on_ms), some(row.schema), some("SCHEMA")]).collect()
+                    schemas
+                        .map(|row| vec![moment(row.created_on_ms), some(row.schema), some("SCHEMA")])
+                        .collect()
                 }
                 _ => {
                     let full = session.resolve(&[name, vec![String::new()]].concat())?;
-                    let tables = catalog.list_tables(Some(&full.database), Some(&full.schema))?.into_iter();
-                    tables.map(|row| vec![moment(row.created_on_ms), some(row.name), some("TABLE")]).collect()
+                    let tables = catalog
+                        .list_tables(Some(&full.database), Some(&full.schema))?
+                        .into_iter();
+                    tables
+                        .map(|row| vec![moment(row.created_on_ms), some(row.name), some("TABLE")])
+                        .collect()
                 }
             };
             Ok(QueryResult::texts(&["created_on", "name", "kind"], rows))
         }
         _ => {
             let at = if kind == "TABLE" { 2 } else { 1 };
-            let (name, end) = words.name(at).ok_or_else(|| SqlError::syntax("a table's name is missing"))?;
+            let (name, end) = words
+                .name(at)
+                .ok_or_else(|| SqlError::syntax("a table's name is missing"))?;
             if words.get(end).is_some_and(|token| *token != Token::SemiColon) {
                 return Err(SqlError::syntax("unexpected words behind the table's name"));
             }
             let name = session.resolve(&name)?;
             let table = catalog.table(&name.database, &name.schema, &name.name)?;
-            table.map(|table| described(&table)).ok_or_else(|| SqlError::missing("Table", &name.to_string()))
+            table
+                .map(|table| described(&table))
+                .ok_or_else(|| SqlError::missing("Table", &name.to_string()))
         }
     }
 }
@@ -267,7 +313,9 @@ fn describe(catalog: &Catalog, session: &Session, words: &Words) -> Result<Query
 fn switch(catalog: &Catalog, session: &mut Session, words: &Words) -> Result<QueryResult> {
     let kind = words.word(1).unwrap_or_default().to_owned();
     let named = matches!(kind.as_str(), "DATABASE" | "SCHEMA" | "ROLE" | "WAREHOUSE");
-    let (name, _) = words.name(if named { 2 } else { 1 }).ok_or_else(|| SqlError::syntax("a name is missing"))?;
+    let (name, _) = words
+        .name(if named { 2 } else { 1 })
+        .ok_or_else(|| SqlError::syntax("a name is missing"))?;
     match (kind.as_str(), name.as_slice()) {
         // There is nothing to choose, and scripts do.
         ("ROLE" | "WAREHOUSE", _) => {}

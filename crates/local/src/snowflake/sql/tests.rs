@@ -18,11 +18,18 @@ impl Bench {
         std::fs::create_dir(folder.path().join("segments")).expect("a folder");
         let catalog = Arc::new(Catalog::open(&folder.path().join("catalog.db")).expect("a catalog"));
         let engine = Engine::new(catalog, folder.path().to_owned());
-        Self { folder, engine, session: Session::default() }
+        Self {
+            folder,
+            engine,
+            session: Session::default(),
+        }
     }
 
     async fn run(&mut self, sql: &str) -> Vec<Vec<Option<String>>> {
-        self.try_run(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).rows
+        self.try_run(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"))
+            .rows
     }
 
     async fn try_run(&mut self, sql: &str) -> Result<QueryResult> {
@@ -36,15 +43,28 @@ impl Bench {
     /// The only cell.
     async fn cell(&mut self, sql: &str) -> String {
         let rows = self.run(sql).await;
-        assert_eq!((rows.len(), rows.first().map(Vec::len)), (1, Some(1)), "{sql}: {rows:?}");
+        assert_eq!(
+            (rows.len(), rows.first().map(Vec::len)),
+            (1, Some(1)),
+            "{sql}: {rows:?}"
+        );
         rows[0][0].clone().unwrap_or_else(|| "NULL".to_owned())
     }
 
     /// Commits rows as the committer does.
     fn load(&self, table: &str, ndjson: &str) {
         let catalog = &self.engine.catalog;
-        let table = catalog.table("D", "PUBLIC", table).expect("readable").expect("the table");
-        let converted = convert(&table, &[AcceptedRows { ndjson: ndjson.as_bytes() }], 0);
+        let table = catalog
+            .table("D", "PUBLIC", table)
+            .expect("readable")
+            .expect("the table");
+        let converted = convert(
+            &table,
+            &[AcceptedRows {
+                ndjson: ndjson.as_bytes(),
+            }],
+            0,
+        );
         assert_eq!(converted.per_batch[0].errors, 0, "{:?}", converted.per_batch[0]);
         let disk = RealDisk::new(self.folder.path());
         let segment = segments::write(&disk, table.id, &converted.record_batch).expect("written");
@@ -65,13 +85,25 @@ impl Bench {
 async fn names_fold_to_upper_case_unless_quoted() {
     let mut bench = Bench::new();
     bench.run("create database d").await;
-    bench.run("CREATE TABLE t (a INT, \"b\" TEXT) ENABLE_SCHEMA_EVOLUTION = TRUE ERROR_LOGGING = TRUE").await;
+    bench
+        .run("CREATE TABLE t (a INT, \"b\" TEXT) ENABLE_SCHEMA_EVOLUTION = TRUE ERROR_LOGGING = TRUE")
+        .await;
     bench.load("T", "{\"a\":1,\"b\":\"x\"}\n{\"a\":2}");
-    assert_eq!(bench.cell("select A from d.public.T where \"b\" = 'x'").await, "1");
+    assert_eq!(
+        bench.cell("select A from d.public.T where \"b\" = 'x'").await,
+        "1"
+    );
     assert_eq!(bench.code("select b from t").await, "000904");
     assert_eq!(bench.code("select * from \"t\"").await, "002003");
     let rows = bench.run("SHOW TABLES LIKE 't'").await;
-    assert_eq!((rows[0][5].as_deref(), rows[0][7].as_deref(), rows[0][8].as_deref()), (Some("2"), Some("Y"), Some("Y")));
+    assert_eq!(
+        (
+            rows[0][5].as_deref(),
+            rows[0][7].as_deref(),
+            rows[0][8].as_deref()
+        ),
+        (Some("2"), Some("Y"), Some("Y"))
+    );
     let rows = bench.run("desc table t").await;
     assert_eq!(rows[1][0].as_deref(), Some("b"));
     assert_eq!(rows[0][1].as_deref(), Some("NUMBER(38,0)"));
@@ -82,7 +114,10 @@ async fn paths_and_casts_of_variant_work_as_documented() {
     let mut bench = Bench::new();
     bench.run("CREATE DATABASE D").await;
     bench.run("CREATE TABLE T (V VARIANT, S TEXT)").await;
-    bench.load("T", r#"{"v":{"a":{"B":[1,{"c":"x"},2.6]},"t":true,"n":null,"Odd key":7},"s":"\"q\""}"#);
+    bench.load(
+        "T",
+        r#"{"v":{"a":{"B":[1,{"c":"x"},2.6]},"t":true,"n":null,"Odd key":7},"s":"\"q\""}"#,
+    );
     for (sql, expected) in [
         ("select v:a.B[1].c::varchar from t", "x"),
         ("select v:a.B[1].c from t", "\"x\""),
@@ -99,8 +134,15 @@ async fn paths_and_casts_of_variant_work_as_documented() {
     ] {
         assert_eq!(bench.cell(sql).await, expected, "{sql}");
     }
-    let columns = bench.try_run("select v, v:a as a, s from t").await.expect("runs").columns;
-    let kinds: Vec<_> = columns.iter().map(|column| (column.name.as_str(), column.kind)).collect();
+    let columns = bench
+        .try_run("select v, v:a as a, s from t")
+        .await
+        .expect("runs")
+        .columns;
+    let kinds: Vec<_> = columns
+        .iter()
+        .map(|column| (column.name.as_str(), column.kind))
+        .collect();
     assert_eq!(kinds, [("V", "variant"), ("A", "variant"), ("S", "text")]);
 }
 
@@ -108,7 +150,9 @@ async fn paths_and_casts_of_variant_work_as_documented() {
 async fn rows_of_before_a_new_column_show_null_in_it() {
     let mut bench = Bench::new();
     bench.run("CREATE DATABASE D").await;
-    bench.run("CREATE TABLE T (A INT) ENABLE_SCHEMA_EVOLUTION = TRUE").await;
+    bench
+        .run("CREATE TABLE T (A INT) ENABLE_SCHEMA_EVOLUTION = TRUE")
+        .await;
     assert_eq!(bench.cell("SELECT COUNT(*) FROM T").await, "0");
     for n in 0..20 {
         bench.load("T", &format!("{{\"a\":{n}}}"));
@@ -117,7 +161,9 @@ async fn rows_of_before_a_new_column_show_null_in_it() {
     assert_eq!(bench.cell("SELECT COUNT(*) FROM T").await, "21");
     assert_eq!(bench.cell("SELECT COUNT(NEW) FROM T").await, "1");
     assert_eq!(bench.cell("SELECT SUM(A) FROM T WHERE NEW IS NULL").await, "190");
-    let rows = bench.run("WITH x AS (SELECT A, NEW FROM T) SELECT a, new FROM x ORDER BY a DESC LIMIT 2").await;
+    let rows = bench
+        .run("WITH x AS (SELECT A, NEW FROM T) SELECT a, new FROM x ORDER BY a DESC LIMIT 2")
+        .await;
     assert_eq!(rows[0], [Some("99".to_owned()), Some("x".to_owned())]);
     assert_eq!(rows[1], [Some("19".to_owned()), None]);
     let joined = "SELECT l.a FROM t l JOIN t r ON l.a = r.a + 1 GROUP BY l.a ORDER BY 1 LIMIT 1";
@@ -131,10 +177,14 @@ async fn definitions_answer_and_refuse_as_snowflake_does() {
     bench.run("CREATE DATABASE D").await;
     bench.run("CREATE SCHEMA IF NOT EXISTS S").await;
     bench.run("USE SCHEMA D.S").await;
-    bench.run("CREATE TABLE T (A INT NOT NULL DEFAULT 1, B TIMESTAMP_NTZ(3), C NUMBER(10,2), O OBJECT)").await;
+    bench
+        .run("CREATE TABLE T (A INT NOT NULL DEFAULT 1, B TIMESTAMP_NTZ(3), C NUMBER(10,2), O OBJECT)")
+        .await;
     assert_eq!(bench.code("CREATE TABLE T (A INT)").await, "002002");
     bench.run("CREATE TABLE IF NOT EXISTS T (A INT)").await;
-    bench.run("ALTER TABLE T SET ENABLE_SCHEMA_EVOLUTION = TRUE").await;
+    bench
+        .run("ALTER TABLE T SET ENABLE_SCHEMA_EVOLUTION = TRUE")
+        .await;
     bench.run("ALTER TABLE T ADD COLUMN D VARCHAR(3)").await;
     assert_eq!(bench.run("DESCRIBE TABLE D.S.T").await.len(), 5);
     bench.run("CREATE OR REPLACE TABLE T (X FLOAT)").await;

@@ -68,7 +68,11 @@ impl ScalarUDFImpl for Function {
     fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let field = Field::new(self.name(), DataType::Utf8, true);
         let variant = HashMap::from([(TYPE_KEY.to_owned(), "VARIANT".to_owned())]);
-        Ok(Arc::new(if self.step == Step::Text { field } else { field.with_metadata(variant) }))
+        Ok(Arc::new(if self.step == Step::Text {
+            field
+        } else {
+            field.with_metadata(variant)
+        }))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -82,7 +86,9 @@ impl ScalarUDFImpl for Function {
             let value = (!values.is_null(row)).then(|| values.value(row));
             let stepped = value.and_then(|value| match (self.step, rest.first()) {
                 (Step::Text, _) => text(value),
-                (Step::Get, Some(keys)) if !keys.is_null(row) => member(value, keys.as_string::<i32>().value(row)),
+                (Step::Get, Some(keys)) if !keys.is_null(row) => {
+                    member(value, keys.as_string::<i32>().value(row))
+                }
                 (Step::At, Some(indexes)) if !indexes.is_null(row) => {
                     element(value, indexes.as_primitive::<Int64Type>().value(row))
                 }
@@ -158,7 +164,13 @@ mod tests {
         assert_eq!(text(&element(&b, 1).unwrap()).as_deref(), Some("x"));
         assert_eq!(text(&element(&b, 2).unwrap()), None);
         assert_eq!(text(&member(value, "c").unwrap()).as_deref(), Some("d\"e"));
-        for nothing in [member(value, "A"), member("[1]", "a"), element(value, 0), element(&b, 3), element(&b, -1)] {
+        for nothing in [
+            member(value, "A"),
+            member("[1]", "a"),
+            element(value, 0),
+            element(&b, 3),
+            element(&b, -1),
+        ] {
             assert_eq!(nothing, None);
         }
         assert_eq!(member("broken", "a"), None);

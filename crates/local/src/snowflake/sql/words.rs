@@ -24,10 +24,17 @@ pub(super) struct Words(Vec<Token>);
 impl Words {
     pub(super) fn of(sql: &str) -> Result<Self> {
         if sql.len() > LONGEST {
-            return Err(SqlError::syntax(format!("the statement has more than {LONGEST} bytes")));
+            return Err(SqlError::syntax(format!(
+                "the statement has more than {LONGEST} bytes"
+            )));
         }
-        let tokens = Tokenizer::new(&SnowflakeDialect {}, sql).tokenize().map_err(SqlError::syntax)?;
-        let mut tokens: Vec<Token> = tokens.into_iter().filter(|t| !matches!(t, Token::Whitespace(_))).collect();
+        let tokens = Tokenizer::new(&SnowflakeDialect {}, sql)
+            .tokenize()
+            .map_err(SqlError::syntax)?;
+        let mut tokens: Vec<Token> = tokens
+            .into_iter()
+            .filter(|t| !matches!(t, Token::Whitespace(_)))
+            .collect();
         while matches!(tokens.last(), Some(Token::SemiColon | Token::EOF)) {
             tokens.pop();
         }

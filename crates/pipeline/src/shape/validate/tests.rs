@@ -19,7 +19,11 @@ fn named(text: &str) -> Vec<&str> {
 
 #[test]
 fn objects_pass() {
-    let deepest = format!("{{\"a\":{}{}}}", "[".repeat(MAX_DEPTH - 1), "]".repeat(MAX_DEPTH - 1));
+    let deepest = format!(
+        "{{\"a\":{}{}}}",
+        "[".repeat(MAX_DEPTH - 1),
+        "]".repeat(MAX_DEPTH - 1)
+    );
     let good = [
         "{}",
         " \t{ }\r\n",
@@ -86,26 +90,57 @@ fn everything_else_gets_its_reason() {
         (Reason::TooDeep, too_deep.as_bytes()),
     ];
     for (reason, bytes) in bad {
-        assert_eq!(checked(bytes).err(), Some(*reason), "{:?}", String::from_utf8_lossy(bytes));
+        assert_eq!(
+            checked(bytes).err(),
+            Some(*reason),
+            "{:?}",
+            String::from_utf8_lossy(bytes)
+        );
     }
 }
 
 #[test]
 fn the_object_is_found_between_whitespace() {
     let found = checked("\n {\"a\":1} \n").expect("an object");
-    assert_eq!(found, Object { range: 2..9, members: true, line_breaks: false });
+    assert_eq!(
+        found,
+        Object {
+            range: 2..9,
+            members: true,
+            line_breaks: false
+        }
+    );
     let found = checked("{ \r\n }").expect("an object");
-    assert_eq!(found, Object { range: 0..6, members: false, line_breaks: true });
+    assert_eq!(
+        found,
+        Object {
+            range: 0..6,
+            members: false,
+            line_breaks: true
+        }
+    );
     assert!(checked("{\"a\":[1,\n2]}").expect("an object").line_breaks);
     assert!(!checked(r#"{"a":"\n"}"#).expect("an object").line_breaks);
 }
 
 #[test]
 fn only_members_of_the_object_itself_are_named() {
-    assert_eq!(named(r#"{"kinesisMetadata":{"a":[1,{}]},"b":1}"#), [r#""kinesisMetadata":{"a":[1,{}]}"#]);
-    assert_eq!(named(r#"{"b":1, "KINESISMETADATA" : 7 }"#), [r#""KINESISMETADATA" : 7 "#]);
-    assert_eq!(named(r#"{"\u006binesisMetad\u0041ta":"x"}"#), [r#""\u006binesisMetad\u0041ta":"x""#]);
-    assert_eq!(named(r#"{"kinesisMetadata":1,"x":2,"kinesismetadata":3}"#).len(), 2);
+    assert_eq!(
+        named(r#"{"kinesisMetadata":{"a":[1,{}]},"b":1}"#),
+        [r#""kinesisMetadata":{"a":[1,{}]}"#]
+    );
+    assert_eq!(
+        named(r#"{"b":1, "KINESISMETADATA" : 7 }"#),
+        [r#""KINESISMETADATA" : 7 "#]
+    );
+    assert_eq!(
+        named(r#"{"\u006binesisMetad\u0041ta":"x"}"#),
+        [r#""\u006binesisMetad\u0041ta":"x""#]
+    );
+    assert_eq!(
+        named(r#"{"kinesisMetadata":1,"x":2,"kinesismetadata":3}"#).len(),
+        2
+    );
     let others = [
         r#"{"a":{"kinesisMetadata":1},"b":[{"kinesisMetadata":2}]}"#,
         r#"{"a":"kinesisMetadata","kinesisMetadat":1,"kinesisMetadata2":2}"#,
@@ -140,8 +175,14 @@ pub(crate) fn any_json() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
-fn any_object_of(inner: impl Strategy<Value = serde_json::Value>) -> impl Strategy<Value = serde_json::Value> {
-    let key = prop_oneof![Just("kinesisMetadata".to_owned()), "[a-zA-Z]{0,12}", any::<String>()];
+fn any_object_of(
+    inner: impl Strategy<Value = serde_json::Value>,
+) -> impl Strategy<Value = serde_json::Value> {
+    let key = prop_oneof![
+        Just("kinesisMetadata".to_owned()),
+        "[a-zA-Z]{0,12}",
+        any::<String>()
+    ];
     prop::collection::btree_map(key, inner, 0..6)
         .prop_map(|members| serde_json::Value::Object(members.into_iter().collect()))
 }

@@ -9,7 +9,12 @@ fn shard(n: u32) -> ShardId {
 }
 
 fn position(sequence: &str) -> Position {
-    Position { sequence: SequenceNumber::new(sequence).expect("digits"), sub_sequence: 0, document: 0, last: true }
+    Position {
+        sequence: SequenceNumber::new(sequence).expect("digits"),
+        sub_sequence: 0,
+        document: 0,
+        last: true,
+    }
 }
 
 fn board() -> (PausedClock, Board) {
@@ -29,7 +34,12 @@ fn committed(rows: u64, latency_ms: u64) -> Event {
 }
 
 fn page(records: u64) -> Event {
-    Event::PageRead { shard: shard(0), records, bytes: records * 100, behind: Duration::from_secs(2) }
+    Event::PageRead {
+        shard: shard(0),
+        records,
+        bytes: records * 100,
+        behind: Duration::from_secs(2),
+    }
 }
 
 #[tokio::test]
@@ -38,8 +48,16 @@ async fn a_shard_shows_owner_lag_rate_and_positions() {
     let worker = WorkerId::new("w1").expect("valid");
     for event in [
         Event::ConnectorStarted { worker },
-        Event::LeaseTaken { shard: shard(0), epoch: 7 },
-        Event::ChannelOpened { shard: shard(0), channel: "CH".into(), committed: None, again: false },
+        Event::LeaseTaken {
+            shard: shard(0),
+            epoch: 7,
+        },
+        Event::ChannelOpened {
+            shard: shard(0),
+            channel: "CH".into(),
+            committed: None,
+            again: false,
+        },
         page(40),
         Event::BatchAccepted {
             shard: shard(0),
@@ -47,23 +65,45 @@ async fn a_shard_shows_owner_lag_rate_and_positions() {
             bytes: 1,
             wire_bytes: 1,
             took: Duration::ZERO,
+            up_to: position("75"),
         },
-        Event::DeadLettersKept { shard: shard(0), count: 2, reason: "not_json" },
+        Event::DeadLettersKept {
+            shard: shard(0),
+            count: 2,
+            reason: "not_json",
+        },
         committed(37, 1500),
-        Event::Checkpointed { shard: shard(0), up_to: Some(position("70")), ended: false },
+        Event::Checkpointed {
+            shard: shard(0),
+            up_to: Some(position("70")),
+            ended: false,
+        },
     ] {
         board.observe("clicks", &event);
     }
     clock.advance(Duration::from_secs(3)).await;
     let state = board.state();
-    assert_eq!(state.connectors.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["clicks", "orders"]);
+    assert_eq!(
+        state
+            .connectors
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect::<Vec<_>>(),
+        ["clicks", "orders"]
+    );
     let connector = &state.connectors[0];
     assert_eq!((connector.phase, connector.starts), (Phase::Running, 1));
     assert_eq!(connector.totals, connector.shards[0].totals);
     let shard = &connector.shards[0];
-    assert_eq!((shard.owner.as_deref(), shard.epoch, shard.lag_ms), (Some("w1"), Some(7), Some(5000)));
+    assert_eq!(
+        (shard.owner.as_deref(), shard.epoch, shard.lag_ms),
+        (Some("w1"), Some(7), Some(5000))
+    );
     assert_eq!((shard.records_per_second, shard.bytes_per_second), (4.0, 400.0));
-    assert_eq!((shard.committed.as_deref(), shard.checkpointed.as_deref()), (Some("77"), Some("70")));
+    assert_eq!(
+        (shard.committed.as_deref(), shard.checkpointed.as_deref()),
+        (Some("77"), Some("70"))
+    );
     let totals = Totals {
         records_read: 40,
         bytes_read: 4000,
@@ -75,23 +115,39 @@ async fn a_shard_shows_owner_lag_rate_and_positions() {
     };
     assert_eq!(shard.totals, totals);
     let text = serde_json::to_string(&state).expect("JSON");
-    assert_eq!(serde_json::from_str::<State>(&text).expect("the same types"), state);
+    assert_eq!(
+        serde_json::from_str::<State>(&text).expect("the same types"),
+        state
+    );
 }
 
 #[test]
 fn a_lost_lease_has_no_owner_no_lag_and_no_stall() {
     let (_, board) = board();
     for event in [
-        Event::LeaseTaken { shard: shard(0), epoch: 7 },
+        Event::LeaseTaken {
+            shard: shard(0),
+            epoch: 7,
+        },
         page(1),
-        Event::ShardStalled { shard: shard(0), reason: StallReason::Source, error: "no route".into() },
-        Event::LeaseLost { shard: shard(0), epoch: 7 },
+        Event::ShardStalled {
+            shard: shard(0),
+            reason: StallReason::Source,
+            error: "no route".into(),
+        },
+        Event::LeaseLost {
+            shard: shard(0),
+            epoch: 7,
+        },
     ] {
         board.observe("clicks", &event);
     }
     let state = board.state();
     let shard = &state.connectors[0].shards[0];
-    assert_eq!((&shard.owner, shard.epoch, shard.lag_ms, &shard.stall), (&None, None, None, &None));
+    assert_eq!(
+        (&shard.owner, shard.epoch, shard.lag_ms, &shard.stall),
+        (&None, None, None, &None)
+    );
     assert_eq!(shard.totals.records_read, 1);
 }
 
@@ -104,7 +160,10 @@ fn percentiles_are_weighted_by_rows() {
     let latency = board.state().connectors[0].latency;
     let near = |found: Option<u64>, wanted: u64| found.is_some_and(|ms| ms.abs_diff(wanted) * 100 <= wanted);
     assert_eq!(latency.rows, 1000);
-    assert!(near(latency.p50_ms, 100) && near(latency.p99_ms, 4000), "{latency:?}");
+    assert!(
+        near(latency.p50_ms, 100) && near(latency.p99_ms, 4000),
+        "{latency:?}"
+    );
     board.observe("clicks", &committed(1, 10 * LONGEST_LATENCY_MS));
     assert_eq!(board.state().connectors[0].latency.rows, 1001);
 }
@@ -117,7 +176,12 @@ async fn readiness_needs_running_connectors_without_long_stalls() {
         board.state().not_ready(),
         ["connector clicks is starting", "connector orders is starting"]
     );
-    board.observe("clicks", &Event::ConnectorStarted { worker: worker.clone() });
+    board.observe(
+        "clicks",
+        &Event::ConnectorStarted {
+            worker: worker.clone(),
+        },
+    );
     board.observe("orders", &Event::ConnectorStarted { worker });
     assert!(board.state().not_ready().is_empty());
     let stall = |error: &str| Event::ShardStalled {
@@ -139,5 +203,8 @@ async fn readiness_needs_running_connectors_without_long_stalls() {
     board.failed("orders", Phase::Waiting, ErrorKind::Retry, "no route");
     let state = board.state();
     assert_eq!(state.not_ready(), ["connector orders is waiting"]);
-    assert_eq!(state.connectors[1].trouble.as_ref().map(|t| t.error.as_str()), Some("no route"));
+    assert_eq!(
+        state.connectors[1].trouble.as_ref().map(|t| t.error.as_str()),
+        Some("no route")
+    );
 }

@@ -1,0 +1,76 @@
+//! Limits and ends of batches.
+
+use super::*;
+
+fn raw(builder: &mut BatchBuilder, bytes: usize, rows: u64, to: &str) {
+    builder.raw.resize(bytes, b'x');
+    for n in 0..rows {
+        builder.add_row(
+            &(n + 1).to_string(),
+            Some(1000 - i64::try_from(n).expect("small")),
+        );
+    }
+    builder.settle(whole(to));
+}
+
+#[test]
+fn what_cannot_be_compressed_still_fits_a_request() {
+    let mut noise = 7_u64;
+    let bytes: Vec<u8> = (0..MAX_RAW_BYTES)
+        .map(|_| {
+            noise ^= noise << 13;
+            noise ^= noise >> 7;
+            noise ^= noise << 17;
+            noise as u8
+        })
+        .collect();
+    let body = Compressor::new(DEFAULT_LEVEL).compress(&bytes).expect("it fits");
+    assert!(
+        body.len() > MAX_RAW_BYTES && body.len() <= MAX_WIRE_BYTES,
+        "{}",
+        body.len()
+    );
+}
+
+#[test]
+fn a_batch_tells_its_ends_its_rows_and_its_oldest_arrival() {
+    let mut builder = BatchBuilder::default();
+    raw(&mut builder, 100, 3, "9");
+    let Finished::Batch(batch) = builder.finish(&mut Compressor::new(DEFAULT_LEVEL), &mut Vec::new()) else {
+        panic!("no batch")
+    };
+    assert_eq!(
+        (batch.rows, batch.uncompressed_bytes, batch.oldest_arrival_ms),
+        (3, 100, Some(998))
+    );
+    assert_eq!((batch.from, batch.to), (whole("1"), whole("9")));
+    assert!(builder.is_empty());
+}
+
+#[test]
+fn without_rows_only_the_end_is_told() {
+    let mut builder = BatchBuilder::default();
+    let mut compressor = Compressor::new(DEFAULT_LEVEL);
+    assert!(matches!(
+        builder.finish(&mut compressor, &mut Vec::new()),
+        Finished::Nothing
+    ));
+    builder.settle(whole("5"));
+    let Finished::Settled { to } = builder.finish(&mut compressor, &mut Vec::new()) else {
+        panic!("no end")
+    };
+    assert_eq!(to, whole("5"));
+}
+
+#[test]
+fn compressors_come_back_and_are_bounded() {
+    let compressors = Compressors::default();
+    let lent: Vec<_> = (0..64).map(|_| compressors.lend()).collect();
+    drop(lent);
+    let mut one = compressors.lend();
+    let body = one.compress(b"again and again and again").expect("small");
+    assert_eq!(
+        zstd::decode_all(&body[..]).expect("zstd"),
+        b"again and again and again"
+    );
+}
