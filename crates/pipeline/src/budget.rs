@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(waiting.await.expect("no panic"), 30 * MIB);
         assert_eq!(budget.in_use(), MIB);
         drop(first);
-        assert_eq!((budget.in_use(), budget.highest()), (0, 31 * MIB));
+        assert_eq!((budget.in_use(), budget.highest()), (0, 40 * MIB));
     }
 
     #[tokio::test]

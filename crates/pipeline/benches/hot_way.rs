@@ -1,0 +1,147 @@
+//! The hot way against zstd alone: GetRecords bodies in, compressed batches out, in memory, 1 KB events.
+//!
+//! Both sides run in turns in one process over the same NDJSON, and what is told is the median of the ratios of neighbours,
+//! because machines are shared. `--check` fails above [`LIMIT`]. Build it with `--profile fast`.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use frazil_kinesis::RecordPage;
+use frazil_model::{ShardId, StreamName};
+use frazil_pipeline::batch::{BatchBuilder, Compressor, DEFAULT_LEVEL, Filled, Finished};
+use frazil_pipeline::shape::{MetadataOptions, Shaper};
+
+/// The whole way costs at most this many times what compression alone costs.
+const LIMIT: f64 = 1.7;
+const ROUNDS: usize = 31;
+const PAGES: usize = 8;
+/// Records of a page: about 1 MB of them.
+const RECORDS: usize = 1000;
+const EVENTS: &str = include_str!("../../../testdata/earthquakes.ndjson");
+
+/// Real events, brought to about 1 KB by a text of their own, each with a number.
+fn events() -> Vec<String> {
+    let lines: Vec<&str> = EVENTS.lines().collect();
+    (0..PAGES * RECORDS)
+        .map(|number| {
+            let line = lines[number % lines.len()];
+            let other = &lines[(number * 7 + 3) % lines.len()];
+            let note: String = other.chars().filter(|c| !matches!(c, '"' | '\\')).take(1000_usize.saturating_sub(line.len())).collect();
+            format!("{{\"number\":{number},\"note\":\"{note}\",{}", &line[1..])
+        })
+        .collect()
+}
+
+fn bodies(events: &[String]) -> Vec<Bytes> {
+    let pages = events.chunks(RECORDS).enumerate().map(|(page, events)| {
+        let records: Vec<serde_json::Value> = events
+            .iter()
+            .enumerate()
+            .map(|(index, event)| {
+                let number = page * RECORDS + index;
+                serde_json::json!({
+                    "SequenceNumber": format!("4959033827149025660855969253836157109592157598913{number:07}"),
+                    "ApproximateArrivalTimestamp": 1_762_333_935.3 + number as f64 / 1000.0,
+                    "Data": base64_simd::STANDARD.encode_to_string(event),
+                    "PartitionKey": format!("key-{number}"),
+                })
+            })
+            .collect();
+        let body = serde_json::json!({ "Records": records, "NextShardIterator": "next", "MillisBehindLatest": 0 });
+        Bytes::from(body.to_string())
+    });
+    pages.collect()
+}
+
+struct Way {
+    shaper: Shaper,
+    builder: BatchBuilder,
+    compressor: Compressor,
+}
+
+impl Way {
+    fn new() -> Self {
+        let (stream, shard) = (StreamName::new("clicks").unwrap(), ShardId::new("shardId-000000000001").unwrap());
+        Self {
+            shaper: Shaper::new(&stream, &shard, &MetadataOptions::default()),
+            builder: BatchBuilder::default(),
+            compressor: Compressor::new(DEFAULT_LEVEL),
+        }
+    }
+
+    /// Carries the pages; answers rows and compressed bytes, and hands each batch to `seen`.
+    fn carry(&mut self, bodies: &[Bytes], mut seen: impl FnMut(&[u8])) -> (u64, usize) {
+        let (mut rows, mut bytes, mut letters) = (0, 0, Vec::new());
+        for body in bodies {
+            let page = RecordPage::parse(body.clone()).unwrap();
+            loop {
+                let filled = self.shaper.shape(&page, None, &mut self.builder, &mut letters);
+                if let Finished::Batch(batch) = self.builder.finish(&mut self.compressor, &mut letters) {
+                    rows += batch.rows;
+                    bytes += batch.body.len();
+                    seen(&batch.body);
+                }
+                if filled == Filled::PageDone {
+                    break;
+                }
+            }
+        }
+        assert!(letters.is_empty());
+        (rows, bytes)
+    }
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let begun = Instant::now();
+    let done = work();
+    (begun.elapsed(), done)
+}
+
+fn main() {
+    let events = events();
+    let raw: usize = events.iter().map(String::len).sum();
+    let bodies = bodies(&events);
+    // The very NDJSON that the way compresses, batch by batch.
+    let mut chunks: Vec<Vec<u8>> = Vec::new();
+    let (rows, _) = Way::new().carry(&bodies, |body| chunks.push(zstd::decode_all(body).unwrap()));
+    assert_eq!(rows as usize, events.len());
+    let ndjson: usize = chunks.iter().map(Vec::len).sum();
+
+    let mut alone = zstd::bulk::Compressor::new(DEFAULT_LEVEL).unwrap();
+    let mut buffer = Vec::with_capacity(zstd::zstd_safe::compress_bound(chunks.iter().map(Vec::len).max().unwrap()));
+    let mut pairs = Vec::new();
+    for round in 0..ROUNDS {
+        // Sequence numbers go on within one shard, so each round is another shard's.
+        let mut way = Way::new();
+        let (whole, (rows, _)) = timed(|| way.carry(&bodies, |_| {}));
+        assert_eq!(rows as usize, events.len());
+        let (compression, _) = timed(|| {
+            for chunk in &chunks {
+                buffer.clear();
+                alone.compress_to_buffer(chunk, &mut buffer).unwrap();
+            }
+        });
+        if round > 0 {
+            pairs.push((whole, compression));
+        }
+    }
+    let median = |mut all: Vec<f64>| {
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    let ratio = median(pairs.iter().map(|(whole, alone)| whole.as_secs_f64() / alone.as_secs_f64()).collect());
+    let speed = |of: fn(&(Duration, Duration)) -> Duration, bytes: usize| {
+        median(pairs.iter().map(|pair| bytes as f64 / 1e6 / of(pair).as_secs_f64()).collect())
+    };
+    println!("{} events, {:.1} MB raw, {:.1} MB as NDJSON, {} rounds", events.len(), raw as f64 / 1e6, ndjson as f64 / 1e6, pairs.len());
+    println!("the whole way: {:.0} MB/s of events", speed(|pair| pair.0, raw));
+    println!("zstd level {DEFAULT_LEVEL} alone: {:.0} MB/s of NDJSON", speed(|pair| pair.1, ndjson));
+    println!("ratio: {ratio:.2} (limit {LIMIT})");
+    let is_check = std::env::args().any(|argument| argument == "--check");
+    if is_check && ratio > LIMIT {
+        println!("the whole way costs more than {LIMIT} times what compression costs");
+        std::process::exit(1);
+    }
+}
