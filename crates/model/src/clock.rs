@@ -80,7 +80,10 @@ impl Clock for SystemClock {
         Instant(boot_time())
     }
 
-    #[allow(clippy::disallowed_methods, reason = "this is the door that the rule points to")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the door that the rule points to"
+    )]
     fn wall_ms(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -28,7 +28,11 @@ fn events() -> Vec<String> {
         .map(|number| {
             let line = lines[number % lines.len()];
             let other = &lines[(number * 7 + 3) % lines.len()];
-            let note: String = other.chars().filter(|c| !matches!(c, '"' | '\\')).take(1000_usize.saturating_sub(line.len())).collect();
+            let note: String = other
+                .chars()
+                .filter(|c| !matches!(c, '"' | '\\'))
+                .take(1000_usize.saturating_sub(line.len()))
+                .collect();
             format!("{{\"number\":{number},\"note\":\"{note}\",{}", &line[1..])
         })
         .collect()
@@ -49,7 +53,8 @@ fn bodies(events: &[String]) -> Vec<Bytes> {
                 })
             })
             .collect();
-        let body = serde_json::json!({ "Records": records, "NextShardIterator": "next", "MillisBehindLatest": 0 });
+        let body =
+            serde_json::json!({ "Records": records, "NextShardIterator": "next", "MillisBehindLatest": 0 });
         Bytes::from(body.to_string())
     });
     pages.collect()
@@ -63,7 +68,10 @@ struct Way {
 
 impl Way {
     fn new() -> Self {
-        let (stream, shard) = (StreamName::new("clicks").unwrap(), ShardId::new("shardId-000000000001").unwrap());
+        let (stream, shard) = (
+            StreamName::new("clicks").unwrap(),
+            ShardId::new("shardId-000000000001").unwrap(),
+        );
         Self {
             shaper: Shaper::new(&stream, &shard, &MetadataOptions::default()),
             builder: BatchBuilder::default(),
@@ -110,7 +118,9 @@ fn main() {
     let ndjson: usize = chunks.iter().map(Vec::len).sum();
 
     let mut alone = zstd::bulk::Compressor::new(DEFAULT_LEVEL).unwrap();
-    let mut buffer = Vec::with_capacity(zstd::zstd_safe::compress_bound(chunks.iter().map(Vec::len).max().unwrap()));
+    let mut buffer = Vec::with_capacity(zstd::zstd_safe::compress_bound(
+        chunks.iter().map(Vec::len).max().unwrap(),
+    ));
     let mut pairs = Vec::new();
     for round in 0..ROUNDS {
         // Sequence numbers go on within one shard, so each round is another shard's.
@@ -131,13 +141,32 @@ fn main() {
         all.sort_by(f64::total_cmp);
         all[all.len() / 2]
     };
-    let ratio = median(pairs.iter().map(|(whole, alone)| whole.as_secs_f64() / alone.as_secs_f64()).collect());
+    let ratio = median(
+        pairs
+            .iter()
+            .map(|(whole, alone)| whole.as_secs_f64() / alone.as_secs_f64())
+            .collect(),
+    );
     let speed = |of: fn(&(Duration, Duration)) -> Duration, bytes: usize| {
-        median(pairs.iter().map(|pair| bytes as f64 / 1e6 / of(pair).as_secs_f64()).collect())
+        median(
+            pairs
+                .iter()
+                .map(|pair| bytes as f64 / 1e6 / of(pair).as_secs_f64())
+                .collect(),
+        )
     };
-    println!("{} events, {:.1} MB raw, {:.1} MB as NDJSON, {} rounds", events.len(), raw as f64 / 1e6, ndjson as f64 / 1e6, pairs.len());
+    println!(
+        "{} events, {:.1} MB raw, {:.1} MB as NDJSON, {} rounds",
+        events.len(),
+        raw as f64 / 1e6,
+        ndjson as f64 / 1e6,
+        pairs.len()
+    );
     println!("the whole way: {:.0} MB/s of events", speed(|pair| pair.0, raw));
-    println!("zstd level {DEFAULT_LEVEL} alone: {:.0} MB/s of NDJSON", speed(|pair| pair.1, ndjson));
+    println!(
+        "zstd level {DEFAULT_LEVEL} alone: {:.0} MB/s of NDJSON",
+        speed(|pair| pair.1, ndjson)
+    );
     println!("ratio: {ratio:.2} (limit {LIMIT})");
     let is_check = std::env::args().any(|argument| argument == "--check");
     if is_check && ratio > LIMIT {

@@ -328,7 +328,7 @@ impl Channel {
     }
 
     fn surplus(&mut self, now: Instant, counts: Counts, expected: i64, found: i64) -> Proof {
-        if !self.assumed_until.is_some_and(|until| now < until) {
+        if self.assumed_until.is_none_or(|until| now >= until) {
             return Proof::Mismatch { expected, found };
         }
         // The counters had lagged at the open: the surplus belongs to rows of before.

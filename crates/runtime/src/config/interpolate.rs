@@ -17,9 +17,11 @@ use std::sync::Arc;
 /// The largest secret that is read from a file, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
+type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// Where `${NAME}` is looked up.
 #[derive(Clone)]
-pub struct Variables(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Variables(Arc<Lookup>);
 
 impl std::fmt::Debug for Variables {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

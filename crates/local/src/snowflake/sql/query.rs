@@ -1,5 +1,6 @@
 //! SELECT, by DataFusion over one snapshot of each table.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -78,10 +79,11 @@ fn snapshots(
                 return Ok(());
             }
             let name = session.resolve(&parts)?;
-            if !found.contains_key(&name) {
+            if let Entry::Vacant(vacant) = found.entry(name) {
+                let name = vacant.key();
                 let snapshot = catalog.snapshot(&name.database, &name.schema, &name.name)?;
                 let snapshot = snapshot.ok_or_else(|| SqlError::missing("Object", &name.to_string()))?;
-                found.insert(name, snapshot);
+                vacant.insert(snapshot);
             }
             Ok(())
         });
