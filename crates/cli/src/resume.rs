@@ -17,7 +17,8 @@ pub(crate) async fn run(args: args::Resume) -> Result<Exit, Failure> {
     let mut resumed = 0;
     for connector in config.connectors {
         let source = connector.source;
-        let sdk = sdk_config(&source.region, &credentials(&source.credentials)).await;
+        let endpoint = source.dynamodb_endpoint.as_deref();
+        let sdk = sdk_config(&source.region, &credentials(&source.credentials), &[endpoint]).await;
         let leases = DynamoLeases::new(&sdk, source.dynamodb_endpoint.clone());
         let scope = Scope {
             application: source.application_name.clone(),

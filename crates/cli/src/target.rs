@@ -112,7 +112,7 @@ pub(crate) async fn producer(
     stream: StreamName,
     endpoint: Option<&str>,
 ) -> Producer {
-    let sdk = sdk_config(region, credentials).await;
+    let sdk = sdk_config(region, credentials, &[endpoint]).await;
     Producer::new(
         &sdk,
         stream,

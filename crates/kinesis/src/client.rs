@@ -21,8 +21,9 @@ use aws_sigv4::sign::v4;
 use bytes::{Bytes, BytesMut};
 use frazil_model::{Clock, SequenceNumber, ShardId, StreamName};
 use tokio::sync::Mutex;
-use url::{Host, Url};
+use url::Url;
 
+use crate::aws::is_loopback;
 use crate::door::{HashKeyRange, Kinesis, Shard, StartAt, StreamDescription};
 use crate::error::Error;
 use crate::page::{RecordPage, ShardIterator};
@@ -61,15 +62,6 @@ impl std::fmt::Debug for KinesisClient {
             .field("stream", &self.stream)
             .field("address", &address)
             .finish_non_exhaustive()
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
     }
 }
 
@@ -146,7 +138,7 @@ impl KinesisClient {
         let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT);
-        if is_loopback(&address) {
+        if is_loopback(address.as_str()) {
             http = http.no_proxy();
         }
         let http = http

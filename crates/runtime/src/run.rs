@@ -137,7 +137,8 @@ async fn parts(
     budget: MemoryBudget,
 ) -> Result<Parts, Error> {
     let source = &configured.source;
-    let sdk = sdk_config(&source.region, &credentials(&source.credentials)).await;
+    let endpoints = [source.endpoint.as_deref(), source.dynamodb_endpoint.as_deref()];
+    let sdk = sdk_config(&source.region, &credentials(&source.credentials), &endpoints).await;
     let clock = Arc::clone(&run.clock);
     let kinesis = KinesisClient::new(
         &sdk,

@@ -1,0 +1,243 @@
+//! The program as its users run it: the whole way under a poisoned environment, and one clear error for each mistake.
+#![cfg(feature = "local")]
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+/// A text that must never be told.
+const CANARY: &str = "canary-7f3a";
+
+fn frazil() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_frazil"));
+    command
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .stdin(Stdio::null());
+    command
+}
+
+/// What a user's own cloud settings may look like; used, each of them breaks the run.
+fn poison(command: &mut Command, folder: &Path) {
+    let file = folder.join("poisoned");
+    std::fs::write(
+        &file,
+        "[default]\naws_access_key_id = poison\nregion = mars-1\nendpoint_url = http://127.0.0.1:9\n",
+    )
+    .expect("written");
+    for name in [
+        "AWS_CONFIG_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_CA_BUNDLE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+    ] {
+        command.env(name, &file);
+    }
+    for name in [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
+        command.env(name, "http://127.0.0.1:9");
+    }
+    for name in [
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_KINESIS",
+        "AWS_ENDPOINT_URL_DYNAMODB",
+        "SNOWFLAKE_HOST",
+    ] {
+        command.env(name, "http://127.0.0.1:9");
+    }
+    command.envs([
+        ("AWS_ACCESS_KEY_ID", CANARY),
+        ("AWS_SECRET_ACCESS_KEY", CANARY),
+        ("AWS_SESSION_TOKEN", CANARY),
+        ("AWS_PROFILE", "nowhere"),
+        ("AWS_REGION", "mars-1"),
+        ("AWS_ROLE_ARN", "arn:aws:iam::0:role/poison"),
+        (
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "http://127.0.0.1:9/credentials",
+        ),
+        ("SNOWFLAKE_ACCOUNT", "POISON"),
+        ("SNOWFLAKE_USER", "POISON"),
+        ("SNOWFLAKE_PRIVATE_KEY_FILE", "/nowhere/key.p8"),
+    ]);
+}
+
+fn told(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[test]
+fn a_poisoned_environment_does_not_reach_the_demo() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = frazil();
+    poison(&mut command, folder.path());
+    let data = folder.path().join("data");
+    let output = command
+        .args(["demo", "--once", "--events", "600", "--data"])
+        .arg(&data)
+        .output()
+        .expect("it runs");
+    let told = told(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    for (line, count) in [
+        ("sent", "600"),
+        ("committed", "600"),
+        ("lost", "0"),
+        ("doubled", "0"),
+    ] {
+        let row = told
+            .lines()
+            .find(|text| text.starts_with(&format!("│ {line} ")))
+            .unwrap_or_else(|| panic!("{told}"));
+        assert!(row.contains(&format!(" {count} │")), "{row}");
+    }
+    // Nothing that gives rights was told: not the poison, and not the demo's own key.
+    let key = std::fs::read_to_string(data.join("keys/frazil_rsa_key.p8")).expect("the demo's key");
+    let secret = key.lines().nth(3).expect("a key of several lines");
+    assert!(
+        !told.contains(CANARY) && !told.contains(secret),
+        "a secret was told"
+    );
+}
+
+/// A `frazil local` with a stream and a table.
+struct Local {
+    child: Child,
+    folder: tempfile::TempDir,
+    addresses: serde_json::Value,
+}
+
+impl Local {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ports = [
+            "--kinesis-port",
+            "0",
+            "--dynamodb-port",
+            "0",
+            "--snowflake-port",
+            "0",
+            "--snowflake-tls-port",
+            "0",
+        ];
+        let mut child = frazil()
+            .args(["local", "--stream", "clicks=1", "--table", "D.PUBLIC.T", "--data"])
+            .arg(folder.path().join("data"))
+            .args(ports)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it runs");
+        // The listing comes when everything is there.
+        let mut line = String::new();
+        let out = child.stdout.as_mut().expect("piped");
+        BufReader::new(out).read_line(&mut line).expect("a line");
+        assert!(line.starts_with("Kinesis"), "{line:?}");
+        let text = std::fs::read_to_string(folder.path().join("data/local.json")).expect("the addresses");
+        Self {
+            child,
+            addresses: serde_json::from_str(&text).expect("JSON"),
+            folder,
+        }
+    }
+
+    /// A configuration with one text replaced.
+    fn configuration(&self, replace: &str, with: &str) -> std::path::PathBuf {
+        let at = |name: &str| self.addresses[name].as_str().expect("an address").to_owned();
+        let text = format!(
+            "connectors:
+  - name: one
+    source:
+      stream: clicks
+      region: us-east-1
+      application_name: errors
+      endpoint: {}
+      dynamodb_endpoint: {}
+      credentials: {{access_key_id: AKIDLOCAL, secret_access_key: {CANARY}}}
+    destination:
+      account: LOCAL
+      user: FRAZIL
+      private_key_file: {}
+      url: {}
+      database: D
+      schema: PUBLIC
+      table: T
+http: {{listen: 127.0.0.1:0}}
+",
+            at("kinesisUrl"),
+            at("dynamodbUrl"),
+            at("privateKeyFile"),
+            at("snowflakeUrl"),
+        );
+        assert!(text.contains(replace), "{replace}");
+        let path = self.folder.path().join("frazil.yaml");
+        std::fs::write(&path, text.replacen(replace, with, 1)).expect("written");
+        path
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn each_mistake_gets_one_clear_error_with_its_exit_code() {
+    let local = Local::start();
+    let other_key = "/nowhere/key.p8";
+    let key = local.addresses["privateKeyFile"]
+        .as_str()
+        .expect("a path")
+        .to_owned();
+    let cases = [
+        (
+            "stream: clicks",
+            "stream: nowhere",
+            4,
+            "check the stream's name and region",
+        ),
+        ("table: T", "table: NOWHERE", 4, "check the names"),
+        ("schema: PUBLIC", "schema: NOWHERE", 4, "check the names"),
+        ("user: FRAZIL", "user: NOBODY", 3, "ALTER USER"),
+        (key.as_str(), other_key, 3, "/nowhere/key.p8 cannot be read"),
+        ("table: T", "tabel: T", 2, "did you mean"),
+        ("region: us-east-1", "region: us east", 2, "5:15"),
+    ];
+    for (replace, with, code, words) in cases {
+        let config = local.configuration(replace, with);
+        let output = frazil()
+            .args(["run", "-c"])
+            .arg(&config)
+            .output()
+            .expect("it runs");
+        let told = told(&output);
+        assert_eq!(output.status.code(), Some(code), "{with}: {told}");
+        assert!(told.contains(words), "{with}: {told}");
+        assert!(!told.contains(CANARY), "{with}: a secret was told");
+    }
+}
+
+#[test]
+fn a_verb_without_its_counterpart_says_what_to_do() {
+    let nowhere = ["status", "--address", "127.0.0.1:9"];
+    let output = frazil().args(nowhere).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(6), "{}", told(&output));
+    assert!(told(&output).contains("is a worker running"), "{}", told(&output));
+    let output = frazil()
+        .args(["sql", "SELECT 1", "--data", "/nowhere"])
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(4), "{}", told(&output));
+    assert!(told(&output).contains("frazil local --data"), "{}", told(&output));
+}
