@@ -27,6 +27,9 @@ use frazil_runtime::logging;
 use args::{Cli, LogFormat, Verb};
 use failure::Failure;
 
+/// Stack of a thread: queries of the local Snowflake are planned by recursion. It costs memory only where it is used.
+const STACK: usize = 32 * 1024 * 1024;
+
 fn main() -> Exit {
     let cli = Cli::parse();
     let format = match cli.log_format {
@@ -40,7 +43,11 @@ fn main() -> Exit {
     logging::exit_on_panic();
     // Two TLS libraries may be in the tree; this one is meant wherever nobody chose. It fails only when it was chosen before.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             output::error(format!("no threads can be started: {error}"));

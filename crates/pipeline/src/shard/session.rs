@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_kinesis::{ChildShard, RecordPage, StartAt};
+use frazil_kinesis::{ChildShard, RecordPage};
 use frazil_lease::{ChannelMark, Checkpoint, CheckpointOutcome, Counters, ShardState, Tenure};
 use frazil_model::{Event, Instant, Position};
 use frazil_snowflake::{Baseline, Batch, Channel, ChannelStatus, Counts, Proof, StatusWatch};
@@ -15,6 +15,7 @@ use crate::dead_letters::DeadLetter;
 use crate::error::Error;
 use crate::options::OnRowError;
 use crate::shape::Shaper;
+use crate::shard::place::{is_gone, own_row, proved_baseline, refuse_stopped, start_behind};
 use crate::shard::reading::{Pages, Read};
 use crate::shard::{Ended, Wanted, Way, until};
 
@@ -70,48 +71,6 @@ struct Session<'a> {
     commit_due: Instant,
     moved: &'a mut bool,
     stalled: &'a mut bool,
-}
-
-/// The row of the shard, if it is still ours.
-async fn own_row(way: &Way, tenure: &Tenure) -> Result<ShardState, Error> {
-    let row = way.leases.read(&way.shard).await?;
-    let ours = row.epoch == tenure.epoch && row.owner.as_ref() == Some(way.leases.worker());
-    if ours {
-        Ok(row)
-    } else {
-        Err(Error::LeaseLost {
-            shard: way.shard.clone(),
-        })
-    }
-}
-
-fn refuse_stopped(way: &Way, row: &ShardState) -> Result<(), Error> {
-    let shard = way.shard.clone();
-    if let Some(mark) = &row.stop {
-        return Err(Error::Stopped {
-            shard,
-            mark: mark.clone(),
-        });
-    }
-    let (before, now) = (row.destination.as_ref(), &way.options.destination);
-    match before.filter(|before| *before != now && !way.options.accept_destination) {
-        Some(before) => Err(Error::DestinationChanged {
-            shard,
-            before: before.clone(),
-            now: now.clone(),
-        }),
-        None => Ok(()),
-    }
-}
-
-/// Where reading goes on behind a position.
-fn start_behind(position: &Position) -> StartAt {
-    let sequence = position.sequence.clone();
-    if position.last {
-        StartAt::After(sequence)
-    } else {
-        StartAt::At(sequence)
-    }
 }
 
 impl<'a> Session<'a> {
@@ -524,33 +483,4 @@ impl<'a> Session<'a> {
         self.remember().await?;
         Ok(Ended::Drained)
     }
-}
-
-/// Counters that are known to belong to the channel's token: those of the row, where the channel holds nothing behind the
-/// row's position; or none, where the channel has just been made.
-fn proved_baseline(row: &ShardState, mark: &ChannelMark, token: Option<&Position>) -> Option<Counts> {
-    match (&row.channel, token) {
-        (None, None) => Some(Counts::default()),
-        (Some(before), Some(token))
-            if before == mark && !row.foreign_moved && Some(token) <= row.position.as_ref() =>
-        {
-            Some(Counts {
-                rows_inserted: row.counters.rows_inserted,
-                row_errors: row.counters.row_errors,
-            })
-        }
-        _ => None,
-    }
-}
-
-/// Whether the channel that the row remembers had to be here and is not.
-fn is_gone(row: &ShardState, mark: &ChannelMark, token: Option<&Position>) -> bool {
-    let Some(before) = row
-        .channel
-        .as_ref()
-        .filter(|before| before.name == mark.name && before.pipe == mark.pipe)
-    else {
-        return false;
-    };
-    before.created_on_ms != mark.created_on_ms || (token.is_none() && row.counters.rows_inserted > 0)
 }

@@ -175,10 +175,10 @@ fn provider(snapshot: &TableSnapshot, data_dir: &Path) -> Result<Arc<dyn TablePr
     }
     let path = |relative: &str| {
         let path = std::path::absolute(data_dir.join(relative)).map_err(SqlError::running)?;
-        let text = path
-            .to_str()
-            .ok_or_else(|| SqlError::running("the data folder's path is no UTF-8"))?;
-        ListingTableUrl::parse(text).map_err(run_error)
+        // Not parsed from text: brackets and stars of a folder's name are no pattern.
+        let url = url::Url::from_file_path(&path);
+        let url = url.map_err(|()| SqlError::running("the data folder's path makes no address"))?;
+        ListingTableUrl::try_new(url, None).map_err(run_error)
     };
     let paths = snapshot
         .segments

@@ -155,6 +155,7 @@ fn each<T>(array: &ArrayRef, cell: impl Fn(usize) -> T) -> Vec<Option<T>> {
 
 fn cells(array: &ArrayRef) -> Result<Vec<Option<String>>> {
     let cells = match array.data_type() {
+        Arrow::Null => vec![None; array.len()],
         Arrow::Utf8 => each(array, |row| array.as_string::<i32>().value(row).to_owned()),
         Arrow::Decimal128(..) => {
             let numbers = array.as_primitive::<Decimal128Type>();

@@ -14,7 +14,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        // A folder whose name would be a pattern.
+        let folder = tempfile::Builder::new()
+            .prefix("a [b]*")
+            .tempdir()
+            .expect("a folder");
         std::fs::create_dir(folder.path().join("segments")).expect("a folder");
         let catalog = Arc::new(Catalog::open(&folder.path().join("catalog.db")).expect("a catalog"));
         let engine = Engine::new(catalog, folder.path().to_owned());
@@ -213,4 +217,9 @@ async fn what_is_no_statement_is_refused_with_a_code() {
         assert_eq!(bench.code(sql).await, code, "{sql}");
     }
     assert_eq!(bench.cell("SELECT 1 + 1").await, "2");
+    assert_eq!(bench.cell("SELECT NULL").await, "NULL");
+    let long = format!("SELECT 1{}", " + 1".repeat(20_000));
+    assert_eq!(bench.code(&long).await, "000002");
+    let long = format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(20_000));
+    assert_eq!(bench.code(&long).await, "000002");
 }

@@ -10,6 +10,9 @@ use super::{Result, SqlError};
 /// The longest statement, in bytes (Snowflake takes 1 MB).
 const LONGEST: usize = 1024 * 1024;
 
+/// Operators, steps of paths and set operations of one statement: parser and planner go one level deeper for each.
+const MOST_OPERATORS: usize = 300;
+
 /// Options of a table that the parser does not know, or that we read for ourselves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct TableOptions {
@@ -39,6 +42,11 @@ impl Words {
             tokens.pop();
         }
         fold(&mut tokens);
+        if tokens.iter().filter(|token| is_operator(token)).count() > MOST_OPERATORS {
+            return Err(SqlError::unsupported(&format!(
+                "statements of more than {MOST_OPERATORS} operators"
+            )));
+        }
         Ok(Self(tokens))
     }
 
@@ -114,6 +122,35 @@ impl Words {
             at += 3;
         }
         (kept, options)
+    }
+}
+
+fn is_operator(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => {
+            let words = [
+                "AND",
+                "OR",
+                "NOT",
+                "UNION",
+                "INTERSECT",
+                "EXCEPT",
+                "MINUS",
+                "LIKE",
+                "IS",
+                "CASE",
+                "SELECT",
+            ];
+            word.quote_style.is_none() && words.contains(&word.value.as_str())
+        }
+        Token::Comma
+        | Token::LParen
+        | Token::RParen
+        | Token::RBracket
+        | Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::Period => false,
+        _ => true,
     }
 }
 

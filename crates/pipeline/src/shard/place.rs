@@ -1,0 +1,84 @@
+//! Where a session begins: what the lease row and the channel's token say together.
+
+use frazil_kinesis::StartAt;
+use frazil_lease::{ChannelMark, ShardState, Tenure};
+use frazil_model::Position;
+use frazil_snowflake::Counts;
+
+use crate::error::Error;
+use crate::shard::Way;
+
+/// The row of the shard, if it is still ours.
+pub(super) async fn own_row(way: &Way, tenure: &Tenure) -> Result<ShardState, Error> {
+    let row = way.leases.read(&way.shard).await?;
+    let ours = row.epoch == tenure.epoch && row.owner.as_ref() == Some(way.leases.worker());
+    if ours {
+        Ok(row)
+    } else {
+        Err(Error::LeaseLost {
+            shard: way.shard.clone(),
+        })
+    }
+}
+
+pub(super) fn refuse_stopped(way: &Way, row: &ShardState) -> Result<(), Error> {
+    let shard = way.shard.clone();
+    if let Some(mark) = &row.stop {
+        return Err(Error::Stopped {
+            shard,
+            mark: mark.clone(),
+        });
+    }
+    let (before, now) = (row.destination.as_ref(), &way.options.destination);
+    match before.filter(|before| *before != now && !way.options.accept_destination) {
+        Some(before) => Err(Error::DestinationChanged {
+            shard,
+            before: before.clone(),
+            now: now.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Where reading goes on behind a position.
+pub(super) fn start_behind(position: &Position) -> StartAt {
+    let sequence = position.sequence.clone();
+    if position.last {
+        StartAt::After(sequence)
+    } else {
+        StartAt::At(sequence)
+    }
+}
+
+/// Counters that are known to belong to the channel's token: those of the row, where the channel holds nothing behind the
+/// row's position; or none, where the channel has just been made.
+pub(super) fn proved_baseline(
+    row: &ShardState,
+    mark: &ChannelMark,
+    token: Option<&Position>,
+) -> Option<Counts> {
+    match (&row.channel, token) {
+        (None, None) => Some(Counts::default()),
+        (Some(before), Some(token))
+            if before == mark && !row.foreign_moved && Some(token) <= row.position.as_ref() =>
+        {
+            Some(Counts {
+                rows_inserted: row.counters.rows_inserted,
+                row_errors: row.counters.row_errors,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Whether the channel that the row remembers had to be here and is not.
+pub(super) fn is_gone(row: &ShardState, mark: &ChannelMark, token: Option<&Position>) -> bool {
+    let Some(before) = row
+        .channel
+        .as_ref()
+        .filter(|before| before.name == mark.name && before.pipe == mark.pipe)
+    else {
+        return false;
+    };
+    before.created_on_ms != mark.created_on_ms || (token.is_none() && row.counters.rows_inserted > 0)
+}
