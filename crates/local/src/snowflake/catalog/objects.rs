@@ -159,12 +159,28 @@ impl Catalog {
         Ok(true)
     }
 
-    /// Stores a changed definition (columns, properties, name) of the table with this id.
+    /// Changes a table's definition (columns, properties, name) as it stands now: a commit that adds a column comes before
+    /// or behind it.
     ///
     /// # Errors
-    /// [`Error::NoSuchObject`] if it was dropped meanwhile.
-    pub fn alter_table(&self, table: &TableDef) -> Result<()> {
+    /// [`Error::NoSuchObject`] if it was dropped meanwhile; whatever `change` refuses with, and nothing is changed then.
+    pub fn alter_table<E: From<Error>>(
+        &self,
+        id: i64,
+        change: impl FnOnce(&mut TableDef) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
         let connection = self.lock();
+        let missing = || Error::NoSuchObject {
+            kind: "Table",
+            name: id.to_string(),
+        };
+        let mut table = table_by_id(&connection, id)?.ok_or_else(missing)?;
+        change(&mut table)?;
+        self.store_table(&connection, &table)?;
+        Ok(())
+    }
+
+    fn store_table(&self, connection: &Connection, table: &TableDef) -> Result<()> {
         let changed = connection.execute(
             "UPDATE tables SET name = ?2, columns = ?3, schema_evolution = ?4, error_logging = ?5 WHERE id = ?1",
             (table.id, &table.name, columns_text(&table.columns)?, table.schema_evolution, table.error_logging),

@@ -159,9 +159,11 @@ fn commit_of_a_fenced_channel_changed_table_or_dropped_table_changes_nothing() {
         Outcome::Fenced(vec![channel.id])
     );
     let commit = commit_of(&table, &reopened);
-    let mut changed = table.clone();
-    changed.columns[0].nullable = true;
-    catalog.alter_table(&changed).unwrap();
+    let change = |table: &mut crate::snowflake::model::TableDef| {
+        table.columns[0].nullable = true;
+        Ok::<(), crate::Error>(())
+    };
+    catalog.alter_table(table.id, change).unwrap();
     assert_eq!(catalog.commit(&commit).unwrap(), Outcome::TableChanged);
     assert_eq!(catalog.table_size(table.id).unwrap(), (0, 0));
     assert_eq!(

@@ -8,7 +8,7 @@ use sqlparser::ast::{
 use super::words::TableOptions;
 use super::{QueryResult, Result, Session, SqlError};
 use crate::snowflake::catalog::Catalog;
-use crate::snowflake::model::{ColumnDef, CreateMode, Created, DataType, NewTable};
+use crate::snowflake::model::{ColumnDef, CreateMode, Created, DataType, NewTable, TableDef};
 use crate::snowflake::rows::MAX_VARCHAR;
 
 /// Bytes of BINARY without a length.
@@ -173,28 +173,37 @@ fn change(
 ) -> Result<QueryResult> {
     let name = session.resolve(&parts(name)?)?;
     let found = catalog.table(&name.database, &name.schema, &name.name)?;
-    let mut table = found.ok_or_else(|| SqlError::missing("Table", &name.to_string()))?;
+    let table = found.ok_or_else(|| SqlError::missing("Table", &name.to_string()))?;
+    catalog.alter_table(table.id, |table| {
+        set(table, options);
+        operations
+            .iter()
+            .try_for_each(|operation| operate(table, operation))
+    })?;
+    Ok(QueryResult::status("Statement executed successfully.".to_owned()))
+}
+
+fn set(table: &mut TableDef, options: TableOptions) {
     table.schema_evolution = options.schema_evolution.unwrap_or(table.schema_evolution);
     table.error_logging = options.error_logging.unwrap_or(table.error_logging);
-    for operation in operations {
-        match operation {
-            AlterTableOperation::AddColumn {
-                column_def,
-                if_not_exists,
-                ..
-            } => {
-                let new = column(&column_def)?;
-                if !table.columns.iter().any(|known| known.name == new.name) {
-                    table.columns.push(new);
-                } else if !if_not_exists {
-                    return Err(SqlError::exists("COLUMN", &new.name));
-                }
-            }
-            _ => return Err(SqlError::unsupported("this form of ALTER TABLE")),
-        }
+}
+
+fn operate(table: &mut TableDef, operation: &AlterTableOperation) -> Result<()> {
+    let AlterTableOperation::AddColumn {
+        column_def,
+        if_not_exists,
+        ..
+    } = operation
+    else {
+        return Err(SqlError::unsupported("this form of ALTER TABLE"));
+    };
+    let new = column(column_def)?;
+    if !table.columns.iter().any(|known| known.name == new.name) {
+        table.columns.push(new);
+    } else if !if_not_exists {
+        return Err(SqlError::exists("COLUMN", &new.name));
     }
-    catalog.alter_table(&table)?;
-    Ok(QueryResult::status("Statement executed successfully.".to_owned()))
+    Ok(())
 }
 
 /// `ALTER TABLE t SET <options>` has no operation left once its options were read; the parser would refuse it.
@@ -206,10 +215,11 @@ pub(super) fn set_options(
 ) -> Result<QueryResult> {
     let name = session.resolve(name)?;
     let found = catalog.table(&name.database, &name.schema, &name.name)?;
-    let mut table = found.ok_or_else(|| SqlError::missing("Table", &name.to_string()))?;
-    table.schema_evolution = options.schema_evolution.unwrap_or(table.schema_evolution);
-    table.error_logging = options.error_logging.unwrap_or(table.error_logging);
-    catalog.alter_table(&table)?;
+    let table = found.ok_or_else(|| SqlError::missing("Table", &name.to_string()))?;
+    catalog.alter_table(table.id, |table| {
+        set(table, options);
+        Result::Ok(())
+    })?;
     Ok(QueryResult::status("Statement executed successfully.".to_owned()))
 }
 

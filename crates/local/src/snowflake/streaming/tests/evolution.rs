@@ -22,9 +22,11 @@ async fn new_key_becomes_a_column_where_evolution_is_on_and_is_ignored_elsewhere
     client.committed("C", "1").await;
     assert_eq!(columns(&client), ["N"]);
 
-    let mut table = client.table();
-    table.schema_evolution = true;
-    client.catalog().alter_table(&table).unwrap();
+    let evolve = |table: &mut crate::snowflake::model::TableDef| {
+        table.schema_evolution = true;
+        Ok::<(), crate::Error>(())
+    };
+    client.catalog().alter_table(client.table().id, evolve).unwrap();
     client
         .append(
             "C",
@@ -42,9 +44,11 @@ async fn new_key_becomes_a_column_where_evolution_is_on_and_is_ignored_elsewhere
 #[tokio::test]
 async fn evolved_table_is_the_same_after_a_restart_and_goes_on() {
     let client = Client::start().await;
-    let mut table = client.table();
-    table.schema_evolution = true;
-    client.catalog().alter_table(&table).unwrap();
+    let evolve = |table: &mut crate::snowflake::model::TableDef| {
+        table.schema_evolution = true;
+        Ok::<(), crate::Error>(())
+    };
+    client.catalog().alter_table(client.table().id, evolve).unwrap();
     let token = client.open("C").await.token();
     let token = client
         .append("C", &token, "1", "r1", "{\"a\":1,\"b\":{\"c\":[1]}}\n")
