@@ -164,9 +164,10 @@ impl RecordPage {
                     cursor.peek()?;
                     page.records_at = cursor.at();
                     cursor.elements(|cursor| {
-                        last = Some(record(cursor)?.sequence_number.as_bytes());
+                        let members = Members::of(cursor)?;
+                        last = Some(members.sequence);
                         page.records += 1;
-                        Some(())
+                        members.is_sound().then_some(())
                     })?;
                 }
                 b"NextShardIterator" if cursor.peek()? == b'"' => {
@@ -256,40 +257,63 @@ impl<'a> Iterator for Records<'a> {
 
     fn next(&mut self) -> Option<Record<'a>> {
         self.left = self.left.checked_sub(1)?;
-        let record = record(&mut self.cursor)?;
+        let record = Members::of(&mut self.cursor)?.record()?;
         // Between records; there is none after the last.
         let _ = self.cursor.take(b',');
         Some(record)
     }
 }
 
-fn digits(text: &[u8]) -> Option<&str> {
-    let fits = (1..=frazil_model::position::MAX_SEQUENCE_DIGITS).contains(&text.len());
-    (fits && text.iter().all(u8::is_ascii_digit))
-        .then(|| std::str::from_utf8(text).ok())
-        .flatten()
+/// A record's members as they stand in the answer.
+struct Members<'a> {
+    sequence: &'a [u8],
+    key: &'a [u8],
+    arrival: Option<&'a [u8]>,
+    data: &'a [u8],
 }
 
-fn record<'a>(cursor: &mut Cursor<'a>) -> Option<Record<'a>> {
-    let (mut sequence, mut key, mut arrival_ms, mut data) = (None, "", None, None);
-    cursor.members(|cursor, name| {
-        match name {
-            b"SequenceNumber" => sequence = Some(digits(cursor.string()?)?),
-            b"PartitionKey" => key = std::str::from_utf8(cursor.string()?).ok()?,
-            b"Data" => data = Some(cursor.string()?),
-            b"ApproximateArrivalTimestamp" => arrival_ms = seconds_to_ms(cursor.plain()?),
-            _ => {
-                cursor.value()?;
+impl<'a> Members<'a> {
+    fn of(cursor: &mut Cursor<'a>) -> Option<Self> {
+        let (mut sequence, mut key, mut arrival, mut data) = (None, &[][..], None, None);
+        cursor.members(|cursor, name| {
+            match name {
+                b"SequenceNumber" => sequence = Some(cursor.string()?),
+                b"PartitionKey" => key = cursor.string()?,
+                b"Data" => data = Some(cursor.string()?),
+                b"ApproximateArrivalTimestamp" => arrival = Some(cursor.plain()?),
+                _ => {
+                    cursor.value()?;
+                }
             }
-        }
-        Some(())
-    })?;
-    Some(Record {
-        sequence_number: sequence?,
-        partition_key: key,
-        arrival_ms,
-        data: Payload::Base64(data?),
-    })
+            Some(())
+        })?;
+        Some(Self {
+            sequence: sequence?,
+            key,
+            arrival,
+            data: data?,
+        })
+    }
+
+    /// Whether the texts are what they must be: done for each record before any is given out.
+    fn is_sound(&self) -> bool {
+        let fits = (1..=frazil_model::position::MAX_SEQUENCE_DIGITS).contains(&self.sequence.len());
+        // Without a way out in the middle: that lets the compiler look at many bytes at once.
+        let digits = self
+            .sequence
+            .iter()
+            .fold(true, |all, byte| all & byte.is_ascii_digit());
+        fits && digits && std::str::from_utf8(self.key).is_ok()
+    }
+
+    fn record(&self) -> Option<Record<'a>> {
+        Some(Record {
+            sequence_number: std::str::from_utf8(self.sequence).ok()?,
+            partition_key: std::str::from_utf8(self.key).ok()?,
+            arrival_ms: self.arrival.and_then(seconds_to_ms),
+            data: Payload::Base64(self.data),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -79,6 +79,14 @@ fn bodies(events: &[String]) -> Vec<Bytes> {
     pages.collect()
 }
 
+fn shaper() -> Shaper {
+    let (stream, shard) = (
+        StreamName::new("clicks").unwrap(),
+        ShardId::new("shardId-000000000001").unwrap(),
+    );
+    Shaper::new(&stream, &shard, &MetadataOptions::default())
+}
+
 struct Way {
     shaper: Shaper,
     builder: BatchBuilder,
@@ -87,12 +95,8 @@ struct Way {
 
 impl Way {
     fn new() -> Self {
-        let (stream, shard) = (
-            StreamName::new("clicks").unwrap(),
-            ShardId::new("shardId-000000000001").unwrap(),
-        );
         Self {
-            shaper: Shaper::new(&stream, &shard, &MetadataOptions::default()),
+            shaper: shaper(),
             builder: BatchBuilder::default(),
             compressor: Compressor::new(DEFAULT_LEVEL),
         }
@@ -141,9 +145,10 @@ fn main() {
         chunks.iter().map(Vec::len).max().unwrap(),
     ));
     let mut pairs = Vec::new();
+    let mut way = Way::new();
     for round in 0..ROUNDS {
-        // Sequence numbers go on within one shard, so each round is another shard's.
-        let mut way = Way::new();
+        // Sequence numbers go on within one shard, so each round is another shard's. Buffers are kept, as a worker keeps them.
+        way.shaper = shaper();
         let (whole, (rows, _)) = timed(|| way.carry(&bodies, |_| {}));
         assert_eq!(rows as usize, events.len());
         let (compression, _) = timed(|| {

@@ -1,7 +1,7 @@
 //! Is this record exactly one JSON object? Finds out without building anything.
 //!
 //! How it works: one pass over the bytes for UTF-8, one for the grammar. The second walks the text with a stack of bits
-//! (object or array) and looks at strings eight bytes at a time. On its way it notes what shaping needs: where the object
+//! (object or array) and looks at strings sixteen bytes at a time. On its way it notes what shaping needs: where the object
 //! begins and ends, whether it has members, whether line breaks stand between its tokens, and which members of the object
 //! itself bear the metadata key's name.
 //!
@@ -15,6 +15,7 @@
 use std::ops::Range;
 
 use serde::de::IgnoredAny;
+use wide::u8x16;
 
 use crate::dead_letters::Reason;
 
@@ -47,7 +48,7 @@ pub(super) struct Flaw {
 /// key's opening quote to the comma or brace behind its value.
 pub(super) fn check(bytes: &[u8], key: &str, named: &mut Vec<Range<usize>>) -> Result<Object, Flaw> {
     named.clear();
-    if let Err(error) = std::str::from_utf8(bytes) {
+    if let Err(error) = simdutf8::compat::from_utf8(bytes) {
         let what = "these bytes are not UTF-8";
         return Err(Flaw {
             reason: Reason::InvalidUtf8,
@@ -80,7 +81,8 @@ pub(super) fn check(bytes: &[u8], key: &str, named: &mut Vec<Range<usize>>) -> R
     let (end, line_breaks) = (scan.at, scan.line_breaks);
     scan.whitespace();
     if scan.at < bytes.len() {
-        return Err(scan.flaw("something follows the JSON document; one record must hold exactly one"));
+        let what = "something follows the JSON document; one record must hold exactly one";
+        return Err(flaw(what, scan.at));
     }
     if bytes[start] != b'{' {
         let what = "a JSON document, but not an object";
@@ -115,39 +117,43 @@ struct Scan<'a> {
     named: &'a mut Vec<Range<usize>>,
 }
 
+/// What makes a record no JSON. It takes no scan, so that a scan's fields can stay in registers.
+#[cold]
+fn flaw(what: &'static str, at: usize) -> Flaw {
+    Flaw {
+        reason: Reason::InvalidJson,
+        what,
+        at,
+    }
+}
+
 impl Scan<'_> {
-    #[cold]
-    fn flaw(&self, what: &'static str) -> Flaw {
-        Flaw {
-            reason: Reason::InvalidJson,
-            what,
-            at: self.at,
-        }
-    }
-
     /// The next byte. At the end it is NUL, which stands nowhere in JSON.
-    #[inline]
+    #[inline(always)]
     fn peek(&self) -> u8 {
-        self.bytes.get(self.at).copied().unwrap_or(0)
+        byte_at(self.bytes, self.at)
     }
 
-    #[inline]
+    #[inline(always)]
     fn whitespace(&mut self) {
-        while let byte @ (b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
-            self.line_breaks |= byte == b'\n' || byte == b'\r';
+        // Events are mostly written without any.
+        while self.peek() <= b' ' {
+            match self.peek() {
+                b' ' | b'\t' => {}
+                b'\n' | b'\r' => self.line_breaks = true,
+                _ => return,
+            }
             self.at += 1;
         }
     }
 
     /// One value with all that is in it.
-    #[inline]
+    #[inline(always)]
     fn value(&mut self) -> Result<(), Flaw> {
         loop {
             let byte = self.peek();
             match byte {
-                b'"' => {
-                    self.string()?;
-                }
+                b'"' => self.at = string(self.bytes, self.at)?.end,
                 b'{' | b'[' => {
                     self.open(byte == b'{')?;
                     self.whitespace();
@@ -160,12 +166,12 @@ impl Scan<'_> {
                         continue;
                     }
                 }
-                b'-' | b'0'..=b'9' => self.number()?,
+                b'-' | b'0'..=b'9' => self.at = number(self.bytes, self.at)?,
                 b't' => self.literal(b"true")?,
                 b'f' => self.literal(b"false")?,
                 b'n' => self.literal(b"null")?,
-                0xEF => return Err(self.flaw("not JSON; perhaps a byte order mark")),
-                _ => return Err(self.flaw("a value must stand here")),
+                0xEF => return Err(flaw("not JSON; perhaps a byte order mark", self.at)),
+                _ => return Err(flaw("a value must stand here", self.at)),
             }
             if !self.more()? {
                 return Ok(());
@@ -174,7 +180,7 @@ impl Scan<'_> {
     }
 
     /// Goes from behind a value to the next value; false where the outermost value has ended.
-    #[inline]
+    #[inline(always)]
     fn more(&mut self) -> Result<bool, Flaw> {
         while self.depth > 0 {
             self.whitespace();
@@ -190,7 +196,8 @@ impl Scan<'_> {
             }
             let closing = if self.in_object { b'}' } else { b']' };
             if byte != closing {
-                return Err(self.flaw("a comma or the matching bracket must stand here"));
+                let what = "a comma or the matching bracket must stand here";
+                return Err(flaw(what, self.at));
             }
             self.end_member();
             self.close();
@@ -198,7 +205,7 @@ impl Scan<'_> {
         Ok(false)
     }
 
-    #[inline]
+    #[inline(always)]
     fn end_member(&mut self) {
         if self.depth == 1
             && let Some(begin) = self.member.take()
@@ -207,7 +214,7 @@ impl Scan<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn open(&mut self, object: bool) -> Result<(), Flaw> {
         if self.depth == MAX_DEPTH {
             let what = "more than 512 arrays and objects inside each other";
@@ -225,7 +232,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn close(&mut self) {
         self.depth -= 1;
         self.in_object = self.stack[self.depth / 64] >> (self.depth % 64) & 1 == 1;
@@ -233,15 +240,16 @@ impl Scan<'_> {
     }
 
     /// A key and the colon behind it.
-    #[inline]
+    #[inline(always)]
     fn key(&mut self) -> Result<(), Flaw> {
         if self.peek() != b'"' {
-            return Err(self.flaw("a key must stand here, in double quotes"));
+            return Err(flaw("a key must stand here, in double quotes", self.at));
         }
         let quote = self.at;
-        let escapes = self.string()?;
+        let Text { end, escapes } = string(self.bytes, quote)?;
+        self.at = end;
         if self.depth == 1 {
-            let text = &self.bytes[quote + 1..self.at - 1];
+            let text = &self.bytes[quote + 1..end - 1];
             let same = if escapes {
                 same_unescaped(text, self.key)
             } else {
@@ -253,92 +261,109 @@ impl Scan<'_> {
         }
         self.whitespace();
         if self.peek() != b':' {
-            return Err(self.flaw("a colon must stand here"));
+            return Err(flaw("a colon must stand here", self.at));
         }
         self.at += 1;
         self.whitespace();
         Ok(())
     }
 
-    /// A string, from its opening quote to behind its closing one; answers whether it has escapes.
-    #[inline]
-    fn string(&mut self) -> Result<bool, Flaw> {
-        self.at += 1;
-        let mut escapes = false;
-        loop {
-            self.at = plain_until(self.bytes, self.at);
-            match self.peek() {
-                b'"' => {
-                    self.at += 1;
-                    return Ok(escapes);
-                }
-                b'\\' => {
-                    escapes = true;
-                    self.escape()?;
-                }
-                _ if self.at == self.bytes.len() => return Err(self.flaw("a string without an end")),
-                _ => return Err(self.flaw("a control character inside a string")),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), Flaw> {
-        match self.bytes.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
-            Some(b'u') => match self.bytes.get(self.at + 2..self.at + 6) {
-                Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => self.at += 6,
-                _ => return Err(self.flaw("an escape \\u without four hexadecimal digits")),
-            },
-            _ => return Err(self.flaw("an unknown escape")),
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn digits(&mut self) -> Result<(), Flaw> {
-        let begin = self.at;
-        while self.peek().is_ascii_digit() {
-            self.at += 1;
-        }
-        if self.at == begin {
-            Err(self.flaw("a number lacks digits here"))
-        } else {
-            Ok(())
-        }
-    }
-
-    #[inline]
-    fn number(&mut self) -> Result<(), Flaw> {
-        if self.peek() == b'-' {
-            self.at += 1;
-        }
-        if self.peek() == b'0' {
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == b'.' {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), b'e' | b'E') {
-            self.at += 1;
-            if matches!(self.peek(), b'+' | b'-') {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Ok(())
-    }
-
-    #[inline]
+    #[inline(always)]
     fn literal(&mut self, word: &'static [u8]) -> Result<(), Flaw> {
         if self.bytes[self.at..].starts_with(word) {
             self.at += word.len();
             return Ok(());
         }
-        Err(self.flaw("a value must stand here"))
+        Err(flaw("a value must stand here", self.at))
     }
+}
+
+#[inline(always)]
+fn byte_at(bytes: &[u8], at: usize) -> u8 {
+    bytes.get(at).copied().unwrap_or(0)
+}
+
+/// What a string was.
+struct Text {
+    /// Behind its closing quote.
+    end: usize,
+    escapes: bool,
+}
+
+/// A string, from its opening quote on.
+#[inline(always)]
+fn string(bytes: &[u8], quote: usize) -> Result<Text, Flaw> {
+    let at = plain_until(bytes, quote + 1);
+    if byte_at(bytes, at) == b'"' {
+        return Ok(Text {
+            end: at + 1,
+            escapes: false,
+        });
+    }
+    string_with_escapes(bytes, at)
+}
+
+/// The rest of a string, from its first escape on.
+fn string_with_escapes(bytes: &[u8], mut at: usize) -> Result<Text, Flaw> {
+    loop {
+        match byte_at(bytes, at) {
+            b'"' => {
+                return Ok(Text {
+                    end: at + 1,
+                    escapes: true,
+                });
+            }
+            b'\\' => at = escape(bytes, at)?,
+            _ if at == bytes.len() => return Err(flaw("a string without an end", at)),
+            _ => return Err(flaw("a control character inside a string", at)),
+        }
+        at = plain_until(bytes, at);
+    }
+}
+
+/// Behind an escape.
+fn escape(bytes: &[u8], at: usize) -> Result<usize, Flaw> {
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+        Some(b'u') => match bytes.get(at + 2..at + 6) {
+            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => Ok(at + 6),
+            _ => Err(flaw("an escape \\u without four hexadecimal digits", at)),
+        },
+        _ => Err(flaw("an unknown escape", at)),
+    }
+}
+
+/// Behind digits, of which there must be one.
+#[inline(always)]
+fn digits(bytes: &[u8], begin: usize) -> Result<usize, Flaw> {
+    let no_digits = |lane: u8x16| {
+        let values = lane - u8x16::splat(b'0');
+        !values.min(u8x16::splat(9)).simd_eq(values).to_bitmask() & 0xFFFF
+    };
+    let at = first(bytes, begin, no_digits, |byte| !byte.is_ascii_digit());
+    if at == begin {
+        return Err(flaw("a number lacks digits here", at));
+    }
+    Ok(at)
+}
+
+/// Behind a number.
+#[inline(always)]
+fn number(bytes: &[u8], mut at: usize) -> Result<usize, Flaw> {
+    at += usize::from(byte_at(bytes, at) == b'-');
+    at = if byte_at(bytes, at) == b'0' {
+        at + 1
+    } else {
+        digits(bytes, at)?
+    };
+    if byte_at(bytes, at) == b'.' {
+        at = digits(bytes, at + 1)?;
+    }
+    if matches!(byte_at(bytes, at), b'e' | b'E') {
+        at += 1 + usize::from(matches!(byte_at(bytes, at + 1), b'+' | b'-'));
+        at = digits(bytes, at)?;
+    }
+    Ok(at)
 }
 
 /// Whether a text can stand between the quotes of a JSON string as it is.
@@ -348,32 +373,32 @@ pub(super) fn is_inside_of_string(text: &str) -> bool {
 }
 
 /// Where, from `at` on, the first quote, backslash or control character stands; the end of the bytes if none does.
-#[inline]
-fn plain_until(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let marks = special(u64::from_le_bytes(*eight));
-        if marks != 0 {
-            return at + marks.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    let rest = bytes.get(at..).unwrap_or_default();
-    at + rest
-        .iter()
-        .position(|&b| b < 0x20 || b == b'"' || b == b'\\')
-        .unwrap_or(rest.len())
+#[inline(always)]
+fn plain_until(bytes: &[u8], at: usize) -> usize {
+    let special = |lane: u8x16| {
+        let quote = lane.simd_eq(u8x16::splat(b'"'));
+        let backslash = lane.simd_eq(u8x16::splat(b'\\'));
+        let control = lane.min(u8x16::splat(0x1F)).simd_eq(lane);
+        (quote | backslash | control).to_bitmask()
+    };
+    first(bytes, at, special, |byte| {
+        byte < 0x20 || byte == b'"' || byte == b'\\'
+    })
 }
 
-/// Sets the highest bit of the lowest byte that is a quote, a backslash or a control character; bits above it mean
-/// nothing. Zero only where no byte is one.
-#[inline]
-fn special(eight: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    let zero_in = |word: u64| word.wrapping_sub(ONES) & !word;
-    let quote = zero_in(eight ^ (ONES * b'"' as u64));
-    let backslash = zero_in(eight ^ (ONES * b'\\' as u64));
-    let control = eight.wrapping_sub(ONES * 0x20) & !eight;
-    (quote | backslash | control) & (ONES * 0x80)
+/// Where, from `at` on, the first byte stands that is sought; the end of the bytes if none does. `lane` and `byte` ask the
+/// same question: of sixteen bytes at once, one bit each, without a guess for the processor to get wrong; and of one.
+#[inline(always)]
+fn first(bytes: &[u8], mut at: usize, lane: impl Fn(u8x16) -> u32, byte: impl Fn(u8) -> bool) -> usize {
+    while let Some(sixteen) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        let found = lane(u8x16::new(*sixteen));
+        if found != 0 {
+            return at + found.trailing_zeros() as usize;
+        }
+        at += 16;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|&b| byte(b)).unwrap_or(rest.len())
 }
 
 /// Whether the text between quotes says `key` when its escapes are resolved, ignoring ASCII case.
