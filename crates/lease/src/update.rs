@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use frazil_model::{ShardId, WorkerId};
 
 use crate::row::{Attribute, HELD_EXPIRY, Item, PIN_KEY, SEEN, ShardRow, name};
-use crate::state::{Checkpoint, Pin, StreamIdentity, Tenure};
+use crate::state::{ChannelMark, Checkpoint, Counters, Pin, StreamIdentity, Tenure};
 
 /// A condition on one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,8 +228,7 @@ impl Update {
             update = update.set(name::SHARD_END, Attribute::Bool(true));
         }
         if let Some(channel) = &new.channel {
-            let json = serde_json::to_string(channel).expect("strings and numbers are always JSON");
-            update = update.set(name::CHANNEL, Attribute::S(json));
+            update = update.set(name::CHANNEL, channel_text(channel));
         }
         if let Some(destination) = &new.destination {
             update = update.set(name::DESTINATION, Attribute::text(destination));
@@ -246,12 +245,26 @@ impl Update {
         update
     }
 
-    /// Marks a held shard as stopped, for this reason, until [`Update::resume`].
+    /// Marks a held shard as stopped, for this reason, until [`Update::resume`]. What the channel had counted then is
+    /// remembered as seen, so that the same finding does not stop the shard again after a person resumed it.
     #[must_use]
-    pub fn stop(worker: &WorkerId, tenure: &Tenure, reason: &str, wall_ms: i64) -> Self {
-        Self::in_tenure(Purpose::Stop, worker, tenure)
+    pub fn stop(
+        worker: &WorkerId,
+        tenure: &Tenure,
+        reason: &str,
+        seen: Option<&(ChannelMark, Counters)>,
+        wall_ms: i64,
+    ) -> Self {
+        let mut update = Self::in_tenure(Purpose::Stop, worker, tenure)
             .set(name::STOP, Attribute::text(reason))
-            .set(name::LAST_UPDATE, Attribute::number(wall_ms))
+            .set(name::LAST_UPDATE, Attribute::number(wall_ms));
+        if let Some((channel, counters)) = seen {
+            update = update
+                .set(name::CHANNEL, channel_text(channel))
+                .set(name::ROWS_INSERTED, Attribute::number(counters.rows_inserted))
+                .set(name::ROW_ERRORS, Attribute::number(counters.row_errors));
+        }
+        update
     }
 
     /// Takes the stop mark off, if it still is the one that a person saw.
@@ -332,4 +345,9 @@ impl Update {
             item.insert((*name).to_owned(), value.clone());
         }
     }
+}
+
+fn channel_text(channel: &ChannelMark) -> Attribute {
+    let json = serde_json::to_string(channel).expect("strings and numbers are always JSON");
+    Attribute::S(json)
 }

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::Compressors;
 use crate::error::Error;
-use crate::options::{ConnectorOptions, InitialPosition, Parts};
+use crate::options::{ConnectorOptions, InitialPosition, OnRowError, Parts};
 use crate::shard::{self, Ended, Wanted, Way};
 use crate::topology::{Expired, Pinned, Topology};
 
@@ -72,7 +72,8 @@ impl Connector {
 
     async fn begin(&self) -> Result<Begun, Error> {
         let stream = self.healing("describe stream", || self.describe()).await?;
-        self.healing("reach the destination", || self.reach_destination())
+        let on_row_error = self
+            .healing("reach the destination", || self.reach_destination())
             .await?;
         let identity = StreamIdentity {
             arn: stream.arn.clone(),
@@ -93,6 +94,7 @@ impl Connector {
         );
         Ok(Begun {
             options: Arc::clone(&self.options),
+            on_row_error,
             parts: self.parts.clone(),
             stream: Arc::new(stream),
             held: leases.held(),
@@ -124,12 +126,18 @@ impl Connector {
     }
 
     /// Asks for the status of a channel that is not there: key, names and rights are wrong for every shard, or for none.
-    async fn reach_destination(&self) -> Result<(), Error> {
-        self.parts
-            .snowpipe
-            .channel_status(&["FRAZIL_START".to_owned()])
-            .await?;
-        Ok(())
+    /// Answers what is to be done at row errors.
+    async fn reach_destination(&self) -> Result<OnRowError, Error> {
+        let snowpipe = &self.parts.snowpipe;
+        snowpipe.channel_status(&["FRAZIL_START".to_owned()]).await?;
+        if let Some(configured) = self.options.on_row_error {
+            return Ok(configured);
+        }
+        let keeps_errors = snowpipe.table().await?.and_then(|facts| facts.error_logging);
+        Ok(match keeps_errors {
+            Some(true) => OnRowError::Continue,
+            Some(false) | None => OnRowError::Stop,
+        })
     }
 
     async fn start_leases(
@@ -230,6 +238,7 @@ struct RunningWay {
 /// A connector that has begun.
 struct Begun {
     options: Arc<ConnectorOptions>,
+    on_row_error: OnRowError,
     parts: Parts,
     stream: Arc<StreamDescription>,
     leases: LeaseCoordinator,
@@ -367,6 +376,7 @@ impl Begun {
             stream: Arc::clone(&self.stream),
             start: self.topology.start(&tenure.shard),
             shard: tenure.shard.clone(),
+            on_row_error: self.on_row_error,
         };
         self.ways.insert(
             tenure.shard.clone(),

@@ -38,6 +38,8 @@ pub enum Reason {
     RowTooLarge,
     /// Its base64 cannot be read.
     UnreadableBase64,
+    /// The table refused it, or one of its neighbours in a span that has a refused row.
+    RowErrorSuspect,
 }
 
 impl Reason {
@@ -52,6 +54,7 @@ impl Reason {
             Self::TooDeep => "too_deep",
             Self::RowTooLarge => "row_too_large",
             Self::UnreadableBase64 => "unreadable_base64",
+            Self::RowErrorSuspect => "row_error_suspect",
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use frazil_model::{ErrorKind, ShardId, StallReason};
+use frazil_model::{ErrorKind, Position, ShardId, StallReason};
 
 use crate::dead_letters;
+use crate::shape::iso8601;
 
 /// A situation in which a connector, or one of its shards, does not move.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,20 @@ pub enum Error {
         count: i64,
         /// The channel's last error.
         message: Option<String>,
+    },
+    /// The table is not the one that the shard wrote to.
+    #[error(
+        "the table of shard {shard} was made anew (at {}), and the channel with it; what was committed{} was in the old table. \
+         `frazil resume` goes on behind it; to read the stream again from the start, use another `application_name`",
+        moment(.table_created_ms), behind(.committed)
+    )]
+    TableRecreated {
+        /// The shard.
+        shard: ShardId,
+        /// When the table was made, in milliseconds since 1970 UTC.
+        table_created_ms: i64,
+        /// The end of what the old table held.
+        committed: Option<Position>,
     },
     /// The shard stands stopped since an earlier run.
     #[error("shard {shard} was stopped ({mark}) and waits for `frazil resume`")]
@@ -101,6 +116,20 @@ pub enum Error {
     },
 }
 
+fn moment(ms: &i64) -> String {
+    iso8601(*ms).map_or_else(
+        || ms.to_string(),
+        |text| String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+fn behind(position: &Option<Position>) -> String {
+    position
+        .as_ref()
+        .map(|position| format!(" up to {position}"))
+        .unwrap_or_default()
+}
+
 fn last_message(message: &Option<String>) -> String {
     message
         .as_ref()
@@ -118,9 +147,10 @@ impl Error {
             Self::Snowflake(error) => error.kind(),
             Self::DeadLetters(error) => error.kind(),
             Self::CountMismatch { .. } => ErrorKind::Corrupt,
-            Self::RowErrors { .. } | Self::Stopped { .. } | Self::DestinationChanged { .. } => {
-                ErrorKind::Invalid
-            }
+            Self::RowErrors { .. }
+            | Self::Stopped { .. }
+            | Self::TableRecreated { .. }
+            | Self::DestinationChanged { .. } => ErrorKind::Invalid,
             Self::NotCommitted { .. } | Self::MustReopen { .. } => ErrorKind::Retry,
             Self::LeaseLost { .. } => ErrorKind::Fenced,
             Self::ReaderDied { .. } => ErrorKind::Internal,
@@ -150,7 +180,7 @@ impl Error {
             Self::DeadLetters(_) => StallReason::DeadLetters,
             Self::CountMismatch { .. } | Self::ReaderDied { .. } => StallReason::Corrupt,
             Self::RowErrors { .. } | Self::Stopped { .. } => StallReason::RowError,
-            Self::DestinationChanged { .. } => StallReason::DestinationChanged,
+            Self::DestinationChanged { .. } | Self::TableRecreated { .. } => StallReason::DestinationChanged,
             Self::NotCommitted { .. } => StallReason::NotCommitted,
         }
     }

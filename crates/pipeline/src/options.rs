@@ -48,8 +48,9 @@ pub struct ConnectorOptions {
     pub initial_position: InitialPosition,
     /// The metadata of each row.
     pub metadata: MetadataOptions,
-    /// What to do when the channel counts row errors.
-    pub on_row_error: OnRowError,
+    /// What to do when the channel counts row errors. None: go on where the table keeps such rows in an error table, and
+    /// stop where it does not, or where that is not known.
+    pub on_row_error: Option<OnRowError>,
     /// A moved position is remembered at most this often, but for hand-over, end and stop.
     pub checkpoint_interval: Duration,
     /// The destination as people read it: `ACCOUNT.DATABASE.SCHEMA.PIPE`. It stands in each shard's row, and a worker with
@@ -77,7 +78,7 @@ impl ConnectorOptions {
             display_name: application.to_owned(),
             initial_position: InitialPosition::TrimHorizon,
             metadata: MetadataOptions::default(),
-            on_row_error: OnRowError::Stop,
+            on_row_error: None,
             checkpoint_interval: Duration::from_secs(60),
             destination: destination.to_owned(),
             accept_destination: false,

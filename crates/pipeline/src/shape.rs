@@ -174,27 +174,39 @@ impl Shaper {
 
     #[cold]
     fn letter(&self, record: &Record<'_>, flaw: &Flaw) -> DeadLetter {
-        let mut data = Vec::new();
-        if !record.data.decode_into(&mut data) {
-            match record.data {
-                Payload::Base64(text) | Payload::Raw(text) => data.extend_from_slice(text),
-            }
+        let detail = if flaw.at > 0 {
+            format!("{} (byte {})", flaw.what, flaw.at)
+        } else {
+            flaw.what.to_owned()
+        };
+        letter_of(&self.stream, &self.shard, record, flaw.reason, detail)
+    }
+}
+
+/// A whole record as a dead letter.
+pub(crate) fn letter_of(
+    stream: &StreamName,
+    shard: &ShardId,
+    record: &Record<'_>,
+    reason: Reason,
+    detail: String,
+) -> DeadLetter {
+    let mut data = Vec::new();
+    if !record.data.decode_into(&mut data) {
+        match record.data {
+            Payload::Base64(text) | Payload::Raw(text) => data.extend_from_slice(text),
         }
-        let key = serde_json::from_str(&format!("\"{}\"", record.partition_key));
-        DeadLetter {
-            stream: self.stream.clone(),
-            shard: self.shard.clone(),
-            position: whole(record.sequence_number),
-            partition_key: key.unwrap_or_else(|_| record.partition_key.to_owned()),
-            arrival_ms: record.arrival_ms,
-            reason: flaw.reason,
-            detail: if flaw.at > 0 {
-                format!("{} (byte {})", flaw.what, flaw.at)
-            } else {
-                flaw.what.to_owned()
-            },
-            data,
-        }
+    }
+    let key = serde_json::from_str(&format!("\"{}\"", record.partition_key));
+    DeadLetter {
+        stream: stream.clone(),
+        shard: shard.clone(),
+        position: whole(record.sequence_number),
+        partition_key: key.unwrap_or_else(|_| record.partition_key.to_owned()),
+        arrival_ms: record.arrival_ms,
+        reason,
+        detail,
+        data,
     }
 }
 

@@ -79,8 +79,8 @@ pub struct ConnectorConfig {
     pub metadata: MetadataConfig,
     /// Where records go that cannot become rows.
     pub dead_letters: DeadLetters,
-    /// What a row error does.
-    pub on_row_error: OnRowError,
+    /// What a row error does; none: what the table's `ERROR_LOGGING` says.
+    pub on_row_error: Option<OnRowError>,
     /// A moved position is checkpointed at most this often.
     pub checkpoint_interval: Duration,
     /// A worker whose heartbeat stood still for this long is taken for dead, and its shards move.

@@ -120,10 +120,10 @@ fn options(configured: &ConnectorConfig, run: &RunOptions) -> ConnectorOptions {
             config::ArrivalFormat::EpochMs => ArrivalFormat::EpochMs,
         },
     };
-    options.on_row_error = match configured.on_row_error {
+    options.on_row_error = configured.on_row_error.map(|configured| match configured {
         config::OnRowError::Continue => OnRowError::Continue,
         config::OnRowError::Stop => OnRowError::Stop,
-    };
+    });
     options.checkpoint_interval = configured.checkpoint_interval;
     options.lease_timeout = configured.lease_timeout;
     options.accept_destination = run.accept_destination;

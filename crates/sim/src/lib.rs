@@ -8,6 +8,8 @@
 //! and merges (I5, which holds only with I6). What it does not: it has no sockets and no disk; the scripts `crash` and
 //! `workers` have.
 
+mod letters;
 mod storm;
 
+pub use letters::Letters;
 pub use storm::{Storm, Verdict};

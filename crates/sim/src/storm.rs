@@ -1,43 +1,24 @@
 //! One storm.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use frazil_kinesis::fake::{FakeKinesis, Fault as KinesisFault};
 use frazil_kinesis::{Kinesis, Shard};
 use frazil_lease::fake::MemoryLeases;
 use frazil_model::{Events, PausedClock, Random, SeededRandom, ShardId};
-use frazil_pipeline::dead_letters::{DeadLetter, DeadLetterSink, Error as LetterError};
 use frazil_pipeline::{Connector, ConnectorOptions, MemoryBudget, Parts};
 use frazil_snowflake::fake::{FakeSnowpipe, Fault as SnowpipeFault};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::letters::Letters;
+
 const KEYS: u64 = 8;
 const STEPS: u64 = 120;
 /// The calm at the end is over when nothing has moved for this long.
 const CALM: Duration = Duration::from_secs(600);
-
-/// Letters in memory.
-#[derive(Debug, Default)]
-struct Letters(Mutex<Vec<DeadLetter>>);
-
-#[async_trait]
-impl DeadLetterSink for Letters {
-    async fn keep(&self, letters: &[DeadLetter]) -> Result<(), LetterError> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(letters);
-        Ok(())
-    }
-
-    fn is_durable(&self) -> bool {
-        true
-    }
-}
 
 /// What a storm did and what came of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -268,7 +249,7 @@ impl Storm {
                 *last = number.max(*last);
             }
         }
-        let letters = self.letters.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let letters = self.letters.all();
         let mut broken: Vec<_> = letters
             .iter()
             .map(|letter| (&letter.shard, &letter.position))

@@ -32,6 +32,8 @@ use crate::pipe::{Append, ChannelStatus, ContinuationToken, Opened, Snowpipe};
 pub const COUNTER_PATIENCE: Duration = Duration::from_secs(60);
 /// How long one batch is sent again before the channel is given up and its bytes are let go.
 pub const APPEND_PATIENCE: Duration = Duration::from_secs(30);
+/// How long an open waits for rows to be committed that could not be read again.
+pub const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
 /// How long an open waits for another open of the same channel.
 const OPEN_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -81,6 +83,15 @@ pub enum Baseline {
     Proved(Counts),
     /// As read at the open.
     Assumed,
+}
+
+/// What an open does with rows that were accepted and are not committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uncommitted {
+    /// The service discards them; they are read again.
+    Discard,
+    /// They may be gone from where they came from: wait until they are committed, at most [`COMMIT_PATIENCE`], then discard.
+    AwaitCommit,
 }
 
 /// What a status proves.
@@ -141,17 +152,19 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Opens the channel; what was accepted and not committed before is discarded by the service.
+    /// Opens the channel. What was accepted and not committed before is discarded by the service, at once or after a wait.
     ///
     /// # Errors
     /// [`Error::ForeignToken`] where the channel has a token that is not ours, and those of [`Snowpipe::open_channel`].
     pub async fn open(
         pipe: Arc<dyn Snowpipe>,
         name: &str,
+        uncommitted: Uncommitted,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<(Self, ChannelStatus), Error> {
-        let Opened { continuation, status } = open_once_free(&*pipe, name, &*clock, &*random).await?;
+        let opened = open_once_free(&*pipe, name, uncommitted, &*clock, &*random).await?;
+        let Opened { continuation, status } = opened;
         let token = parse(name, &status)?;
         let now = clock.now();
         let channel = Self {
@@ -377,23 +390,34 @@ fn parse(channel: &str, status: &ChannelStatus) -> Result<Option<Position>, Erro
 async fn open_once_free(
     pipe: &dyn Snowpipe,
     name: &str,
+    uncommitted: Uncommitted,
     clock: &dyn Clock,
     random: &dyn Random,
 ) -> Result<Opened, Error> {
     let begun = clock.now();
     let mut backoff = RetryPolicy::NETWORK.start();
+    let mut wait_for_commit = uncommitted == Uncommitted::AwaitCommit;
+    let patience = match uncommitted {
+        Uncommitted::Discard => OPEN_PATIENCE,
+        Uncommitted::AwaitCommit => COMMIT_PATIENCE + OPEN_PATIENCE,
+    };
     loop {
-        match pipe.open_channel(name, false).await {
-            Err(error @ Error::OpenInProgress { .. }) => {
-                debug_assert_eq!(error.kind(), ErrorKind::Retry);
-                let wait = backoff.next_wait(random);
-                if clock.now().since(begun) + wait > OPEN_PATIENCE {
-                    return Err(error);
-                }
-                clock.sleep(wait).await;
-            }
+        let error = match pipe.open_channel(name, wait_for_commit).await {
+            Err(error @ (Error::OpenInProgress { .. } | Error::UncommittedRows { .. })) => error,
             other => return other,
+        };
+        debug_assert_eq!(error.kind(), ErrorKind::Retry);
+        let wait = backoff.next_wait(random);
+        let waited = clock.now().since(begun) + wait;
+        if wait_for_commit && waited > COMMIT_PATIENCE {
+            // One last try, without a condition.
+            wait_for_commit = false;
+            continue;
         }
+        if !wait_for_commit && waited > patience {
+            return Err(error);
+        }
+        clock.sleep(wait).await;
     }
 }
 

@@ -22,7 +22,11 @@ use url::Url;
 use crate::auth::{KeySource, Signer, expiry};
 use crate::error::Error;
 use crate::http;
-use crate::pipe::{Append, ChannelStatus, ContinuationToken, MAX_STATUS_CHANNELS, Opened, Snowpipe};
+use crate::pipe::{
+    Append, ChannelStatus, ContinuationToken, MAX_STATUS_CHANNELS, Opened, Snowpipe, TableFacts,
+};
+use crate::sql::SqlClient;
+use crate::table;
 use crate::wire::{self, Asked};
 
 /// A scoped token is renewed this long before it expires.
@@ -378,6 +382,20 @@ impl Snowpipe for SnowpipeClient {
         self.on_ingest(self.asked("drop channel", channel), build)
             .await
             .map(drop)
+    }
+
+    async fn table(&self) -> Result<Option<TableFacts>, Error> {
+        let Inner {
+            config,
+            clock,
+            random,
+            ..
+        } = &*self.inner;
+        let Some(name) = table::table_of(&config.pipe) else {
+            return Ok(None);
+        };
+        let sql = SqlClient::new(config.clone(), Arc::clone(clock), Arc::clone(random))?;
+        table::facts(&sql, &config.database, &config.schema, name).await
     }
 }
 

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::error::Error;
-use crate::pipe::{Append, ChannelStatus, ContinuationToken, Opened, Snowpipe};
+use crate::pipe::{Append, ChannelStatus, ContinuationToken, Opened, Snowpipe, TableFacts};
 
 /// What happens to a call instead of, or after, its effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,7 @@ struct All {
     /// A replayed request is answered as stale, as a harsh service might.
     stale_on_replay: bool,
     made: i64,
+    table: Option<TableFacts>,
 }
 
 /// The fake.
@@ -137,6 +138,11 @@ impl FakeSnowpipe {
     /// Forgets the channel, with its token.
     pub fn forget(&self, channel: &str) {
         self.all().channels.remove(channel);
+    }
+
+    /// Says this of the table from now on.
+    pub fn set_table(&self, facts: Option<TableFacts>) {
+        self.all().table = facts;
     }
 
     /// What a table would hold, in the order of the commits.
@@ -308,5 +314,9 @@ impl Snowpipe for FakeSnowpipe {
         let after = all.meet("drop")?;
         all.channels.remove(channel);
         or_lost(after, ())
+    }
+
+    async fn table(&self) -> Result<Option<TableFacts>, Error> {
+        Ok(self.all().table)
     }
 }

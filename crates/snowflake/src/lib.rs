@@ -20,15 +20,19 @@ mod name;
 mod pipe;
 mod sql;
 mod status;
+mod table;
 mod wire;
 
 pub use auth::KeySource;
-pub use channel::{APPEND_PATIENCE, Baseline, Batch, COUNTER_PATIENCE, Channel, Counts, Proof};
+pub use channel::{
+    APPEND_PATIENCE, Baseline, Batch, COMMIT_PATIENCE, COUNTER_PATIENCE, Channel, Counts, Proof, Uncommitted,
+};
 pub use client::{SnowflakeConfig, SnowpipeClient};
 pub use error::Error;
 pub use name::{ChannelParts, channel_name};
 pub use pipe::{
     Append, ChannelStatus, ContinuationToken, MAX_STATUS_CHANNELS, MAX_WIRE_BYTES, Opened, Snowpipe,
+    TableFacts,
 };
 pub use sql::{Column, Rows, SqlClient};
 pub use status::{StatusPoller, StatusWatch};

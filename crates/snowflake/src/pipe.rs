@@ -79,6 +79,17 @@ pub struct Opened {
     pub status: ChannelStatus,
 }
 
+/// What the destination says of the table behind a pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TableFacts {
+    /// When the table was made, in milliseconds since 1970 UTC: one of the same name made later is another table.
+    pub created_on_ms: i64,
+    /// Whether it keeps rows that do not fit it in an error table (`ERROR_LOGGING`).
+    pub error_logging: Option<bool>,
+    /// Whether it takes new columns (`ENABLE_SCHEMA_EVOLUTION`).
+    pub schema_evolution: Option<bool>,
+}
+
 /// One request of rows. Sent again, it is sent as it is, with a higher `retry_count`.
 #[derive(Debug, Clone)]
 pub struct Append {
@@ -128,4 +139,10 @@ pub trait Snowpipe: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`Error::MustReopen`] where it is not there, and those of any call.
     async fn drop_channel(&self, channel: &str) -> Result<(), Error>;
+
+    /// What is known of the table behind the pipe; none where the pipe does not tell its table, or the role may not see it.
+    ///
+    /// # Errors
+    /// Those of any call that may heal.
+    async fn table(&self) -> Result<Option<TableFacts>, Error>;
 }

@@ -5,7 +5,7 @@ use frazil_model::{Event, RetryPolicy, ShardId};
 use super::{LeaseCoordinator, Shared, locked};
 use crate::error::Error;
 use crate::row::{Holder, Item, Row, ShardRow, decode};
-use crate::state::{Checkpoint, Tenure};
+use crate::state::{ChannelMark, Checkpoint, Counters, Tenure};
 use crate::store::Written;
 use crate::update::Update;
 
@@ -64,13 +64,20 @@ impl LeaseCoordinator {
         self.shared.release(tenure).await;
     }
 
-    /// Marks the shard as stopped, durably, until [`LeaseCoordinator::resume`].
+    /// Marks the shard as stopped, durably, until [`LeaseCoordinator::resume`]; `seen` is what its channel had counted, which
+    /// stops it no second time.
     ///
     /// # Errors
     /// What the call met.
-    pub async fn mark_stopped(&self, tenure: &Tenure, reason: &str) -> Result<CheckpointOutcome, Error> {
+    pub async fn mark_stopped(
+        &self,
+        tenure: &Tenure,
+        reason: &str,
+        seen: Option<&(ChannelMark, Counters)>,
+    ) -> Result<CheckpointOutcome, Error> {
         let shared = &self.shared;
-        let update = Update::stop(&shared.options.worker, tenure, reason, shared.clock.wall_ms());
+        let wall_ms = shared.clock.wall_ms();
+        let update = Update::stop(&shared.options.worker, tenure, reason, seen, wall_ms);
         match shared.persist(&tenure.shard, "stop mark", &update).await? {
             Written::Done => Ok(CheckpointOutcome::Done),
             Written::Refused(_) => {

@@ -1,9 +1,11 @@
 //! Where a session begins: what the lease row and the channel's token say together.
 
+use std::time::Duration;
+
 use frazil_kinesis::StartAt;
 use frazil_lease::{ChannelMark, ShardState, Tenure};
 use frazil_model::Position;
-use frazil_snowflake::Counts;
+use frazil_snowflake::{Counts, Uncommitted};
 
 use crate::error::Error;
 use crate::shard::Way;
@@ -47,6 +49,48 @@ pub(super) fn start_behind(position: &Position) -> StartAt {
         StartAt::After(sequence)
     } else {
         StartAt::At(sequence)
+    }
+}
+
+/// Records this close to the end of the stream's retention may be gone before they are read again.
+const RETENTION_MARGIN: Duration = Duration::from_secs(60 * 60);
+/// How long the look at the oldest record that would be read again may take.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
+/// More than one record of the largest size, and what stands around it.
+const LOOK_BYTES: usize = 16 * 1024 * 1024;
+
+/// What the open of the channel does with rows that were accepted and are not committed: they are discarded and read again,
+/// unless Kinesis may have forgotten them by then. That is looked up: when did the first record behind `position` arrive?
+pub(super) async fn uncommitted(way: &Way, position: Option<&Position>) -> Uncommitted {
+    let start = position.map_or_else(|| way.start.clone(), start_behind);
+    let clock = &way.parts.clock;
+    let arrival = tokio::select! {
+        arrival = first_arrival(way, &start) => arrival,
+        () = clock.sleep(LOOK_LIMIT) => None,
+    };
+    let retention = Duration::from_secs(u64::from(way.stream.retention_hours) * 3600);
+    let margin = i64::try_from(retention.saturating_sub(RETENTION_MARGIN).as_millis()).unwrap_or(i64::MAX);
+    match arrival {
+        Some(Some(arrival_ms)) if clock.wall_ms() - arrival_ms < margin => Uncommitted::Discard,
+        Some(None) => Uncommitted::Discard,
+        // Too old, or not to be found out: waiting costs time only where rows are uncommitted.
+        _ => Uncommitted::AwaitCommit,
+    }
+}
+
+/// When the first record arrived that reading from here gives; `Some(None)` where there is none within the first answer, and
+/// `None` where that could not be found out.
+async fn first_arrival(way: &Way, start: &StartAt) -> Option<Option<i64>> {
+    let kinesis = &way.parts.kinesis;
+    let iterator = kinesis.shard_iterator(&way.shard, start).await.ok()?;
+    match kinesis.get_records(&iterator, 1, LOOK_BYTES).await {
+        Ok(page) => match page.records().next() {
+            Some(record) => record.arrival_ms.map(Some),
+            // Nothing here, though there is something further on.
+            None if page.millis_behind > 0 => None,
+            None => Some(None),
+        },
+        Err(_) => None,
     }
 }
 

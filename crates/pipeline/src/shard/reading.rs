@@ -22,10 +22,10 @@ use crate::shard::MayAct;
 /// at least 170 bytes on each record, the metadata of a row at most about 460), and its compressed form.
 pub(crate) const PAGE_COST: usize = 3;
 /// The least that is set aside for an answer.
-const SMALLEST_PAGE: usize = 64 * 1024;
+pub(crate) const SMALLEST_PAGE: usize = 64 * 1024;
 /// The largest answer that is taken. Kinesis answers at most 10 MiB of records (GetRecords, API reference), which is 14 MiB
 /// as base64 and up to 5 MiB around 10,000 of them; stand-ins of it are known to answer more.
-const LARGEST_PAGE: usize = 64 * 1024 * 1024;
+pub(crate) const LARGEST_PAGE: usize = 64 * 1024 * 1024;
 /// A fetch that takes longer gives its memory back and begins again.
 const FETCH_LIMIT: Duration = Duration::from_secs(30);
 

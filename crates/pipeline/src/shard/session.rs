@@ -1,10 +1,12 @@
 //! One session of a shard: from the open of its channel to whatever ends it.
 
+mod stop;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use frazil_kinesis::{ChildShard, RecordPage};
-use frazil_lease::{ChannelMark, Checkpoint, CheckpointOutcome, Counters, ShardState, Tenure};
+use frazil_lease::{ChannelMark, Checkpoint, CheckpointOutcome, Counters, Tenure};
 use frazil_model::{Event, Instant, Position};
 use frazil_snowflake::{Baseline, Batch, Channel, ChannelStatus, Counts, Proof, StatusWatch};
 use tokio::sync::watch;
@@ -15,7 +17,7 @@ use crate::dead_letters::DeadLetter;
 use crate::error::Error;
 use crate::options::OnRowError;
 use crate::shape::Shaper;
-use crate::shard::place::{is_gone, own_row, proved_baseline, refuse_stopped, start_behind};
+use crate::shard::place::{is_gone, own_row, proved_baseline, refuse_stopped, start_behind, uncommitted};
 use crate::shard::reading::{Pages, Read};
 use crate::shard::{Ended, Wanted, Way, until};
 
@@ -64,6 +66,7 @@ struct Session<'a> {
     /// What the lease row remembers.
     checkpointed: Option<Position>,
     mark: ChannelMark,
+    on_row_error: OnRowError,
     /// The shard is closed and was read to its end.
     read_to_end: Option<Vec<ChildShard>>,
     checkpoint_due: Instant,
@@ -89,7 +92,9 @@ impl<'a> Session<'a> {
         let name = way.channel_name(tenure.generation);
         let parts = &way.parts;
         let (pipe, clock) = (Arc::clone(&parts.snowpipe), Arc::clone(&parts.clock));
-        let opened = Channel::open(pipe, &name, Arc::clone(&clock), Arc::clone(&parts.random)).await?;
+        let uncommitted = uncommitted(way, row.position.as_ref()).await;
+        let random = Arc::clone(&parts.random);
+        let opened = Channel::open(pipe, &name, uncommitted, Arc::clone(&clock), random).await?;
         let (mut channel, status) = opened;
         // I7: only a read after the open proves that nobody took the shard in between.
         let row = own_row(way, tenure).await?;
@@ -110,9 +115,6 @@ impl<'a> Session<'a> {
             committed: token.clone(),
             again: *moved,
         });
-        if gone {
-            way.tell_gone(&name, after.as_ref());
-        }
         let start = after.as_ref().map_or_else(|| way.start.clone(), start_behind);
         parts.events.emit(Event::ShardStarted {
             shard: way.shard.clone(),
@@ -131,6 +133,7 @@ impl<'a> Session<'a> {
             checkpointed: row.position.clone(),
             after,
             mark,
+            on_row_error: way.on_row_error,
             read_to_end: None,
             checkpoint_due: now + way.options.checkpoint_interval,
             commit_due: now + way.options.commit_timeout,
@@ -140,55 +143,12 @@ impl<'a> Session<'a> {
             moved,
             stalled,
         };
+        if gone {
+            let after = session.after.clone();
+            session.meet_gone(&row, after.as_ref()).await?;
+        }
         session.meet_errors_of_before(&row, gone, &status).await?;
         Ok(Some(session))
-    }
-
-    /// Row errors that the channel counted after the last checkpoint, under whatever owner.
-    async fn meet_errors_of_before(
-        &mut self,
-        row: &ShardState,
-        gone: bool,
-        now: &ChannelStatus,
-    ) -> Result<(), Error> {
-        let known = row.channel.as_ref().is_some_and(|mark| *mark == self.mark);
-        let count = now.row_errors - if known { row.counters.row_errors } else { 0 };
-        if gone || count <= 0 {
-            return Ok(());
-        }
-        self.meet_row_errors(count, now.last_error_message.clone()).await
-    }
-
-    async fn meet_row_errors(&mut self, count: i64, message: Option<String>) -> Result<(), Error> {
-        if self.way.options.on_row_error == OnRowError::Continue {
-            return Ok(());
-        }
-        let error = Error::RowErrors {
-            shard: self.way.shard.clone(),
-            count,
-            message,
-        };
-        Err(self.stop(error).await)
-    }
-
-    /// Marks the shard as stopped, durably; the error says why.
-    async fn stop(&mut self, error: Error) -> Error {
-        // What was proved before is remembered, so that `resume` goes on behind it.
-        if let Err(failed) = self.remember().await {
-            tracing::warn!(shard = %self.way.shard, error = %failed, "checkpoint before a stop failed");
-        }
-        match self
-            .way
-            .leases
-            .mark_stopped(self.tenure, error.stall_reason().as_str())
-            .await
-        {
-            Ok(CheckpointOutcome::Done) => error,
-            Ok(CheckpointOutcome::LeaseLost) => Error::LeaseLost {
-                shard: self.way.shard.clone(),
-            },
-            Err(failed) => failed.into(),
-        }
     }
 
     async fn work(&mut self, wanted: &mut watch::Receiver<Wanted>) -> Result<Ended, Error> {
@@ -298,31 +258,6 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    async fn keep_letters(&mut self) -> Result<(), Error> {
-        if self.letters.is_empty() {
-            return Ok(());
-        }
-        self.way.parts.dead_letters.keep(&self.letters).await?;
-        let events = &self.way.parts.events;
-        let mut counts: Vec<(&'static str, u64)> = Vec::new();
-        for letter in self.letters.drain(..) {
-            let reason = letter.reason.as_str();
-            match counts.iter_mut().find(|(known, _)| *known == reason) {
-                Some((_, count)) => *count += 1,
-                None => counts.push((reason, 1)),
-            }
-        }
-        let is_kept = self.way.parts.dead_letters.is_durable();
-        for (reason, count) in counts {
-            let shard = self.way.shard.clone();
-            events.emit(match is_kept {
-                true => Event::DeadLettersKept { shard, count, reason },
-                false => Event::RecordsDropped { shard, count, reason },
-            });
-        }
-        Ok(())
-    }
-
     async fn append(&mut self, batch: Batch) -> Result<(), Error> {
         self.way.may_act().wait().await;
         let clock = &self.way.parts.clock;
@@ -363,14 +298,16 @@ impl<'a> Session<'a> {
                 code,
             }),
             Proof::Mismatch { expected, found } => {
-                let channel = self.channel.name().to_owned();
-                Err(self
-                    .stop(Error::CountMismatch {
-                        channel,
-                        expected,
-                        found,
-                    })
-                    .await)
+                let error = Error::CountMismatch {
+                    channel: self.channel.name().to_owned(),
+                    expected,
+                    found,
+                };
+                let seen = Counts {
+                    rows_inserted: status.rows_inserted,
+                    row_errors: status.row_errors,
+                };
+                Err(self.stop(error, seen).await)
             }
             Proof::Committed {
                 up_to,
@@ -379,7 +316,7 @@ impl<'a> Session<'a> {
                 oldest_arrival_ms,
             } => {
                 self.tell_committed(&up_to, rows, row_errors, oldest_arrival_ms);
-                self.committed = Some(up_to);
+                let before = self.committed.replace(up_to);
                 self.settle();
                 self.commit_due = self.way.parts.clock.now() + self.way.options.commit_timeout;
                 self.status.want(self.channel.has_outstanding());
@@ -387,8 +324,8 @@ impl<'a> Session<'a> {
                     return Ok(());
                 }
                 let count = i64::try_from(row_errors).unwrap_or(i64::MAX);
-                self.meet_row_errors(count, status.last_error_message.clone())
-                    .await
+                let (message, seen) = (status.last_error_message.clone(), self.channel.proved());
+                self.meet_row_errors(count, message, before, seen).await
             }
         }
     }

@@ -194,7 +194,7 @@ fn connector(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<ConnectorC
         leases,
         metadata,
         dead_letters,
-        on_row_error: on_row_error.unwrap_or(OnRowError::Stop),
+        on_row_error,
         checkpoint_interval: checkpoint_interval.unwrap_or(DEFAULT_CHECKPOINT_INTERVAL),
         lease_timeout: lease_timeout.unwrap_or(DEFAULT_LEASE_TIMEOUT),
     })

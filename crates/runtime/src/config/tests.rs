@@ -67,7 +67,7 @@ fn the_frame_golden() {
             path: "/var/lib/frazil/letters".into(),
             max_bytes: 64 << 20,
         },
-        on_row_error: OnRowError::Continue,
+        on_row_error: Some(OnRowError::Continue),
         checkpoint_interval: Duration::from_secs(30),
         lease_timeout: Duration::from_secs(20),
     };
@@ -113,7 +113,7 @@ fn the_defaults_golden() {
     assert_eq!(connector.dead_letters, letters);
     assert_eq!(
         (connector.on_row_error, connector.checkpoint_interval),
-        (OnRowError::Stop, Duration::from_secs(60))
+        (None, Duration::from_secs(60))
     );
     assert_eq!(config.memory_budget, 256 << 20);
     assert_eq!(

@@ -39,7 +39,8 @@ impl Bench {
 
     async fn open(&self) -> Channel {
         let random = Arc::new(SeededRandom::new(self.seed));
-        let opened = Channel::open(self.fake.clone(), "C", Arc::new(self.clock.clone()), random).await;
+        let (pipe, clock) = (self.fake.clone(), Arc::new(self.clock.clone()));
+        let opened = Channel::open(pipe, "C", Uncommitted::Discard, clock, random).await;
         opened.expect("it opens").0
     }
 
@@ -369,4 +370,47 @@ async fn whatever_happens_committed_is_in_the_table_once() {
 
 fn number(position: &Position) -> u64 {
     position.sequence.as_str().parse().expect("a number")
+}
+
+/// Opens with a wait for the commit; `commits_at` is the second at which the service commits.
+async fn open_behind_uncommitted(commits_at: Option<u64>) -> (Option<Position>, u64) {
+    let bench = Bench::new(1);
+    let mut before = bench.open().await;
+    bench
+        .append(&mut before, batch(1, 10))
+        .await
+        .expect("it is accepted");
+    let (pipe, clock) = (bench.fake.clone(), Arc::new(bench.clock.clone()));
+    let random = Arc::new(SeededRandom::new(1));
+    let open = Channel::open(pipe, "C", Uncommitted::AwaitCommit, clock, random);
+    let mut open = std::pin::pin!(open);
+    let mut seconds = 0;
+    let (channel, _) = loop {
+        tokio::select! {
+            biased;
+            opened = &mut open => break opened.expect("it opens"),
+            () = bench.clock.advance(Duration::from_secs(1)) => {
+                seconds += 1;
+                if commits_at == Some(seconds) {
+                    bench.fake.commit_all();
+                }
+            }
+        }
+    };
+    (channel.token().cloned(), seconds)
+}
+
+#[tokio::test]
+async fn rows_that_could_not_be_read_again_are_waited_for() {
+    let (token, seconds) = open_behind_uncommitted(Some(20)).await;
+    assert_eq!(token, Some(position(10)), "they were discarded");
+    assert!((20..60).contains(&seconds), "{seconds} s");
+}
+
+#[tokio::test]
+async fn a_commit_that_does_not_come_is_waited_for_at_most_a_minute() {
+    let (token, seconds) = open_behind_uncommitted(None).await;
+    assert_eq!(token, None);
+    let patience = COMMIT_PATIENCE.as_secs();
+    assert!((patience / 2..=patience).contains(&seconds), "{seconds} s");
 }

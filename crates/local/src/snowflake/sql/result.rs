@@ -43,7 +43,7 @@ pub struct QueryResult {
 }
 
 impl QueryResult {
-    /// Texts only.
+    /// Texts, but for `created_on`, which is a moment.
     pub(super) fn texts(names: &[&str], rows: Vec<Vec<Option<String>>>) -> Self {
         Self {
             columns: names.iter().map(|name| text_column(name)).collect(),
@@ -58,6 +58,15 @@ impl QueryResult {
 }
 
 fn text_column(name: &str) -> ResultColumn {
+    if name == "created_on" {
+        return ResultColumn {
+            name: name.to_owned(),
+            kind: "timestamp_ltz",
+            precision: Some(0),
+            scale: Some(3),
+            length: None,
+        };
+    }
     ResultColumn {
         name: name.to_owned(),
         kind: "text",

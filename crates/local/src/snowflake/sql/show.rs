@@ -94,9 +94,10 @@ fn like(pattern: &str, text: &str) -> bool {
     ends.last().copied().unwrap_or(false)
 }
 
+/// A moment as the REST API writes a timestamp: seconds since 1970 with nine digits behind the point.
 fn moment(ms: i64) -> Option<String> {
-    let moment = chrono::DateTime::from_timestamp_millis(ms)?;
-    Some(moment.format("%Y-%m-%d %H:%M:%S%.3f +0000").to_string())
+    let (seconds, rest) = (ms.div_euclid(1000), ms.rem_euclid(1000));
+    Some(format!("{seconds}.{rest:03}000000"))
 }
 
 fn some(text: impl Into<String>) -> Option<String> {

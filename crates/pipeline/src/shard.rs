@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use crate::batch::Compressors;
 use crate::error::Error;
-use crate::options::{ConnectorOptions, Parts};
+use crate::options::{ConnectorOptions, OnRowError, Parts};
 use crate::shard::reading::Reading;
 
 /// Waits between sessions of a shard.
@@ -71,6 +71,8 @@ pub(crate) struct Way {
     pub(crate) shard: ShardId,
     /// Where it begins without any position.
     pub(crate) start: StartAt,
+    /// What to do when the channel counts row errors.
+    pub(crate) on_row_error: OnRowError,
 }
 
 /// The answer to "may this worker read and append now?".
