@@ -3,11 +3,12 @@
 //! How it works: the shaper writes rows into a [`BatchBuilder`] as NDJSON. A batch is full at [`MAX_RAW_BYTES`] of NDJSON,
 //! chosen such that its body fits a request even if nothing can be compressed. A larger row goes alone; whether its body
 //! fits is known when it is compressed, and if it does not, it becomes a dead letter. A [`Compressor`] keeps its zstd
-//! context and its output buffer; [`Compressors`] lends a few of them to any number of shards.
+//! context and its output buffer; [`Compressors`] lends a few of them, and of the buffers that rows are gathered in, to any
+//! number of shards: a shard holds a buffer only while it gathers, so that a thousand idle shards hold none (I8).
 //!
 //! What it guarantees: no body is larger than [`MAX_WIRE_BYTES`]; a batch's `to` is the last position it *settles*, dead
 //! letters and skipped records behind its last row included (I2); rows stand in the order in which they were added.
-//! What it does not: it keeps nothing after [`BatchBuilder::finish`] but its empty buffer.
+//! What it does not: it keeps nothing after [`BatchBuilder::finish`] but its empty buffer, until that is taken.
 
 mod compress;
 
@@ -146,7 +147,19 @@ impl BatchBuilder {
         }
     }
 
-    /// Forgets what was added and gives the buffer back; for a shard that is not going to add soon.
+    /// Gathers in this buffer from now on, if it has none.
+    pub fn gather_in(&mut self, buffer: impl FnOnce() -> Vec<u8>) {
+        if self.raw.capacity() == 0 {
+            self.raw = buffer();
+        }
+    }
+
+    /// Gives the empty buffer back, for others.
+    pub fn take_buffer(&mut self) -> Option<Vec<u8>> {
+        (self.raw.is_empty() && self.raw.capacity() > 0).then(|| std::mem::take(&mut self.raw))
+    }
+
+    /// Forgets what was added and lets the buffer go; for a shard that is not going to add soon.
     pub fn rest(&mut self) {
         *self = Self::default();
     }

@@ -1,7 +1,7 @@
 //! zstd with everything kept that can be used again.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use frazil_snowflake::MAX_WIRE_BYTES;
@@ -51,13 +51,19 @@ impl Compressor {
     }
 }
 
-/// Compressors for any number of shards. It keeps as many as there are processors; more are made where more are asked for
-/// at once, and dropped when they come back.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these; what a panic left would still be whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Compressors, and buffers to gather rows in, for any number of shards. It keeps as many of each as there are processors;
+/// more are made where more are asked for at once, and dropped when they come back.
 #[derive(Debug)]
 pub struct Compressors {
     level: i32,
     keep: usize,
     idle: Mutex<Vec<Compressor>>,
+    buffers: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Compressors {
@@ -69,13 +75,28 @@ impl Compressors {
             level,
             keep,
             idle: Mutex::default(),
+            buffers: Mutex::default(),
+        }
+    }
+
+    /// An empty buffer.
+    #[must_use]
+    pub fn buffer(&self) -> Vec<u8> {
+        locked(&self.buffers).pop().unwrap_or_default()
+    }
+
+    /// Takes an empty buffer for the next who asks.
+    pub fn keep_buffer(&self, buffer: Vec<u8>) {
+        let mut buffers = locked(&self.buffers);
+        if buffers.len() < self.keep {
+            buffers.push(buffer);
         }
     }
 
     /// A compressor, until it is dropped.
     #[must_use]
     pub fn lend(&self) -> Lent<'_> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = locked(&self.idle).pop();
         Lent {
             home: self,
             compressor: Some(idle.unwrap_or_else(|| Compressor::new(self.level))),
@@ -112,7 +133,7 @@ impl DerefMut for Lent<'_> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = locked(&self.home.idle);
         if idle.len() < self.home.keep {
             idle.extend(self.compressor.take());
         }

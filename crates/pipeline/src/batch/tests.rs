@@ -74,3 +74,25 @@ fn compressors_come_back_and_are_bounded() {
         b"again and again and again"
     );
 }
+
+#[test]
+fn buffers_pass_from_shard_to_shard() {
+    let compressors = Compressors::new(DEFAULT_LEVEL);
+    let mut builder = BatchBuilder::default();
+    builder.gather_in(|| Vec::with_capacity(1000));
+    assert!(
+        builder
+            .take_buffer()
+            .is_some_and(|buffer| buffer.capacity() >= 1000)
+    );
+    assert!(builder.take_buffer().is_none(), "it has none left");
+    builder.gather_in(|| Vec::with_capacity(1000));
+    builder.raw.push(b'x');
+    assert!(builder.take_buffer().is_none(), "rows stand in it");
+    for _ in 0..1000 {
+        compressors.keep_buffer(Vec::with_capacity(10));
+    }
+    let kept =
+        std::iter::from_fn(|| Some(compressors.buffer()).filter(|buffer| buffer.capacity() > 0)).count();
+    assert!((1..=64).contains(&kept), "{kept} buffers are kept");
+}

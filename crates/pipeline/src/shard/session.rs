@@ -220,6 +220,8 @@ impl<'a> Session<'a> {
 
     async fn shape(&mut self, page: RecordPage, memory: Reservation) -> Result<(), Error> {
         self.memory.push(memory);
+        let compressors = &self.way.compressors;
+        self.builder.gather_in(|| compressors.buffer());
         while let Filled::BatchFull =
             self.shaper
                 .shape(&page, self.after.as_ref(), &mut self.builder, &mut self.letters)
@@ -228,6 +230,7 @@ impl<'a> Session<'a> {
             let memory = std::mem::take(&mut self.memory);
             self.send().await?;
             self.memory = memory;
+            self.builder.gather_in(|| compressors.buffer());
         }
         let (count, shard) = (self.shaper.take_replaced(), self.way.shard.clone());
         if count > 0 {
@@ -245,6 +248,9 @@ impl<'a> Session<'a> {
             let mut compressor = self.way.compressors.lend();
             self.builder.finish(&mut compressor, &mut self.letters)
         };
+        if let Some(buffer) = self.builder.take_buffer() {
+            self.way.compressors.keep_buffer(buffer);
+        }
         self.keep_letters().await?;
         match finished {
             Finished::Nothing => {}
