@@ -15,6 +15,7 @@ mod client;
 mod door;
 mod error;
 pub mod fake;
+mod pace;
 mod page;
 mod producer;
 mod reader;

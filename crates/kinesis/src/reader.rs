@@ -1,9 +1,8 @@
 //! Reads one shard by polling, in order, without a gap.
 //!
 //! How it works: [`ShardReader::next_page`] keeps an iterator; where it has none, or the service forgot it, it asks for one
-//! behind the last record that it gave out, or at the start if it gave out none. It keeps the shard's pace: at most 5 calls
-//! a second, and 2 MiB a second on average, so that after a large answer it waits its debt off (Kinesis API reference,
-//! `GetRecords`: "5 transactions per second", "2 MiB per second", 10 MiB an answer). An idle shard is asked less often.
+//! behind the last record that it gave out, or at the start if it gave out none. It keeps the shard's pace
+//! ([`crate::pace`]), alone or among other pollers.
 //!
 //! What it guarantees: pages come in order and without a gap, whatever fails between them; dropping a `next_page` that has
 //! not ended loses nothing. Every wait has a bound and jitter. What may heal is tried again here and nowhere else, and a
@@ -16,24 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frazil_model::{
-    Backoff, Clock, ErrorKind, Event, Events, Instant, Random, RetryPolicy, SequenceNumber, ShardId,
-    StallReason,
+    Backoff, Clock, ErrorKind, Event, Events, Random, RetryPolicy, SequenceNumber, ShardId, StallReason,
 };
 
 use crate::door::{Kinesis, StartAt};
 use crate::error::Error;
+use crate::pace::{Answered, Pace};
 use crate::page::{ChildShard, RecordPage, ShardIterator};
 
-/// Calls of one shard are at least this far apart.
-const SPACING: Duration = Duration::from_millis(200);
-/// Calls of a shard that had nothing for long.
-const IDLE_SPACING: Duration = Duration::from_secs(1);
-/// Empty answers at the tip before a shard counts as idle.
-const IDLE_AFTER: u32 = 50;
-/// Bytes of records a second that a shard gives.
-const BYTES_PER_SECOND: f64 = 2.0 * 1024.0 * 1024.0;
-/// Records of one answer at most.
-const LIMIT: u32 = 10_000;
 /// Failures in a row after which the shard is told to stand still.
 const FAILURES_BEFORE_STALL: u32 = 5;
 const RETRY: RetryPolicy = RetryPolicy::NETWORK;
@@ -67,8 +56,7 @@ pub struct ShardReader {
     last: Option<SequenceNumber>,
     iterator: Option<ShardIterator>,
     ended: Option<Vec<ChildShard>>,
-    next_call: Instant,
-    empty: u32,
+    pace: Pace,
     backoff: Backoff,
     stalled: bool,
 }
@@ -84,9 +72,7 @@ impl ShardReader {
         shard: ShardId,
         start: StartAt,
     ) -> Self {
-        // Shards that begin together do not call in step.
-        let first = SPACING.mul_f64(random.fraction());
-        let next_call = clock.now() + first;
+        let pace = Pace::begin(clock.now(), &*random);
         Self {
             kinesis,
             clock,
@@ -97,8 +83,7 @@ impl ShardReader {
             last: None,
             iterator: None,
             ended: None,
-            next_call,
-            empty: 0,
+            pace,
             backoff: RETRY.start(),
             stalled: false,
         }
@@ -106,9 +91,8 @@ impl ShardReader {
 
     /// Returns when the shard's pace allows the next call.
     pub async fn ready(&mut self) {
-        let wait = self.next_call.since(self.clock.now());
-        if !wait.is_zero() && self.ended.is_none() {
-            self.clock.sleep(wait).await;
+        if self.ended.is_none() {
+            self.pace.ready(&*self.clock).await;
         }
     }
 
@@ -124,16 +108,20 @@ impl ShardReader {
                 });
             }
             self.ready().await;
-            let error = match self.fetch(max_bytes).await {
+            let limit = self.pace.limit(max_bytes);
+            let error = match self.fetch(limit, max_bytes).await {
                 Ok(page) => return Ok(self.give_out(page)),
-                Err(Error::PageTooLarge { bytes }) => return Ok(Fetched::TooLarge { bytes }),
+                Err(Error::PageTooLarge { bytes }) => {
+                    self.pace.too_large(self.clock.now(), limit, bytes);
+                    return Ok(Fetched::TooLarge { bytes });
+                }
                 Err(error) => error,
             };
             self.meet(error)?;
         }
     }
 
-    async fn fetch(&mut self, max_bytes: usize) -> Result<RecordPage, Error> {
+    async fn fetch(&mut self, limit: u32, max_bytes: usize) -> Result<RecordPage, Error> {
         let iterator = match &self.iterator {
             Some(iterator) => iterator.clone(),
             None => {
@@ -146,7 +134,7 @@ impl ShardReader {
                 iterator
             }
         };
-        self.kinesis.get_records(&iterator, LIMIT, max_bytes).await
+        self.kinesis.get_records(&iterator, limit, max_bytes).await
     }
 
     fn give_out(&mut self, mut page: RecordPage) -> Fetched {
@@ -160,25 +148,12 @@ impl ShardReader {
         if let Some(last) = page.last_sequence() {
             self.last = Some(last.clone());
         }
-        // Base64 is a third longer than what it stands for.
-        let debt = Duration::from_secs_f64(page.bytes() as f64 * 0.75 / BYTES_PER_SECOND);
-        self.empty = if page.is_empty() && page.millis_behind == 0 {
-            self.empty.saturating_add(1)
-        } else {
-            0
+        let answered = Answered {
+            records: page.len(),
+            bytes: page.bytes(),
+            millis_behind: page.millis_behind,
         };
-        let spacing = if self.empty > IDLE_AFTER {
-            IDLE_SPACING
-        } else {
-            SPACING
-        };
-        let spacing = spacing.mul_f64(1.0 + 0.1 * self.random.fraction());
-        let spacing = if page.is_empty() {
-            spacing
-        } else {
-            spacing.max(debt)
-        };
-        self.next_call = self.clock.now() + spacing;
+        self.pace.answered(self.clock.now(), &*self.random, answered);
         self.events.emit(Event::PageRead {
             shard: self.shard.clone(),
             records: page.len() as u64,
@@ -230,8 +205,9 @@ impl ShardReader {
         }
         // An iterator of an answer that could not be read may be used up; one behind the last record is always right.
         self.iterator = None;
-        let wait = self.backoff.next_wait(&*self.random).max(SPACING);
-        self.next_call = self.clock.now() + wait;
+        let wait = self.backoff.next_wait(&*self.random);
+        let throttled = error.kind() == ErrorKind::SlowDown;
+        self.pace.failed(self.clock.now(), &*self.random, wait, throttled);
         Ok(())
     }
 }

@@ -1,9 +1,12 @@
 //! The reader against the fake, on a clock that stands still until it is moved.
 
-use frazil_model::{PausedClock, SeededRandom};
+mod limits;
+
+use frazil_model::{Instant, PausedClock, SeededRandom};
 
 use super::*;
 use crate::fake::{FakeKinesis, Fault};
+use crate::pace::SPACING;
 
 const PLENTY: usize = 1 << 20;
 
@@ -129,7 +132,8 @@ async fn a_page_that_is_too_large_is_asked_for_again_and_lost_by_nobody() {
     let Ok(Fetched::Page(page)) = bench.next(&mut reader, bytes).await else {
         panic!("it did not fit")
     };
-    assert_eq!(page.len(), 50);
+    assert_eq!(page.len(), 1, "as many as were too large before");
+    assert_eq!(bench.read(&mut reader, 49).await, (3..52).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ use crate::shard::MayAct;
 pub(crate) const PAGE_COST: usize = 3;
 /// The least that is set aside for an answer.
 pub(crate) const SMALLEST_PAGE: usize = 64 * 1024;
+/// What is set aside for an answer of a busy shard: a second's worth of records as base64, and some more.
+const USUAL_PAGE: usize = 4 * 1024 * 1024;
 /// The largest answer that is taken. Kinesis answers at most 10 MiB of records (GetRecords, API reference), which is 14 MiB
 /// as base64 and up to 5 MiB around 10,000 of them; stand-ins of it are known to answer more.
 pub(crate) const LARGEST_PAGE: usize = 64 * 1024 * 1024;
@@ -107,7 +109,8 @@ impl Reading {
                     Read::Failed(frazil_kinesis::Error::PageTooLarge { bytes })
                 }
                 Ok(Fetched::Page(page)) => {
-                    expected = (page.bytes() * 2).clamp(SMALLEST_PAGE, LARGEST_PAGE);
+                    let more = (page.bytes() * 4).min(USUAL_PAGE);
+                    expected = more.max(page.bytes() * 5 / 4).clamp(SMALLEST_PAGE, LARGEST_PAGE);
                     if page.is_empty() {
                         continue;
                     }
