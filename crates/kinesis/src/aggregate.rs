@@ -51,25 +51,19 @@ pub fn is_aggregate(payload: &[u8]) -> bool {
 }
 
 /// Why a payload that begins as an aggregate is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BrokenAggregate {
     /// It is shorter than any aggregate.
-    #[error("it is shorter than an aggregate can be")]
     TooShort,
     /// The digest at its end is another one: it was cut or changed, or never was an aggregate.
-    #[error("its MD5 digest is not that of its message")]
     WrongDigest,
     /// The message is no protobuf, or a field has another type than it should.
-    #[error("its message is no protobuf of this form")]
     BadMessage,
     /// A user record has no partition key or no data.
-    #[error("a user record in it lacks its partition key or its data")]
     MissingField,
     /// A user record names a key that is not in the table.
-    #[error("a user record in it names a key outside of the table")]
     IndexOutOfTable,
     /// A key is no text.
-    #[error("a key in it is not UTF-8")]
     KeyNotText,
 }
 
@@ -86,7 +80,32 @@ impl BrokenAggregate {
             Self::KeyNotText => "key_not_text",
         }
     }
+
+    /// The reason in words.
+    #[must_use]
+    pub fn detail(self) -> &'static str {
+        match self {
+            Self::TooShort => "it begins as a KPL aggregate and is shorter than one can be",
+            Self::WrongDigest => {
+                "it begins as a KPL aggregate, and its MD5 digest is not that of its message"
+            }
+            Self::BadMessage => "it is a KPL aggregate, and its message is no protobuf of the right form",
+            Self::MissingField => {
+                "it is a KPL aggregate with a user record that lacks its partition key or its data"
+            }
+            Self::IndexOutOfTable => "it is a KPL aggregate with a user record whose key is not in the table",
+            Self::KeyNotText => "it is a KPL aggregate with a key that is not UTF-8",
+        }
+    }
 }
+
+impl std::fmt::Display for BrokenAggregate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.detail())
+    }
+}
+
+impl std::error::Error for BrokenAggregate {}
 
 impl From<Malformed> for BrokenAggregate {
     fn from(_: Malformed) -> Self {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use frazil_kinesis::RecordPage;
 use frazil_model::{ShardId, StreamName};
 use frazil_pipeline::batch::{BatchBuilder, Compressor, DEFAULT_LEVEL, Filled, Finished};
-use frazil_pipeline::shape::{MetadataOptions, Shaper};
+use frazil_pipeline::shape::{ShapeOptions, Shaper};
 
 /// What the whole way may cost, as a multiple of what compression alone costs.
 const GOAL: f64 = 1.7;
@@ -92,7 +92,7 @@ impl Way {
             ShardId::new("shardId-000000000001").unwrap(),
         );
         Self {
-            shaper: Shaper::new(&stream, &shard, &MetadataOptions::default()),
+            shaper: Shaper::new(&stream, &shard, &ShapeOptions::default()),
             builder: BatchBuilder::default(),
             compressor: Compressor::new(DEFAULT_LEVEL),
         }

@@ -18,7 +18,6 @@ pub use frazil_snowflake::MAX_WIRE_BYTES;
 pub use compress::{Compressor, Compressors, DEFAULT_LEVEL, Lent};
 
 use crate::dead_letters::DeadLetter;
-use crate::shape::whole;
 
 /// NDJSON of a batch of several rows, in bytes. zstd's bound for what cannot be compressed adds 0.4 %, which stays below
 /// [`MAX_WIRE_BYTES`].
@@ -95,11 +94,9 @@ impl BatchBuilder {
     }
 
     /// Counts the row that now ends the NDJSON.
-    pub(crate) fn add_row(&mut self, sequence: &str, arrival_ms: Option<i64>) {
+    pub(crate) fn add_row(&mut self, position: impl FnOnce() -> Position, arrival_ms: Option<i64>) {
         self.rows += 1;
-        if self.from.is_none() {
-            self.from = Some(whole(sequence));
-        }
+        self.from.get_or_insert_with(position);
         self.oldest_arrival_ms = match (self.oldest_arrival_ms, arrival_ms) {
             (Some(oldest), Some(this)) => Some(oldest.min(this)),
             (oldest, this) => oldest.or(this),

@@ -6,6 +6,7 @@ use frazil_model::Position;
 use frazil_snowflake::Counts;
 
 use crate::error::Error;
+use crate::shape::{HashRangeCheck, ShapeOptions};
 use crate::shard::Way;
 
 /// The row of the shard, if it is still ours.
@@ -38,6 +39,24 @@ pub(super) fn refuse_stopped(way: &Way, row: &ShardState) -> Result<(), Error> {
         }),
         None => Ok(()),
     }
+}
+
+/// What shaping is told. A child that is known by the end of its parent alone comes without its hash keys; they are asked
+/// for where rows depend on them.
+pub(super) async fn shaping(way: &Way) -> Result<ShapeOptions, Error> {
+    let options = &way.options;
+    let mut hash_range = way.hash_range;
+    if hash_range.is_none() && options.hash_range_check == HashRangeCheck::Drop {
+        let shards = way.parts.kinesis.list_shards().await?;
+        let this = shards.iter().find(|shard| shard.id == way.shard);
+        hash_range = this.map(|shard| shard.hash_range);
+    }
+    Ok(ShapeOptions {
+        metadata: options.metadata.clone(),
+        hash_range_check: options.hash_range_check,
+        hash_range,
+        decompress: options.decompress,
+    })
 }
 
 /// Where reading goes on behind a position.

@@ -15,7 +15,7 @@ use crate::dead_letters::DeadLetter;
 use crate::error::Error;
 use crate::options::OnRowError;
 use crate::shape::Shaper;
-use crate::shard::place::{is_gone, own_row, proved_baseline, refuse_stopped, start_behind};
+use crate::shard::place::{is_gone, own_row, proved_baseline, refuse_stopped, shaping, start_behind};
 use crate::shard::reading::{Pages, Read};
 use crate::shard::{Ended, Wanted, Way, until};
 
@@ -113,6 +113,7 @@ impl<'a> Session<'a> {
         if gone {
             way.tell_gone(&name, after.as_ref());
         }
+        let shaping = shaping(way).await?;
         let start = after.as_ref().map_or_else(|| way.start.clone(), start_behind);
         parts.events.emit(Event::ShardStarted {
             shard: way.shard.clone(),
@@ -122,7 +123,7 @@ impl<'a> Session<'a> {
         let mut session = Self {
             pages: Pages::start(way.reading(start)),
             status: way.statuses.watch(&name),
-            shaper: Shaper::new(&way.stream.name, &way.shard, &way.options.metadata),
+            shaper: Shaper::new(&way.stream.name, &way.shard, &shaping),
             builder: BatchBuilder::default(),
             letters: Vec::new(),
             memory: Vec::new(),
@@ -269,13 +270,8 @@ impl<'a> Session<'a> {
             self.send().await?;
             self.memory = memory;
         }
-        let (count, shard) = (self.shaper.take_replaced(), self.way.shard.clone());
-        if count > 0 {
-            self.way
-                .parts
-                .events
-                .emit(Event::MetadataReplaced { shard, count });
-        }
+        let counts = self.shaper.take_counts();
+        counts.tell(&self.way.parts.events, &self.way.shard);
         Ok(())
     }
 
