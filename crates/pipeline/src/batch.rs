@@ -65,6 +65,8 @@ pub struct BatchBuilder {
     to: Option<Position>,
     oldest_arrival_ms: Option<i64>,
     letter_bytes: usize,
+    /// How much NDJSON it may hold, if less than [`MAX_RAW_BYTES`].
+    allowance: Option<usize>,
 }
 
 impl BatchBuilder {
@@ -91,6 +93,16 @@ impl BatchBuilder {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.refused.is_some() || self.letter_bytes >= MAX_RAW_BYTES
+    }
+
+    /// Lets it hold this many bytes of NDJSON, but not more than [`MAX_RAW_BYTES`]; a single row may be larger.
+    pub fn allow(&mut self, bytes: usize) {
+        self.allowance = Some(bytes);
+    }
+
+    /// How many bytes of NDJSON several rows may have.
+    pub(crate) fn most_raw(&self) -> usize {
+        self.allowance.unwrap_or(MAX_RAW_BYTES).min(MAX_RAW_BYTES)
     }
 
     /// Counts the row that now ends the NDJSON.

@@ -40,7 +40,13 @@ impl Shaped {
 }
 
 fn shape_page(options: &ShapeOptions, page: &RecordPage, after: Option<&Position>) -> Shaped {
+    shape_within(usize::MAX, options, page, after)
+}
+
+/// Shapes into batches that may hold this many bytes of NDJSON.
+fn shape_within(bytes: usize, options: &ShapeOptions, page: &RecordPage, after: Option<&Position>) -> Shaped {
     let (mut shaper, mut builder) = (shaper_with(options), BatchBuilder::default());
+    builder.allow(bytes);
     let (mut shaped, mut compressor) = (Shaped::default(), Compressor::new(DEFAULT_LEVEL));
     loop {
         let filled = shaper.shape(page, after, &mut builder, &mut shaped.letters);
@@ -299,11 +305,14 @@ fn case_67_reading_goes_on_exactly_behind_any_position_inside_of_an_aggregate() 
 fn case_67_a_crash_behind_any_batch_loses_and_repeats_nothing() {
     let page = page(&[&numbered(40_000), b"no row", &numbered(10)]);
     let options = ShapeOptions::default();
-    let all = shape_page(&options, &page, None);
-    assert!(all.ends.len() > 2, "{} batches", all.ends.len());
-    for (end, rows) in all.ends.iter().zip(&all.rows_at_end) {
-        let rest = shape_page(&options, &page, Some(end));
-        assert_eq!(rest.rows, all.rows[*rows..]);
+    for (bytes, batches) in [(usize::MAX, 3), (1_500_000, 7)] {
+        let all = shape_within(bytes, &options, &page, None);
+        assert_eq!(all.rows.len(), 40_010);
+        assert!(all.ends.len() >= batches, "{} batches", all.ends.len());
+        for (end, rows) in all.ends.iter().zip(&all.rows_at_end) {
+            let rest = shape_page(&options, &page, Some(end));
+            assert_eq!(rest.rows, all.rows[*rows..]);
+        }
     }
 }
 
@@ -405,6 +414,7 @@ proptest! {
     fn case_67_each_user_record_is_settled_once_wherever_reading_begins_again(
         records in prop::collection::vec(prop::collection::vec((0..5_u8, 0..9_u32), 0..6), 1..8),
         cut in any::<prop::sample::Index>(),
+        bytes in 1..2000_usize,
     ) {
         let data = |(form, n): &(u8, u32)| {
             let row = format!("{{\"n\":{n}}}").into_bytes();
@@ -430,7 +440,7 @@ proptest! {
         let page = page(&payloads.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let after = (!positions.is_empty()).then(|| cut.get(&positions).clone());
         for after in [None, after] {
-            let shaped = shape_page(&ShapeOptions::default(), &page, after.as_ref());
+            let shaped = shape_within(bytes, &ShapeOptions::default(), &page, after.as_ref());
             let left = positions.iter().filter(|p| after.as_ref().is_none_or(|after| *p > after)).count();
             prop_assert_eq!(shaped.rows.len() + shaped.letters.len(), left);
             if left > 0 {

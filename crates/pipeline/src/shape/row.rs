@@ -42,7 +42,7 @@ pub(super) fn position(sequence: &str, sub_sequence: u64, last: bool) -> Positio
 impl Shaper {
     /// Whether the batch surely has room for the row of a payload of `bytes`, as far as can be told before it is decoded.
     pub(super) fn has_room(&self, origin: &Origin<'_>, bytes: usize, out: &BatchBuilder) -> bool {
-        out.rows == 0 || out.raw.len() + bytes + self.metadata.most_bytes(origin) <= MAX_RAW_BYTES
+        out.rows == 0 || out.raw.len() + bytes + self.metadata.most_bytes(origin) <= out.most_raw()
     }
 
     /// Makes a row or a letter of the payload that stands behind `start`. False, with nothing done, where the batch has no

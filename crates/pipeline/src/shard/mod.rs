@@ -9,6 +9,7 @@
 //! ([`Event::ShardStalled`]) and gives its memory back; nothing is appended on a channel whose open was not followed by a
 //! read of the lease row that shows our own epoch (I7).
 
+mod memory;
 mod place;
 mod reading;
 mod session;

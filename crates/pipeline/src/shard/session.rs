@@ -15,6 +15,7 @@ use crate::dead_letters::DeadLetter;
 use crate::error::Error;
 use crate::options::OnRowError;
 use crate::shape::Shaper;
+use crate::shard::memory::Held;
 use crate::shard::place::{is_gone, own_row, proved_baseline, refuse_stopped, shaping, start_behind};
 use crate::shard::reading::{Pages, Read};
 use crate::shard::{Ended, Wanted, Way, until};
@@ -54,7 +55,7 @@ struct Session<'a> {
     builder: BatchBuilder,
     letters: Vec<DeadLetter>,
     /// What pages and rows of the batch under construction hold.
-    memory: Vec<Reservation>,
+    memory: Held,
     /// The end of what was committed when the session began: nothing up to here is sent again.
     after: Option<Position>,
     /// The end of the committed span.
@@ -126,7 +127,7 @@ impl<'a> Session<'a> {
             shaper: Shaper::new(&way.stream.name, &way.shard, &shaping),
             builder: BatchBuilder::default(),
             letters: Vec::new(),
-            memory: Vec::new(),
+            memory: Held::default(),
             committed: after.clone(),
             settled: None,
             checkpointed: row.position.clone(),
@@ -261,14 +262,19 @@ impl<'a> Session<'a> {
 
     async fn shape(&mut self, page: RecordPage, memory: Reservation) -> Result<(), Error> {
         self.memory.push(memory);
-        while let Filled::BatchFull =
-            self.shaper
-                .shape(&page, self.after.as_ref(), &mut self.builder, &mut self.letters)
-        {
-            // The page's memory is given back with its last batch.
-            let memory = std::mem::take(&mut self.memory);
-            self.send().await?;
-            self.memory = memory;
+        loop {
+            self.builder.allow(self.memory.allowance());
+            let (after, letters) = (self.after.as_ref(), &mut self.letters);
+            match self.shaper.shape(&page, after, &mut self.builder, letters) {
+                Filled::PageDone => break,
+                Filled::BatchFull if !self.builder.is_full() && self.memory.grow(&self.way.parts.budget) => {}
+                Filled::BatchFull => {
+                    // The page's memory is given back with its last batch.
+                    let memory = std::mem::take(&mut self.memory);
+                    self.send().await?;
+                    self.memory = memory;
+                }
+            }
         }
         let counts = self.shaper.take_counts();
         counts.tell(&self.way.parts.events, &self.way.shard);
