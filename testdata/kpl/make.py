@@ -24,7 +24,8 @@ def write(name, records):
         {"partition_key": key, "explicit_hash_key": hash_key, "data": data.hex()}
         for key, hash_key, data in records
     ]
-    (HERE / f"{name}.json").write_text(json.dumps(expected, indent=1) + "\n")
+    lines = ",\n".join(json.dumps(record) for record in expected)
+    (HERE / f"{name}.json").write_text(f"[\n{lines}\n]\n")
 
 
 event = lambda n: json.dumps({"n": n, "text": "ä\n"}).encode()

@@ -201,7 +201,7 @@ impl Shaper {
     }
 
     /// Opens the payload behind `start`, which looks like an aggregate, and shapes what is in it.
-    #[cold]
+    #[inline(never)]
     fn aggregate(
         &mut self,
         user: &User<'_>,
