@@ -21,7 +21,6 @@ mod wire;
 
 use md5::{Digest, Md5};
 
-use crate::door::HashKeyRange;
 use wire::{Malformed, Value, Wire};
 
 /// What an aggregate begins with.
@@ -179,14 +178,6 @@ pub fn hash_key(partition_key: &str) -> u128 {
 fn explicit_hash_key(text: &str) -> Option<u128> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
-}
-
-impl HashKeyRange {
-    /// Whether a hash key belongs to it.
-    #[must_use]
-    pub fn contains(&self, hash_key: u128) -> bool {
-        (self.start..=self.end).contains(&hash_key)
-    }
 }
 
 impl Aggregate {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 
 use super::*;
+use crate::door::HashKeyRange;
 
 /// An aggregate around a message.
 fn around(message: &[u8]) -> Vec<u8> {
