@@ -17,6 +17,14 @@ pub struct HashKeyRange {
     pub end: u128,
 }
 
+impl HashKeyRange {
+    /// Whether a hash key belongs to it.
+    #[must_use]
+    pub fn contains(&self, hash_key: u128) -> bool {
+        (self.start..=self.end).contains(&hash_key)
+    }
+}
+
 /// A shard of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shard {

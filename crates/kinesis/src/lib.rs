@@ -2,14 +2,17 @@
 //!
 //! What it is: [`Kinesis`] is the door to one stream; [`KinesisClient`] is the real one. A [`ShardReader`] reads one shard
 //! by polling, at the pace the service allows; it gives out [`RecordPage`]s, whose records are slices of the answer's own
-//! bytes. [`Producer`] puts records.
+//! bytes. An [`Aggregate`] opens what the Kinesis Producer Library packed. [`Producer`] puts records, and an [`Aggregator`]
+//! packs them.
 //!
 //! What it guarantees: records of a shard come in order and without a gap, whatever fails in between; nothing is allocated
 //! per record; a damaged answer is an error and never a panic.
 //!
 //! What it does not: it remembers nothing beyond a process, and does not know who should read which shard. Enhanced fan-out
-//! and KPL aggregates are not read yet.
+//! is not read yet.
 
+mod aggregate;
+mod aggregator;
 pub mod aws;
 mod client;
 mod door;
@@ -21,6 +24,10 @@ mod producer;
 mod reader;
 mod scan;
 
+pub use aggregate::{
+    AGGREGATE_MAGIC, Aggregate, BrokenAggregate, Place, UserRecord, UserRecords, hash_key, is_aggregate,
+};
+pub use aggregator::{Aggregator, AimedRecord, DEFAULT_AGGREGATE_BYTES};
 pub use client::KinesisClient;
 pub use door::{HashKeyRange, Kinesis, Shard, StartAt, StreamDescription};
 pub use error::Error;

@@ -16,6 +16,7 @@ use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use frazil_model::{Clock, Random, RetryPolicy, SequenceNumber, ShardId, StreamName};
 
+use crate::aggregator::AimedRecord;
 use crate::client::{of_sdk, sdk_client};
 use crate::error::Error;
 
@@ -128,6 +129,22 @@ impl Producer {
     /// # Errors
     /// What does not heal by itself; records of the call may have been taken then.
     pub async fn put(&self, records: &[NewRecord]) -> Result<Vec<Put>, Error> {
+        self.put_all(&records.iter().map(|record| (record, None)).collect::<Vec<_>>())
+            .await
+    }
+
+    /// As [`Producer::put`], for records that are aimed at a hash key; what an [`crate::Aggregator`] hands out.
+    ///
+    /// # Errors
+    /// As [`Producer::put`].
+    pub async fn put_aimed(&self, records: &[AimedRecord]) -> Result<Vec<Put>, Error> {
+        let aimed = records
+            .iter()
+            .map(|aimed| (&aimed.record, aimed.explicit_hash_key));
+        self.put_all(&aimed.collect::<Vec<_>>()).await
+    }
+
+    async fn put_all(&self, records: &[(&NewRecord, Option<u128>)]) -> Result<Vec<Put>, Error> {
         let mut puts = Vec::with_capacity(records.len());
         let mut rest = records;
         while !rest.is_empty() {
@@ -138,7 +155,7 @@ impl Producer {
         Ok(puts)
     }
 
-    async fn put_call(&self, records: &[NewRecord]) -> Result<Vec<Put>, Error> {
+    async fn put_call(&self, records: &[(&NewRecord, Option<u128>)]) -> Result<Vec<Put>, Error> {
         let mut puts: Vec<Option<Put>> = vec![None; records.len()];
         let mut backoff = RETRY.start();
         loop {
@@ -206,18 +223,19 @@ impl Producer {
 }
 
 /// How many of these go into one call: at least one.
-fn fitting(records: &[NewRecord]) -> usize {
+fn fitting(records: &[(&NewRecord, Option<u128>)]) -> usize {
     let mut bytes = 0;
-    let fits = records.iter().take(MAX_RECORDS).take_while(|record| {
+    let fits = records.iter().take(MAX_RECORDS).take_while(|(record, _)| {
         bytes += record.data.len() + record.key.len();
         bytes <= MAX_CALL_BYTES
     });
     fits.count().max(1)
 }
 
-fn entry(record: &NewRecord) -> Result<PutRecordsRequestEntry, Error> {
+fn entry((record, explicit_hash_key): &(&NewRecord, Option<u128>)) -> Result<PutRecordsRequestEntry, Error> {
     let entry = PutRecordsRequestEntry::builder()
         .partition_key(&record.key)
+        .set_explicit_hash_key(explicit_hash_key.map(|hash_key| hash_key.to_string()))
         .data(Blob::new(record.data.clone()));
     entry
         .build()
@@ -237,8 +255,9 @@ mod tests {
 
     #[test]
     fn calls_keep_both_limits() {
-        assert_eq!(fitting(&vec![record(10); 2000]), MAX_RECORDS);
-        assert_eq!(fitting(&vec![record(1_000_000); 9]), 4);
-        assert_eq!(fitting(&[record(9_000_000), record(1)]), 1);
+        let (small, large, huge) = (record(10), record(1_000_000), record(9_000_000));
+        assert_eq!(fitting(&vec![(&small, None); 2000]), MAX_RECORDS);
+        assert_eq!(fitting(&vec![(&large, None); 9]), 4);
+        assert_eq!(fitting(&[(&huge, None), (&small, Some(0))]), 1);
     }
 }

@@ -169,6 +169,23 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// User records of aggregates lie outside of the shard's hash keys; they became rows all the same, and may be there
+    /// twice if their producer sent them again.
+    OutOfHashRange {
+        /// The shard.
+        shard: ShardId,
+        /// How many.
+        count: u64,
+    },
+    /// Records begin as aggregates of the Kinesis Producer Library and are none; they were taken as plain ones.
+    BrokenAggregates {
+        /// The shard.
+        shard: ShardId,
+        /// How many.
+        count: u64,
+        /// What is wrong with them, from a fixed list.
+        reason: &'static str,
+    },
     /// Snowflake answered 200 to a batch.
     BatchAccepted {
         /// The shard.
@@ -345,6 +362,9 @@ impl Events {
             Event::ShardMoves { shard } => tracing::info!(connector, %shard, "shard moves again"),
             Event::DeadLettersKept { shard, count, reason } => {
                 tracing::warn!(connector, %shard, count, reason, "dead letters kept");
+            }
+            Event::BrokenAggregates { shard, count, reason } => {
+                tracing::warn!(connector, %shard, count, reason, "broken aggregates taken as plain records");
             }
             Event::DataExpired { shard, detail } => {
                 tracing::error!(connector, %shard, %detail, "data expired unread");

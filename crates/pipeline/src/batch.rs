@@ -19,7 +19,6 @@ pub use frazil_snowflake::MAX_WIRE_BYTES;
 pub use compress::{Compressor, Compressors, DEFAULT_LEVEL, Lent};
 
 use crate::dead_letters::DeadLetter;
-use crate::shape::whole;
 
 /// NDJSON of a batch of several rows, in bytes. zstd's bound for what cannot be compressed adds 0.4 %, which stays below
 /// [`MAX_WIRE_BYTES`].
@@ -67,6 +66,8 @@ pub struct BatchBuilder {
     to: Option<Position>,
     oldest_arrival_ms: Option<i64>,
     letter_bytes: usize,
+    /// How much NDJSON it may hold, if less than [`MAX_RAW_BYTES`].
+    allowance: Option<usize>,
 }
 
 impl BatchBuilder {
@@ -95,12 +96,20 @@ impl BatchBuilder {
         self.refused.is_some() || self.letter_bytes >= MAX_RAW_BYTES
     }
 
+    /// Lets it hold this many bytes of NDJSON, but not more than [`MAX_RAW_BYTES`]; a single row may be larger.
+    pub fn allow(&mut self, bytes: usize) {
+        self.allowance = Some(bytes);
+    }
+
+    /// How many bytes of NDJSON several rows may have.
+    pub(crate) fn most_raw(&self) -> usize {
+        self.allowance.unwrap_or(MAX_RAW_BYTES).min(MAX_RAW_BYTES)
+    }
+
     /// Counts the row that now ends the NDJSON.
-    pub(crate) fn add_row(&mut self, sequence: &str, arrival_ms: Option<i64>) {
+    pub(crate) fn add_row(&mut self, position: impl FnOnce() -> Position, arrival_ms: Option<i64>) {
         self.rows += 1;
-        if self.from.is_none() {
-            self.from = Some(whole(sequence));
-        }
+        self.from.get_or_insert_with(position);
         self.oldest_arrival_ms = match (self.oldest_arrival_ms, arrival_ms) {
             (Some(oldest), Some(this)) => Some(oldest.min(this)),
             (oldest, this) => oldest.or(this),

@@ -85,6 +85,15 @@ impl MemoryBudget {
         self.highest.fetch_max(self.in_use(), Ordering::Relaxed);
         Reservation { permit }
     }
+
+    /// Sets the bytes aside if they are free now and nobody waits for them.
+    #[must_use]
+    pub fn try_reserve(&self, bytes: usize) -> Option<Reservation> {
+        let wanted = u32::try_from(units(bytes)).ok()?;
+        let permit = Arc::clone(&self.units).try_acquire_many_owned(wanted).ok()?;
+        self.highest.fetch_max(self.in_use(), Ordering::Relaxed);
+        Some(Reservation { permit })
+    }
 }
 
 impl Reservation {

@@ -374,6 +374,7 @@ impl Begun {
             statuses: self.statuses.clone(),
             compressors: Arc::clone(&self.compressors),
             stream: Arc::clone(&self.stream),
+            hash_range: self.topology.hash_range(&tenure.shard),
             start: self.topology.start(&tenure.shard),
             shard: tenure.shard.clone(),
             on_row_error: self.on_row_error,

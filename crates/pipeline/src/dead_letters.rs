@@ -38,6 +38,12 @@ pub enum Reason {
     RowTooLarge,
     /// Its base64 cannot be read.
     UnreadableBase64,
+    /// It begins as an aggregate of the Kinesis Producer Library and is none.
+    BrokenAggregate,
+    /// It begins as gzip or zstd and cannot be decompressed.
+    BadCompression,
+    /// Decompressed, it is larger than a record may become.
+    DecompressedTooLarge,
     /// The table refused it, or one of its neighbours in a span that has a refused row.
     RowErrorSuspect,
 }
@@ -54,6 +60,9 @@ impl Reason {
             Self::TooDeep => "too_deep",
             Self::RowTooLarge => "row_too_large",
             Self::UnreadableBase64 => "unreadable_base64",
+            Self::BrokenAggregate => "broken_aggregate",
+            Self::BadCompression => "bad_compression",
+            Self::DecompressedTooLarge => "decompressed_too_large",
             Self::RowErrorSuspect => "row_error_suspect",
         }
     }

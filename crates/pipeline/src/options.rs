@@ -10,7 +10,7 @@ use frazil_snowflake::Snowpipe;
 
 use crate::budget::MemoryBudget;
 use crate::dead_letters::DeadLetterSink;
-use crate::shape::MetadataOptions;
+use crate::shape::{Decompress, HashRangeCheck, MetadataOptions};
 
 /// Where an application without any position starts (Kinesis API reference, `ShardIteratorType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,10 @@ pub struct ConnectorOptions {
     pub initial_position: InitialPosition,
     /// The metadata of each row.
     pub metadata: MetadataOptions,
+    /// What to do with user records of aggregates that belong to another shard by their hash key.
+    pub hash_range_check: HashRangeCheck,
+    /// Whether compressed payloads are decompressed.
+    pub decompress: Decompress,
     /// What to do when the channel counts row errors. None: go on where the table keeps such rows in an error table, and
     /// stop where it does not, or where that is not known.
     pub on_row_error: Option<OnRowError>,
@@ -78,6 +82,8 @@ impl ConnectorOptions {
             display_name: application.to_owned(),
             initial_position: InitialPosition::TrimHorizon,
             metadata: MetadataOptions::default(),
+            hash_range_check: HashRangeCheck::default(),
+            decompress: Decompress::default(),
             on_row_error: None,
             checkpoint_interval: Duration::from_secs(60),
             destination: destination.to_owned(),

@@ -1,35 +1,50 @@
-//! Shape: each record of a page becomes one NDJSON row with its metadata, or a dead letter.
+//! Shape: each user record of a page becomes one NDJSON row with its metadata, or a dead letter.
 //!
 //! How it works: a [`Shaper`] belongs to one shard. It decodes a record's payload right behind the rows that a
-//! [`BatchBuilder`] holds already, checks it there ([`validate`](self)), and splices the metadata in before the closing
-//! brace. No tree is built, and nothing is allocated per record. What cannot become a row is taken back out of the
-//! builder and becomes a [`DeadLetter`] with its raw bytes.
+//! [`BatchBuilder`] holds already. Four bytes of it tell what it is: an aggregate of the Kinesis Producer Library is taken
+//! out again and opened, and its user records go the same way one by one; a compressed payload is decompressed in place.
+//! What stands there then is checked ([`validate`](self)), and the metadata is spliced in before the closing brace. No tree
+//! is built, and nothing is allocated per record. What cannot become a row is taken back out of the builder and becomes a
+//! [`DeadLetter`] with its bytes as they came.
 //!
 //! The row is the record's JSON object, byte by byte, with one more member ([`MetadataOptions::key`]). Changed are only:
 //! whitespace around the object is dropped; `\n` and `\r` between tokens become spaces, so that a row is one line; a field
 //! of the metadata's name, in any ASCII case and however escaped, is cut out and counted.
 //!
-//! What it guarantees: order is kept; each record that was not settled before becomes exactly one row or one dead letter,
-//! whatever its bytes, and the builder's end position covers it (I2). What it does not: it opens no KPL aggregates and
-//! splits no record into several documents; both have their place in [`Position`] already.
+//! What it guarantees: order is kept; each user record that was not settled before becomes exactly one row, one dead letter,
+//! or one counted drop ([`HashRangeCheck::Drop`]), whatever its bytes, and the builder's end position covers it (I2). User
+//! records are numbered as they stand in their aggregate, before anything is dropped; a batch may end between two of them,
+//! and what follows goes on exactly there. A broken aggregate is never opened in part: it is one plain record. What it does
+//! not: it splits no record into several documents; they have their place in [`Position`] already.
 
+mod counts;
+mod decompress;
+mod form;
 mod metadata;
+mod options;
+mod row;
 mod splice;
 mod validate;
 
 use std::ops::Range;
 
-use frazil_kinesis::{Payload, Record, RecordPage};
+use frazil_kinesis::{Aggregate, HashKeyRange, Payload, Place, Record, RecordPage};
 use frazil_model::position::compare_sequences;
-use frazil_model::{Position, SequenceNumber, ShardId, StreamName};
+use frazil_model::{Position, ShardId, StreamName};
 
-use crate::batch::{BatchBuilder, Filled, MAX_RAW_BYTES, MAX_ROW_BYTES};
+use crate::batch::{BatchBuilder, Filled};
 use crate::dead_letters::{DeadLetter, Reason};
+use decompress::Decompression;
+use form::Form;
 use metadata::{Metadata, Origin};
-use validate::{Flaw, check};
+use row::{User, position};
+use validate::Flaw;
 
+pub use counts::{OUT_OF_HASH_RANGE, ShapeCounts};
+pub use decompress::MAX_DECOMPRESSED_BYTES;
 pub(crate) use metadata::iso8601;
 pub use metadata::{ArrivalFormat, MetadataOptions};
+pub use options::{Decompress, HashRangeCheck, ShapeOptions};
 pub use validate::MAX_DEPTH;
 
 /// Makes rows of one shard's records.
@@ -38,24 +53,60 @@ pub struct Shaper {
     stream: StreamName,
     shard: ShardId,
     metadata: Metadata,
+    hash_range: Option<HashKeyRange>,
+    hash_range_check: HashRangeCheck,
+    decompresses: bool,
+    decompression: Decompression,
+    /// The payload that is being decompressed.
+    compressed: Vec<u8>,
     /// Members to be cut out of the record at hand.
     cuts: Vec<Range<usize>>,
     /// The last record that was shaped; empty before the first.
     done: String,
-    replaced: u64,
+    /// Whether user records of it are still to come.
+    done_in_part: bool,
+    open: OpenAggregate,
+    counts: ShapeCounts,
+}
+
+/// The aggregate whose user records are being shaped.
+#[derive(Debug, Default)]
+struct OpenAggregate {
+    /// The record it came in; empty while none is open.
+    sequence: String,
+    aggregate: Aggregate,
+    /// Behind the last user record that was shaped.
+    place: Place,
+    /// A partition key as the inside of a JSON string, with its quotes.
+    key: Vec<u8>,
+}
+
+/// How far shaping a record went.
+enum Step {
+    /// It is settled; this is its last user record.
+    Whole(u64),
+    /// The batch is full behind this user record of it, if any.
+    Full(Option<u64>),
 }
 
 impl Shaper {
     /// A shaper for one shard's records.
     #[must_use]
-    pub fn new(stream: &StreamName, shard: &ShardId, options: &MetadataOptions) -> Self {
+    pub fn new(stream: &StreamName, shard: &ShardId, options: &ShapeOptions) -> Self {
         Self {
             stream: stream.clone(),
             shard: shard.clone(),
-            metadata: Metadata::new(stream, shard, options),
+            metadata: Metadata::new(stream, shard, &options.metadata),
+            hash_range: options.hash_range,
+            hash_range_check: options.hash_range_check,
+            decompresses: options.decompress == Decompress::Auto,
+            decompression: Decompression::new(MAX_DECOMPRESSED_BYTES),
+            compressed: Vec::new(),
             cuts: Vec::new(),
             done: String::new(),
-            replaced: 0,
+            done_in_part: false,
+            open: OpenAggregate::default(),
+            counts: ShapeCounts::default(),
         }
     }
 
@@ -68,122 +119,198 @@ impl Shaper {
         out: &mut BatchBuilder,
         letters: &mut Vec<DeadLetter>,
     ) -> Filled {
-        let mut last = None;
+        let mut settled = None;
         let mut filled = Filled::PageDone;
         for record in page.records() {
             let sequence = record.sequence_number;
-            let done = !self.done.is_empty() && compare_sequences(sequence, &self.done).is_le();
-            if done && last.is_none() || after.is_some_and(|after| after.settles(sequence, 0, 0)) {
+            let is_settled = |after: &Position| after.settles(sequence, u64::MAX, u32::MAX);
+            if settled.is_none() && self.is_done(sequence) || after.is_some_and(is_settled) {
                 continue;
             }
-            if out.is_full() || !self.row(&record, out, letters) {
-                filled = Filled::BatchFull;
-                break;
+            match self.record(&record, after, out, letters) {
+                Step::Whole(sub_sequence) => settled = Some((sequence, sub_sequence, true)),
+                Step::Full(part) => {
+                    settled = part
+                        .map(|sub_sequence| (sequence, sub_sequence, false))
+                        .or(settled);
+                    filled = Filled::BatchFull;
+                    break;
+                }
             }
-            last = Some(sequence);
         }
-        if let Some(sequence) = last {
+        if let Some((sequence, sub_sequence, last)) = settled {
             self.done.clear();
             self.done.push_str(sequence);
-            out.settle(whole(sequence));
+            self.done_in_part = !last;
+            out.settle(position(sequence, sub_sequence, last));
         }
         filled
     }
 
-    /// How many records had a field of the metadata key's name, since this was asked last.
-    pub fn take_replaced(&mut self) -> u64 {
-        std::mem::take(&mut self.replaced)
+    /// What was counted since this was asked last.
+    pub fn take_counts(&mut self) -> ShapeCounts {
+        std::mem::take(&mut self.counts)
     }
 
-    /// Makes a row or a letter of one record. False, with nothing done, where the batch has no room for it.
-    fn row(&mut self, record: &Record<'_>, out: &mut BatchBuilder, letters: &mut Vec<DeadLetter>) -> bool {
+    /// Whether a record was shaped to its end.
+    fn is_done(&self, sequence: &str) -> bool {
+        let order = compare_sequences(sequence, &self.done);
+        !self.done.is_empty() && (order.is_lt() || order.is_eq() && !self.done_in_part)
+    }
+
+    /// Shapes one Kinesis record, as far as the batch has room.
+    fn record(
+        &mut self,
+        record: &Record<'_>,
+        after: Option<&Position>,
+        out: &mut BatchBuilder,
+        letters: &mut Vec<DeadLetter>,
+    ) -> Step {
+        if out.is_full() {
+            return Step::Full(None);
+        }
+        if self.open.sequence == record.sequence_number {
+            return self.user_records(record, after, out, letters);
+        }
         let escaped;
-        let mut origin = Origin {
+        let mut user = plain(record);
+        if !validate::is_inside_of_string(user.origin.partition_key) {
+            // No JSON encoder wrote this; its bytes are kept as text.
+            escaped = serde_json::Value::from(user.origin.partition_key).to_string();
+            user.origin.partition_key = escaped.trim_matches('"');
+        }
+        let start = out.raw.len();
+        if !self.has_room(&user.origin, record.data.decoded_bound(), out) {
+            return Step::Full(None);
+        }
+        if !record.data.decode_into(&mut out.raw) {
+            let what = "the payload came as base64 that cannot be read; it is kept as it came";
+            let reason = Reason::UnreadableBase64;
+            self.refuse(&user, &Flaw { reason, what, at: 0 }, start, out, letters);
+            return Step::Whole(0);
+        }
+        let form = Form::of(&out.raw[start..]);
+        if form == Form::Aggregate {
+            return self.aggregate(&user, record, after, start, out, letters);
+        }
+        if self.carry(&user, form, start, out, letters) {
+            Step::Whole(0)
+        } else {
+            Step::Full(None)
+        }
+    }
+
+    /// Opens the payload behind `start`, which looks like an aggregate, and shapes what is in it.
+    #[inline(never)]
+    fn aggregate(
+        &mut self,
+        user: &User<'_>,
+        record: &Record<'_>,
+        after: Option<&Position>,
+        start: usize,
+        out: &mut BatchBuilder,
+        letters: &mut Vec<DeadLetter>,
+    ) -> Step {
+        match self.open.aggregate.open(&out.raw[start..]) {
+            Ok(()) => {
+                out.raw.truncate(start);
+                self.open.sequence.clear();
+                self.open.sequence.push_str(record.sequence_number);
+                self.open.place = Place::default();
+                self.user_records(record, after, out, letters)
+            }
+            Err(broken) => {
+                // Never JSON: the bytes it begins with are not UTF-8.
+                *self.counts.broken_aggregates.entry(broken.as_str()).or_default() += 1;
+                let (reason, what) = (Reason::BrokenAggregate, broken.detail());
+                self.refuse(user, &Flaw { reason, what, at: 0 }, start, out, letters);
+                Step::Whole(0)
+            }
+        }
+    }
+
+    /// Shapes the user records of the open aggregate from its place on, as far as the batch has room.
+    fn user_records(
+        &mut self,
+        record: &Record<'_>,
+        after: Option<&Position>,
+        out: &mut BatchBuilder,
+        letters: &mut Vec<DeadLetter>,
+    ) -> Step {
+        let mut open = std::mem::take(&mut self.open);
+        let end = open.aggregate.len().saturating_sub(1);
+        let mut records = open.aggregate.records(open.place);
+        let mut settled = None;
+        loop {
+            let place = records.place();
+            let Some(inner) = records.next() else {
+                break;
+            };
+            if after.is_some_and(|after| after.settles(record.sequence_number, inner.index, 0)) {
+                continue;
+            }
+            let is_foreign = self
+                .hash_range
+                .is_some_and(|range| !range.contains(inner.hash_key()));
+            if is_foreign && self.hash_range_check == HashRangeCheck::Drop {
+                self.counts.out_of_range_dropped += 1;
+                settled = Some(inner.index);
+                continue;
+            }
+            let user = User {
+                origin: Origin {
+                    sequence: record.sequence_number,
+                    sub_sequence: inner.index,
+                    partition_key: inside_of_string(inner.partition_key, &mut open.key),
+                    arrival_ms: record.arrival_ms,
+                },
+                last: inner.index == end,
+                data: Payload::Raw(inner.data),
+            };
+            if out.is_full() || !self.user_record(&user, inner.data, out, letters) {
+                open.place = place;
+                self.open = open;
+                return Step::Full(settled);
+            }
+            self.counts.out_of_range_kept += u64::from(is_foreign);
+            settled = Some(inner.index);
+        }
+        open.aggregate.close();
+        open.sequence.clear();
+        self.open = open;
+        Step::Whole(end)
+    }
+
+    fn user_record(
+        &mut self,
+        user: &User<'_>,
+        data: &[u8],
+        out: &mut BatchBuilder,
+        letters: &mut Vec<DeadLetter>,
+    ) -> bool {
+        if !self.has_room(&user.origin, data.len(), out) {
+            return false;
+        }
+        let start = out.raw.len();
+        out.raw.extend_from_slice(data);
+        self.carry(user, Form::of(data), start, out, letters)
+    }
+}
+
+fn plain<'a>(record: &Record<'a>) -> User<'a> {
+    User {
+        origin: Origin {
             sequence: record.sequence_number,
             sub_sequence: 0,
             partition_key: record.partition_key,
             arrival_ms: record.arrival_ms,
-        };
-        if !validate::is_inside_of_string(origin.partition_key) {
-            // No JSON encoder wrote this; its bytes are kept as text.
-            escaped = serde_json::Value::from(origin.partition_key).to_string();
-            origin.partition_key = escaped.trim_matches('"');
-        }
-        let start = out.raw.len();
-        let most = record.data.decoded_bound() + self.metadata.most_bytes(&origin);
-        if out.rows > 0 && start + most > MAX_RAW_BYTES {
-            return false;
-        }
-        let flaw = match self.write(record, &origin, &mut out.raw, start) {
-            Ok(()) if out.raw.len() <= MAX_RAW_BYTES => None,
-            Ok(()) if out.raw.len() <= MAX_ROW_BYTES => {
-                // Alone in its batch; whether it fits a request is known when it is compressed.
-                let what = "the row is larger than a request may be, even compressed";
-                let flaw = Flaw {
-                    reason: Reason::RowTooLarge,
-                    what,
-                    at: 0,
-                };
-                out.refused = Some(self.letter(record, &flaw));
-                None
-            }
-            Ok(()) => {
-                let what = "the row is larger than a row may be";
-                Some(Flaw {
-                    reason: Reason::RowTooLarge,
-                    what,
-                    at: 0,
-                })
-            }
-            Err(flaw) => Some(flaw),
-        };
-        match flaw {
-            None => out.add_row(record.sequence_number, record.arrival_ms),
-            Some(flaw) => {
-                out.raw.truncate(start);
-                let letter = self.letter(record, &flaw);
-                out.add_letter(letter.data.len());
-                letters.push(letter);
-            }
-        }
-        true
-    }
-
-    /// Appends the record's row; on a flaw, anything may stand behind `start`.
-    fn write(
-        &mut self,
-        record: &Record<'_>,
-        origin: &Origin<'_>,
-        raw: &mut Vec<u8>,
-        start: usize,
-    ) -> Result<(), Flaw> {
-        if !record.data.decode_into(raw) {
-            let what = "the payload came as base64 that cannot be read; it is kept as it came";
-            return Err(Flaw {
-                reason: Reason::UnreadableBase64,
-                what,
-                at: 0,
-            });
-        }
-        let object = check(&raw[start..], self.metadata.key(), &mut self.cuts)?;
-        self.replaced += u64::from(!self.cuts.is_empty());
-        let metadata = &self.metadata;
-        splice::splice(raw, start, &object, &self.cuts, |raw| metadata.write(origin, raw));
-        Ok(())
-    }
-
-    #[cold]
-    fn letter(&self, record: &Record<'_>, flaw: &Flaw) -> DeadLetter {
-        let detail = if flaw.at > 0 {
-            format!("{} (byte {})", flaw.what, flaw.at)
-        } else {
-            flaw.what.to_owned()
-        };
-        letter_of(&self.stream, &self.shard, record, flaw.reason, detail)
+        },
+        last: true,
+        data: record.data,
     }
 }
 
-/// A whole record as a dead letter.
+/// A whole Kinesis record as a dead letter, for what was found out about it after it was shaped.
 pub(crate) fn letter_of(
     stream: &StreamName,
     shard: &ShardId,
@@ -191,29 +318,27 @@ pub(crate) fn letter_of(
     reason: Reason,
     detail: String,
 ) -> DeadLetter {
-    let mut data = Vec::new();
-    if !record.data.decode_into(&mut data) {
-        match record.data {
-            Payload::Base64(text) | Payload::Raw(text) => data.extend_from_slice(text),
-        }
+    row::letter_of(stream, shard, &plain(record), reason, detail)
+}
+
+/// A text as it stands between the quotes of a JSON string; `buffer` keeps it where it needs escapes.
+fn inside_of_string<'a>(text: &'a str, buffer: &'a mut Vec<u8>) -> &'a str {
+    if validate::needs_no_escape(text) {
+        return text;
     }
-    let key = serde_json::from_str(&format!("\"{}\"", record.partition_key));
-    DeadLetter {
-        stream: stream.clone(),
-        shard: shard.clone(),
-        position: whole(record.sequence_number),
-        partition_key: key.unwrap_or_else(|_| record.partition_key.to_owned()),
-        arrival_ms: record.arrival_ms,
-        reason,
-        detail,
-        data,
-    }
+    buffer.clear();
+    serde_json::to_writer(&mut *buffer, text).expect("a vector takes every text");
+    let inside = buffer.get(1..buffer.len() - 1).unwrap_or_default();
+    std::str::from_utf8(inside).expect("JSON of a text is text")
 }
 
 /// The position that settles a whole plain record of a page.
+#[cfg(test)]
 pub(crate) fn whole(sequence: &str) -> Position {
-    Position::whole(SequenceNumber::new(sequence).expect("a page gives out checked sequence numbers"))
+    position(sequence, 0, true)
 }
 
+#[cfg(test)]
+mod aggregate_tests;
 #[cfg(test)]
 mod tests;

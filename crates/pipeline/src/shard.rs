@@ -9,6 +9,7 @@
 //! ([`Event::ShardStalled`]) and gives its memory back; nothing is appended on a channel whose open was not followed by a
 //! read of the lease row that shows our own epoch (I7).
 
+mod memory;
 mod place;
 mod reading;
 mod session;
@@ -16,7 +17,7 @@ mod session;
 use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_kinesis::{ChildShard, ShardReader, StartAt};
+use frazil_kinesis::{ChildShard, HashKeyRange, ShardReader, StartAt};
 use frazil_lease::{LeaseCoordinator, Tenure};
 use frazil_model::{ErrorKind, Event, Position, RetryPolicy, ShardId};
 use frazil_snowflake::{ChannelParts, StatusPoller, channel_name};
@@ -69,6 +70,8 @@ pub(crate) struct Way {
     pub(crate) compressors: Arc<Compressors>,
     pub(crate) stream: Arc<frazil_kinesis::StreamDescription>,
     pub(crate) shard: ShardId,
+    /// The shard's slice of hash keys, if it is known.
+    pub(crate) hash_range: Option<HashKeyRange>,
     /// Where it begins without any position.
     pub(crate) start: StartAt,
     /// What to do when the channel counts row errors.

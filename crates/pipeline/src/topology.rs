@@ -16,7 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use frazil_kinesis::{Shard, StartAt};
+use frazil_kinesis::{HashKeyRange, Shard, StartAt};
 use frazil_model::ShardId;
 
 /// What stood at the application's first start.
@@ -37,6 +37,8 @@ pub struct Expired(pub ShardId);
 #[derive(Debug, Clone, Default)]
 struct Known {
     parents: Vec<ShardId>,
+    /// None until a list names it.
+    hash_range: Option<HashKeyRange>,
     /// Named by a complete list at least once.
     listed: bool,
     /// A complete list after that did not name it.
@@ -74,6 +76,7 @@ impl Topology {
         for shard in list {
             let known = self.shards.entry(shard.id.clone()).or_default();
             known.parents.clone_from(&shard.parents);
+            known.hash_range = Some(shard.hash_range);
             known.listed = true;
             known.absent = false;
         }
@@ -94,6 +97,7 @@ impl Topology {
             }
             self.shards.entry(id).or_insert(Known {
                 parents: Vec::new(),
+                hash_range: None,
                 listed: true,
                 absent: true,
             });
@@ -156,6 +160,12 @@ impl Topology {
         self.ended.contains(parent) || self.shards.get(parent).is_some_and(|known| known.absent)
     }
 
+    /// The shard's slice of hash keys, if a list named it already.
+    #[must_use]
+    pub fn hash_range(&self, id: &ShardId) -> Option<HashKeyRange> {
+        self.shards.get(id)?.hash_range
+    }
+
     /// Where a shard without any position begins.
     #[must_use]
     pub fn start(&self, id: &ShardId) -> StartAt {
@@ -169,7 +179,6 @@ impl Topology {
 
 #[cfg(test)]
 mod tests {
-    use frazil_kinesis::HashKeyRange;
     use frazil_model::SequenceNumber;
 
     use super::*;

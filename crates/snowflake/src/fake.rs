@@ -167,6 +167,14 @@ impl FakeSnowpipe {
             .sum()
     }
 
+    /// Rows accepted and not committed.
+    #[must_use]
+    pub fn accepted_rows(&self) -> u64 {
+        let all = self.all();
+        let accepted = all.channels.values().flat_map(|state| &state.accepted);
+        accepted.map(|batch| batch.rows).sum()
+    }
+
     /// How often `open` and `append` were called.
     #[must_use]
     pub fn calls(&self) -> (u64, u64) {

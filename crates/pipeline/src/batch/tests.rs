@@ -1,12 +1,13 @@
 //! Limits and ends of batches.
 
 use super::*;
+use crate::shape::whole;
 
 fn raw(builder: &mut BatchBuilder, bytes: usize, rows: u64, to: &str) {
     builder.raw.resize(bytes, b'x');
     for n in 0..rows {
         builder.add_row(
-            &(n + 1).to_string(),
+            || whole(&(n + 1).to_string()),
             Some(1000 - i64::try_from(n).expect("small")),
         );
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::batch::{Compressor, DEFAULT_LEVEL, Finished};
 
-fn page(records: &[&[u8]]) -> RecordPage {
+pub(super) fn page(records: &[&[u8]]) -> RecordPage {
     let records: Vec<Value> = records
         .iter()
         .enumerate()
@@ -25,9 +25,13 @@ fn page(records: &[&[u8]]) -> RecordPage {
 }
 
 fn shaper() -> Shaper {
+    shaper_with(&ShapeOptions::default())
+}
+
+pub(super) fn shaper_with(options: &ShapeOptions) -> Shaper {
     let stream = StreamName::new("clicks").expect("a name");
     let shard = ShardId::new("shardId-000000000001").expect("an id");
-    Shaper::new(&stream, &shard, &MetadataOptions::default())
+    Shaper::new(&stream, &shard, options)
 }
 
 /// The rows and letters of a page, and the end position.
@@ -110,7 +114,7 @@ fn a_field_of_the_metadatas_name_is_replaced_in_any_case_and_counted() {
     ] {
         let (mut shaper, mut builder, mut letters) = (shaper(), BatchBuilder::default(), Vec::new());
         shaper.shape(&page(&[data]), None, &mut builder, &mut letters);
-        assert_eq!(shaper.take_replaced(), 1);
+        assert_eq!(shaper.take_counts().replaced, 1);
         let row: serde_json::Map<String, Value> = serde_json::from_slice(&builder.raw).expect("an object");
         assert_eq!(row.keys().collect::<Vec<_>>(), ["a", "kinesisMetadata"]);
         assert_eq!(row["kinesisMetadata"]["stream"], "clicks");

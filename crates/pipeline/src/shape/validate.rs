@@ -372,6 +372,12 @@ pub(super) fn is_inside_of_string(text: &str) -> bool {
     plain_until(bytes, 0) == bytes.len() || serde_json::from_str::<IgnoredAny>(&format!("\"{text}\"")).is_ok()
 }
 
+/// Whether a text can stand between the quotes of a JSON string as it is, and mean itself there.
+#[inline]
+pub(super) fn needs_no_escape(text: &str) -> bool {
+    plain_until(text.as_bytes(), 0) == text.len()
+}
+
 /// Where, from `at` on, the first quote, backslash or control character stands; the end of the bytes if none does.
 #[inline(always)]
 fn plain_until(bytes: &[u8], at: usize) -> usize {

@@ -8,6 +8,7 @@ use frazil_model::Position;
 use frazil_snowflake::{Counts, Uncommitted};
 
 use crate::error::Error;
+use crate::shape::{HashRangeCheck, ShapeOptions};
 use crate::shard::Way;
 
 /// The row of the shard, if it is still ours.
@@ -40,6 +41,29 @@ pub(super) fn refuse_stopped(way: &Way, row: &ShardState) -> Result<(), Error> {
         }),
         None => Ok(()),
     }
+}
+
+/// What shaping is told. A child that is known by the end of its parent alone comes without its hash keys, and right after
+/// a reshard is when they matter; so they are asked for.
+pub(super) async fn shaping(way: &Way) -> Result<ShapeOptions, Error> {
+    let options = &way.options;
+    let mut hash_range = way.hash_range;
+    if hash_range.is_none() {
+        let shards = match way.parts.kinesis.list_shards().await {
+            Ok(shards) => shards,
+            // Without them nothing is counted; only where rows depend on them that is worth waiting for.
+            Err(_) if options.hash_range_check == HashRangeCheck::Keep => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let this = shards.iter().find(|shard| shard.id == way.shard);
+        hash_range = this.map(|shard| shard.hash_range);
+    }
+    Ok(ShapeOptions {
+        metadata: options.metadata.clone(),
+        hash_range_check: options.hash_range_check,
+        hash_range,
+        decompress: options.decompress,
+    })
 }
 
 /// Where reading goes on behind a position.

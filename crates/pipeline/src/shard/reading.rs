@@ -19,7 +19,8 @@ use crate::budget::{MemoryBudget, Reservation};
 use crate::shard::MayAct;
 
 /// What a page costs in memory, as a multiple of its answer's bytes: the answer, the NDJSON made of it (an answer spends
-/// at least 170 bytes on each record, the metadata of a row at most about 460), and its compressed form.
+/// at least 170 bytes on each record, the metadata of a row at most about 460), and its compressed form. What becomes
+/// larger than that, because it was packed, is paid for when it is unpacked ([`super::memory`]).
 pub(crate) const PAGE_COST: usize = 3;
 /// The least that is set aside for an answer.
 pub(crate) const SMALLEST_PAGE: usize = 64 * 1024;

@@ -17,7 +17,10 @@ use crate::dead_letters::DeadLetter;
 use crate::error::Error;
 use crate::options::OnRowError;
 use crate::shape::Shaper;
-use crate::shard::place::{is_gone, own_row, proved_baseline, refuse_stopped, start_behind, uncommitted};
+use crate::shard::memory::Held;
+use crate::shard::place::{
+    is_gone, own_row, proved_baseline, refuse_stopped, shaping, start_behind, uncommitted,
+};
 use crate::shard::reading::{Pages, Read};
 use crate::shard::{Ended, Wanted, Way, until};
 
@@ -56,7 +59,7 @@ struct Session<'a> {
     builder: BatchBuilder,
     letters: Vec<DeadLetter>,
     /// What pages and rows of the batch under construction hold.
-    memory: Vec<Reservation>,
+    memory: Held,
     /// The end of what was committed when the session began: nothing up to here is sent again.
     after: Option<Position>,
     /// The end of the committed span.
@@ -115,6 +118,7 @@ impl<'a> Session<'a> {
             committed: token.clone(),
             again: *moved,
         });
+        let shaping = shaping(way).await?;
         let start = after.as_ref().map_or_else(|| way.start.clone(), start_behind);
         parts.events.emit(Event::ShardStarted {
             shard: way.shard.clone(),
@@ -124,10 +128,10 @@ impl<'a> Session<'a> {
         let mut session = Self {
             pages: Pages::start(way.reading(start)),
             status: way.statuses.watch(&name),
-            shaper: Shaper::new(&way.stream.name, &way.shard, &way.options.metadata),
+            shaper: Shaper::new(&way.stream.name, &way.shard, &shaping),
             builder: BatchBuilder::default(),
             letters: Vec::new(),
-            memory: Vec::new(),
+            memory: Held::default(),
             committed: after.clone(),
             settled: None,
             checkpointed: row.position.clone(),
@@ -222,23 +226,23 @@ impl<'a> Session<'a> {
         self.memory.push(memory);
         let compressors = &self.way.compressors;
         self.builder.gather_in(|| compressors.buffer());
-        while let Filled::BatchFull =
-            self.shaper
-                .shape(&page, self.after.as_ref(), &mut self.builder, &mut self.letters)
-        {
-            // The page's memory is given back with its last batch.
-            let memory = std::mem::take(&mut self.memory);
-            self.send().await?;
-            self.memory = memory;
-            self.builder.gather_in(|| compressors.buffer());
+        loop {
+            self.builder.allow(self.memory.allowance());
+            let (after, letters) = (self.after.as_ref(), &mut self.letters);
+            match self.shaper.shape(&page, after, &mut self.builder, letters) {
+                Filled::PageDone => break,
+                Filled::BatchFull if !self.builder.is_full() && self.memory.grow(&self.way.parts.budget) => {}
+                Filled::BatchFull => {
+                    // The page's memory is given back with its last batch.
+                    let memory = std::mem::take(&mut self.memory);
+                    self.send().await?;
+                    self.memory = memory;
+                    self.builder.gather_in(|| compressors.buffer());
+                }
+            }
         }
-        let (count, shard) = (self.shaper.take_replaced(), self.way.shard.clone());
-        if count > 0 {
-            self.way
-                .parts
-                .events
-                .emit(Event::MetadataReplaced { shard, count });
-        }
+        let counts = self.shaper.take_counts();
+        counts.tell(&self.way.parts.events, &self.way.shard);
         Ok(())
     }
 
