@@ -21,8 +21,11 @@ mod reader;
 mod scan;
 
 pub use client::KinesisClient;
-pub use door::{HashKeyRange, Kinesis, Shard, StartAt, StreamDescription};
+pub use door::{
+    Consumer, ConsumerId, ConsumerStatus, FanOutEvent, HashKeyRange, Kinesis, Shard, StartAt,
+    StreamDescription, Subscription,
+};
 pub use error::Error;
-pub use page::{ChildShard, Payload, Record, RecordPage, Records, ShardIterator};
+pub use page::{ChildShard, OwnedRecord, Payload, Record, RecordPage, Records, ShardIterator};
 pub use producer::{MAX_CALL_BYTES, MAX_RECORDS, NewRecord, Producer, Put};
 pub use reader::{Fetched, ShardReader};
