@@ -38,6 +38,10 @@ pub enum Fault {
     ServerFault,
     /// A right is missing.
     AccessDenied,
+    /// What the call is about is not there.
+    Missing,
+    /// What the call is about is held by another.
+    InUse,
 }
 
 #[derive(Debug, Clone)]
@@ -299,6 +303,8 @@ impl All {
                 message,
             }),
             Some(Fault::AccessDenied) => Err(Error::AccessDenied { call, message }),
+            Some(Fault::Missing) => Err(Error::Missing { call, message }),
+            Some(Fault::InUse) => Err(Error::InUse { call, message }),
             other => Ok(other),
         }
     }

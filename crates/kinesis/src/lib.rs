@@ -12,6 +12,7 @@
 
 pub mod aws;
 mod client;
+mod consumer;
 mod door;
 mod error;
 pub mod fake;
@@ -21,6 +22,7 @@ mod reader;
 mod scan;
 
 pub use client::KinesisClient;
+pub use consumer::{FanOutConsumer, deregister_consumer};
 pub use door::{
     Consumer, ConsumerId, ConsumerStatus, FanOutEvent, HashKeyRange, Kinesis, Shard, StartAt,
     StreamDescription, Subscription,
