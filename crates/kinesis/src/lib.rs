@@ -16,6 +16,7 @@ mod consumer;
 mod door;
 mod error;
 pub mod fake;
+mod fan_out;
 mod page;
 mod producer;
 mod reader;
@@ -28,6 +29,7 @@ pub use door::{
     StreamDescription, Subscription,
 };
 pub use error::Error;
+pub use fan_out::FanOutReader;
 pub use page::{ChildShard, OwnedRecord, Payload, Record, RecordPage, Records, ShardIterator};
 pub use producer::{MAX_CALL_BYTES, MAX_RECORDS, NewRecord, Producer, Put};
 pub use reader::{Fetched, ShardReader};

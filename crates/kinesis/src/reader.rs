@@ -35,7 +35,7 @@ const BYTES_PER_SECOND: f64 = 2.0 * 1024.0 * 1024.0;
 /// Records of one answer at most.
 const LIMIT: u32 = 10_000;
 /// Failures in a row after which the shard is told to stand still.
-const FAILURES_BEFORE_STALL: u32 = 5;
+pub(crate) const FAILURES_BEFORE_STALL: u32 = 5;
 const RETRY: RetryPolicy = RetryPolicy::NETWORK;
 
 /// What a call of [`ShardReader::next_page`] gives.
