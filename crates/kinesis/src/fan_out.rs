@@ -258,7 +258,10 @@ impl FanOutReader {
         let clock = Arc::clone(&self.clock);
         match &mut self.stage {
             Stage::Resting => {
-                clock.sleep(self.next_call.since(clock.now())).await;
+                let wait = self.next_call.since(clock.now());
+                if !wait.is_zero() {
+                    clock.sleep(wait).await;
+                }
                 self.next_call = clock.now() + SPACING.mul_f64(1.0 + 0.1 * self.random.fraction());
                 self.stage = Stage::Beginning(self.begin());
                 Ok(())
@@ -272,6 +275,9 @@ impl FanOutReader {
                 if now >= open.renew_at || now.since(open.left) > UNASKED {
                     self.stage = Stage::Resting;
                     return Ok(());
+                }
+                if open.silent >= SILENCE {
+                    return Err(broken("nothing came for 35 s"));
                 }
                 let wait = SILENCE.saturating_sub(open.silent);
                 let wait = wait.min(open.renew_at.since(now));
@@ -287,11 +293,7 @@ impl FanOutReader {
                     () = clock.sleep(wait) => None,
                 };
                 drop(asking);
-                match came {
-                    Some(came) => self.meet_event(came),
-                    None if open.silent >= SILENCE => Err(broken("nothing came for 35 s")),
-                    None => Ok(()),
-                }
+                came.map_or(Ok(()), |came| self.meet_event(came))
             }
         }
     }
