@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_kinesis::{StartAt, StreamDescription};
+use frazil_kinesis::{FanOutConsumer, StartAt, StreamDescription};
 use frazil_lease::{
     HeldShards, LeaseCoordinator, LeaseOptions, Pin, PinnedShard, PinnedStart, ShardState, StreamIdentity,
     Tenure,
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::Compressors;
 use crate::error::Error;
-use crate::options::{ConnectorOptions, InitialPosition, Parts};
+use crate::options::{ConnectorOptions, ConsumerType, InitialPosition, Parts};
 use crate::shard::{self, Ended, Wanted, Way};
 use crate::topology::{Expired, Pinned, Topology};
 
@@ -85,6 +85,7 @@ impl Connector {
             })
             .await?;
         let pin = self.healing("pin", || self.pin(&leases, &identity)).await?;
+        let consumer = self.register(&stream).await?;
         let statuses = StatusPoller::start(
             Arc::clone(&self.parts.snowpipe),
             Arc::clone(&self.parts.clock),
@@ -95,6 +96,7 @@ impl Connector {
             options: Arc::clone(&self.options),
             parts: self.parts.clone(),
             stream: Arc::new(stream),
+            consumer,
             held: leases.held(),
             leases,
             statuses,
@@ -121,6 +123,25 @@ impl Connector {
             message,
         }
         .into())
+    }
+
+    /// What enhanced fan-out reads with, registered and active; none where the stream is polled.
+    async fn register(&self, stream: &StreamDescription) -> Result<Option<Arc<FanOutConsumer>>, Error> {
+        if self.options.consumer_type == ConsumerType::SharedThroughput {
+            return Ok(None);
+        }
+        let parts = &self.parts;
+        let consumer = FanOutConsumer::new(
+            Arc::clone(&parts.kinesis),
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.random),
+            parts.events.clone(),
+            stream,
+            &self.options.application,
+        );
+        self.healing("register consumer", || async { Ok(consumer.arn().await?) })
+            .await?;
+        Ok(Some(Arc::new(consumer)))
     }
 
     /// Asks for the status of a channel that is not there: key, names and rights are wrong for every shard, or for none.
@@ -232,6 +253,7 @@ struct Begun {
     options: Arc<ConnectorOptions>,
     parts: Parts,
     stream: Arc<StreamDescription>,
+    consumer: Option<Arc<FanOutConsumer>>,
     leases: LeaseCoordinator,
     held: watch::Receiver<HeldShards>,
     statuses: StatusPoller,
@@ -365,6 +387,7 @@ impl Begun {
             statuses: self.statuses.clone(),
             compressors: Arc::clone(&self.compressors),
             stream: Arc::clone(&self.stream),
+            consumer: self.consumer.clone(),
             start: self.topology.start(&tenure.shard),
             shard: tenure.shard.clone(),
         };

@@ -330,6 +330,10 @@ impl Subscription for FakeSubscription {
                 return Ok(event);
             }
             let now = shared.clock.now();
+            if self.sign_due <= now {
+                // Silent, though a sign of life was due.
+                self.sign_due = now + SIGN_OF_LIFE;
+            }
             let due = self
                 .sign_due
                 .min(self.ends)

@@ -12,11 +12,12 @@
 mod place;
 mod reading;
 mod session;
+mod source;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_kinesis::{ChildShard, ShardReader, StartAt};
+use frazil_kinesis::{ChildShard, FanOutConsumer, FanOutReader, ShardReader, StartAt};
 use frazil_lease::{LeaseCoordinator, Tenure};
 use frazil_model::{ErrorKind, Event, Position, RetryPolicy, ShardId};
 use frazil_snowflake::{ChannelParts, StatusPoller, channel_name};
@@ -26,6 +27,7 @@ use crate::batch::Compressors;
 use crate::error::Error;
 use crate::options::{ConnectorOptions, Parts};
 use crate::shard::reading::Reading;
+use crate::shard::source::Source;
 
 /// Waits between sessions of a shard.
 const SESSIONS: RetryPolicy = RetryPolicy {
@@ -68,6 +70,8 @@ pub(crate) struct Way {
     pub(crate) statuses: StatusPoller,
     pub(crate) compressors: Arc<Compressors>,
     pub(crate) stream: Arc<frazil_kinesis::StreamDescription>,
+    /// What enhanced fan-out reads with; none: polling.
+    pub(crate) consumer: Option<Arc<FanOutConsumer>>,
     pub(crate) shard: ShardId,
     /// Where it begins without any position.
     pub(crate) start: StartAt,
@@ -108,17 +112,18 @@ impl Way {
             Arc::clone(&parts.clock),
             Arc::clone(&parts.random),
         );
-        let reader = ShardReader::new(
-            kinesis,
-            clock,
-            random,
-            parts.events.clone(),
-            self.shard.clone(),
-            start,
-        );
+        let (events, shard) = (parts.events.clone(), self.shard.clone());
+        let source = match &self.consumer {
+            None => Source::Polling(ShardReader::new(kinesis, clock, random, events, shard, start)),
+            Some(consumer) => {
+                let consumer = Arc::clone(consumer);
+                let reader = FanOutReader::new(kinesis, consumer, clock, random, events, shard, start);
+                Source::FanOut(Box::new(reader))
+            }
+        };
         Reading {
             shard: self.shard.clone(),
-            reader,
+            source,
             budget: parts.budget.clone(),
             clock: Arc::clone(&parts.clock),
             events: parts.events.clone(),

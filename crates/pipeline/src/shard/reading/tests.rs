@@ -1,0 +1,1 @@
+//! Reading ahead, on a clock that stands still until it is moved.
