@@ -74,6 +74,7 @@ impl Connector {
         let stream = self.healing("describe stream", || self.describe()).await?;
         self.healing("reach the destination", || self.reach_destination())
             .await?;
+        let consumer = self.register(&stream).await?;
         let identity = StreamIdentity {
             arn: stream.arn.clone(),
             created_ms: stream.created_ms,
@@ -85,7 +86,6 @@ impl Connector {
             })
             .await?;
         let pin = self.healing("pin", || self.pin(&leases, &identity)).await?;
-        let consumer = self.register(&stream).await?;
         let statuses = StatusPoller::start(
             Arc::clone(&self.parts.snowpipe),
             Arc::clone(&self.parts.clock),
