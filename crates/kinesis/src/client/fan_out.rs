@@ -256,3 +256,112 @@ pub(super) async fn deregister(sdk: &aws_sdk_kinesis::Client, consumer: Consumer
     answer.map_err(|error| of_sdk("DeregisterStreamConsumer", error))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_kinesis::primitives::Blob;
+    use aws_sdk_kinesis::types::error as service;
+    use frazil_model::{ErrorKind, Secret};
+
+    use super::*;
+    use crate::aws::{CredentialsSource, sdk_config};
+
+    fn event() -> types::builders::SubscribeToShardEventBuilder {
+        types::SubscribeToShardEvent::builder().millis_behind_latest(7)
+    }
+
+    #[tokio::test]
+    async fn case_59_subscriptions_share_connections_by_twos_and_give_their_place_back() {
+        let source = CredentialsSource::Static {
+            access_key_id: "a".to_owned(),
+            secret_access_key: Secret::new("b"),
+            session_token: None,
+        };
+        let endpoint = Some("http://127.0.0.1:1");
+        let connections = Connections::new(&sdk_config("eu-central-1", &source, &[endpoint]).await, endpoint);
+        let count = || connections.open.lock().expect("no panic inside").len();
+        let mut places: Vec<Arc<()>> = (0..40).map(|_| connections.place().1).collect();
+        assert_eq!(count(), 20);
+        places.truncate(30);
+        places.extend((0..10).map(|_| connections.place().1));
+        assert_eq!(count(), 20, "places that were given back are used again");
+    }
+
+    #[test]
+    fn an_event_becomes_records_and_an_empty_continuation_is_an_end() {
+        let record = types::Record::builder()
+            .sequence_number("12")
+            .partition_key("k")
+            .approximate_arrival_timestamp(DateTime::from_millis(1234))
+            .data(Blob::new("{}"));
+        let wire = event()
+            .records(record.build().expect("complete"))
+            .continuation_sequence_number("13");
+        let taken_over = taken(wire.build().expect("complete")).expect("readable");
+        assert_eq!(
+            taken_over.records,
+            [OwnedRecord::new("12", "k".to_owned(), Some(1234), "{}").expect("digits")]
+        );
+        assert_eq!(
+            taken_over.continuation,
+            Some(SequenceNumber::new("13").expect("digits"))
+        );
+        assert_eq!(taken_over.millis_behind, 7);
+        let wire = event()
+            .set_records(Some(Vec::new()))
+            .continuation_sequence_number("");
+        assert_eq!(
+            taken(wire.build().expect("complete"))
+                .expect("readable")
+                .continuation,
+            None
+        );
+        let wire = event()
+            .set_records(Some(Vec::new()))
+            .continuation_sequence_number("x");
+        assert!(
+            taken(wire.build().expect("complete")).is_err(),
+            "no panic on outside data"
+        );
+    }
+
+    #[test]
+    fn case_56_each_exception_of_the_sdk_has_its_kind() {
+        let cases = [
+            (
+                StreamError::ResourceInUseException(service::ResourceInUseException::builder().build()),
+                ErrorKind::Retry,
+            ),
+            (
+                StreamError::ResourceNotFoundException(service::ResourceNotFoundException::builder().build()),
+                ErrorKind::Invalid,
+            ),
+            (
+                StreamError::InternalFailureException(service::InternalFailureException::builder().build()),
+                ErrorKind::Retry,
+            ),
+            (
+                StreamError::KmsThrottlingException(service::KmsThrottlingException::builder().build()),
+                ErrorKind::SlowDown,
+            ),
+            (
+                StreamError::KmsDisabledException(service::KmsDisabledException::builder().build()),
+                ErrorKind::Invalid,
+            ),
+            (
+                StreamError::KmsAccessDeniedException(service::KmsAccessDeniedException::builder().build()),
+                ErrorKind::Invalid,
+            ),
+        ];
+        for (error, kind) in cases {
+            let text = format!("{error:?}");
+            assert_eq!(
+                of_stream(SdkError::service_error(error, ())).kind(),
+                kind,
+                "{text}"
+            );
+        }
+        let cut = SdkError::<StreamError, ()>::timeout_error("cut");
+        assert_eq!(of_stream(cut).kind(), ErrorKind::Retry);
+    }
+}

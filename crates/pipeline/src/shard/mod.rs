@@ -114,7 +114,10 @@ impl Way {
         );
         let (events, shard) = (parts.events.clone(), self.shard.clone());
         let source = match &self.consumer {
-            None => Source::Polling(ShardReader::new(kinesis, clock, random, events, shard, start)),
+            None => {
+                let reader = ShardReader::new(kinesis, clock, random, events, shard, start);
+                Source::Polling(Box::new(reader))
+            }
             Some(consumer) => {
                 let consumer = Arc::clone(consumer);
                 let reader = FanOutReader::new(kinesis, consumer, clock, random, events, shard, start);

@@ -4,7 +4,7 @@ use frazil_kinesis::{Error, FanOutReader, Fetched, ShardReader};
 
 /// A reader of one shard.
 pub(crate) enum Source {
-    Polling(ShardReader),
+    Polling(Box<ShardReader>),
     FanOut(Box<FanOutReader>),
 }
 
