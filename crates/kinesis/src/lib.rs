@@ -1,14 +1,15 @@
 //! Reading: one shard of a Kinesis data stream in, ordered records out.
 //!
 //! What it is: [`Kinesis`] is the door to one stream; [`KinesisClient`] is the real one. A [`ShardReader`] reads one shard
-//! by polling, at the pace the service allows; it gives out [`RecordPage`]s, whose records are slices of the answer's own
-//! bytes. [`Producer`] puts records.
+//! by polling, at the pace the service allows; a [`FanOutReader`] reads it by enhanced fan-out, with a [`FanOutConsumer`] that
+//! is registered for the application. Both give out [`RecordPage`]s: by polling their records are slices of the answer's own
+//! bytes, by fan-out they are what the SDK decoded. [`Producer`] puts records.
 //!
-//! What it guarantees: records of a shard come in order and without a gap, whatever fails in between; nothing is allocated
-//! per record; a damaged answer is an error and never a panic.
+//! What it guarantees: records of a shard come in order and without a gap, whatever fails in between; by polling nothing is
+//! allocated per record; a damaged answer is an error and never a panic.
 //!
-//! What it does not: it remembers nothing beyond a process, and does not know who should read which shard. Enhanced fan-out
-//! and KPL aggregates are not read yet.
+//! What it does not: it remembers nothing beyond a process, and does not know who should read which shard. KPL aggregates
+//! are not read yet.
 
 pub mod aws;
 mod client;
