@@ -285,6 +285,12 @@ mod tests {
         places.truncate(30);
         places.extend((0..10).map(|_| connections.place().1));
         assert_eq!(count(), 20, "places that were given back are used again");
+        let (client, _) = connections.place();
+        let protection = client.config().stalled_stream_protection();
+        assert!(
+            protection.is_some_and(|protection| !protection.is_enabled()),
+            "an idle subscription would be taken for a slow answer"
+        );
     }
 
     #[test]
