@@ -62,6 +62,7 @@ pub(super) struct FanOut {
     taken: HashMap<(String, ShardId), Taken>,
     last_calls: HashMap<(String, ShardId), Instant>,
     next_id: u64,
+    kept: usize,
     limit: usize,
     creating: Duration,
     deleting: Duration,
@@ -76,6 +77,7 @@ impl Default for FanOut {
             taken: HashMap::new(),
             last_calls: HashMap::new(),
             next_id: 0,
+            kept: 0,
             limit: 20,
             creating: Duration::from_secs(3),
             deleting: Duration::from_secs(3),
@@ -149,6 +151,12 @@ impl FakeKinesis {
     #[must_use]
     pub fn subscriptions(&self) -> Vec<(Instant, StartAt)> {
         self.all().fan_out.starts.clone()
+    }
+
+    /// How many subscriptions their readers keep now.
+    #[must_use]
+    pub fn kept_subscriptions(&self) -> usize {
+        self.all().fan_out.kept
     }
 
     pub(super) fn describe(&self, name: &str) -> Result<Consumer, Error> {
@@ -229,6 +237,7 @@ impl FakeKinesis {
         fan_out.next_id += 1;
         let id = fan_out.next_id;
         fan_out.taken.insert(key.clone(), Taken { id, since: now });
+        fan_out.kept += 1;
         fan_out.starts.push((now, at.clone()));
         let fault = fan_out.faults.pop_front();
         drop(all);
@@ -256,6 +265,12 @@ struct FakeSubscription {
     sign_due: Instant,
     events: usize,
     fault: Option<(usize, StreamFault)>,
+}
+
+impl Drop for FakeSubscription {
+    fn drop(&mut self) {
+        self.shared.all().fan_out.kept -= 1;
+    }
 }
 
 enum Now {
