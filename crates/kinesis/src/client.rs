@@ -4,6 +4,8 @@
 //! kept as they come ([`RecordPage`]). Everything else goes through the SDK. Trying again is nobody's but the caller's: the
 //! SDK's own retries are off.
 
+mod fan_out;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,7 +26,9 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use crate::aws::is_loopback;
-use crate::door::{HashKeyRange, Kinesis, Shard, StartAt, StreamDescription};
+use crate::door::{
+    Consumer, ConsumerId, HashKeyRange, Kinesis, Shard, StartAt, StreamDescription, Subscription,
+};
 use crate::error::Error;
 use crate::page::{RecordPage, ShardIterator};
 
@@ -43,6 +47,7 @@ pub struct KinesisClient {
     sdk: aws_sdk_kinesis::Client,
     stream: StreamName,
     raw: Arc<Raw>,
+    subscriptions: Arc<fan_out::Connections>,
 }
 
 /// What the own request needs.
@@ -157,6 +162,7 @@ impl KinesisClient {
             sdk: sdk_client(config, endpoint),
             stream,
             raw,
+            subscriptions: Arc::new(fan_out::Connections::new(config, endpoint)),
         })
     }
 }
@@ -386,6 +392,27 @@ impl Kinesis for KinesisClient {
             self.raw.forget_credentials().await;
         }
         Err(error)
+    }
+
+    async fn describe_consumer(&self, stream_arn: &str, name: &str) -> Result<Consumer, Error> {
+        fan_out::describe(&self.sdk, stream_arn, name).await
+    }
+
+    async fn register_consumer(&self, stream_arn: &str, name: &str) -> Result<Consumer, Error> {
+        fan_out::register(&self.sdk, stream_arn, name).await
+    }
+
+    async fn deregister_consumer(&self, consumer: ConsumerId<'_>) -> Result<(), Error> {
+        fan_out::deregister(&self.sdk, consumer).await
+    }
+
+    async fn subscribe(
+        &self,
+        consumer_arn: &str,
+        shard: &ShardId,
+        at: &StartAt,
+    ) -> Result<Box<dyn Subscription>, Error> {
+        self.subscriptions.subscribe(consumer_arn, shard, at).await
     }
 }
 

@@ -42,6 +42,39 @@ pub enum Error {
         /// The service's words.
         message: String,
     },
+    /// What the call is about is being changed, or another call holds it: the same call works in a moment.
+    #[error("Kinesis is busy with that ({call}): {message}")]
+    InUse {
+        /// The call.
+        call: &'static str,
+        /// The service's words.
+        message: String,
+    },
+    /// The stream takes no more consumers of enhanced fan-out (Kinesis API reference, `RegisterStreamConsumer`).
+    #[error(
+        "the stream takes no further consumer of enhanced fan-out, and {name:?} is not registered: {message}; a stream has at \
+         most 20 consumers (50 in the on-demand advantage mode), of which 5 at a time are being made. Deregister one that is \
+         not used any more, ask AWS for a higher limit, or set `consumer_type: SHARED_THROUGHPUT`"
+    )]
+    TooManyConsumers {
+        /// The consumer that was to be registered.
+        name: String,
+        /// The service's words.
+        message: String,
+    },
+    /// A consumer of enhanced fan-out that does not get ready.
+    #[error(
+        "consumer {name:?} of the stream is still {status} after {waited_s} s; look at it with `aws kinesis \
+         describe-stream-consumer`"
+    )]
+    ConsumerNotReady {
+        /// The consumer.
+        name: String,
+        /// What it is doing.
+        status: &'static str,
+        /// How long was waited for it, in seconds.
+        waited_s: u64,
+    },
     /// The credentials are not taken.
     #[error(
         "AWS does not take the credentials ({call}): {code} {message}; check the access key, or the profile or role they come from"
@@ -104,10 +137,13 @@ impl Error {
             Self::Unreachable { .. }
             | Self::ServerFault { .. }
             | Self::ExpiredIterator
+            | Self::InUse { .. }
+            | Self::ConsumerNotReady { .. }
             | Self::BadAnswer { .. } => ErrorKind::Retry,
             Self::Throttled { .. } => ErrorKind::SlowDown,
             Self::BadCredentials { .. } => ErrorKind::ReAuthenticate,
             Self::Missing { .. }
+            | Self::TooManyConsumers { .. }
             | Self::AccessDenied { .. }
             | Self::Refused { .. }
             | Self::PageTooLarge { .. }
@@ -135,8 +171,7 @@ impl Error {
             | "RequestLimitExceeded" => Self::Throttled { call, message },
             "ExpiredIteratorException" => Self::ExpiredIterator,
             "ResourceNotFoundException" => Self::Missing { call, message },
-            // The stream is being changed; the same call works in a moment.
-            "ResourceInUseException" => Self::ServerFault { call, code, message },
+            "ResourceInUseException" => Self::InUse { call, message },
             "AccessDeniedException" | "KMSAccessDeniedException" => Self::AccessDenied { call, message },
             "ExpiredTokenException"
             | "ExpiredToken"
@@ -175,6 +210,7 @@ mod tests {
                 ErrorKind::Invalid,
             ),
             ("AccessDeniedException", ErrorKind::Invalid),
+            ("ResourceInUseException", ErrorKind::Retry),
             ("ExpiredTokenException", ErrorKind::ReAuthenticate),
             ("InternalFailure", ErrorKind::Retry),
             ("", ErrorKind::Retry),

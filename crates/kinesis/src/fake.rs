@@ -1,19 +1,27 @@
 //! A Kinesis stream in memory, for tests: shards that take records, split, merge and forget, and that misbehave when told.
 //!
 //! Its answers of GetRecords are real JSON bodies, so that what reads them is the same as with the service. Faults stand in
-//! a queue per call and are used up one by one. Iterators live for a given number of calls, not for a time.
+//! a queue per call and are used up one by one. Iterators do not expire by themselves. Consumers and subscriptions of enhanced
+//! fan-out follow the service's rules on a clock.
+
+mod fan_out;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use frazil_model::{SequenceNumber, ShardId, StreamName};
+use frazil_model::{Clock, SequenceNumber, ShardId, StreamName, SystemClock};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
-use crate::door::{HashKeyRange, Kinesis, Shard, StartAt, StreamDescription};
+use crate::door::{
+    Consumer, ConsumerId, HashKeyRange, Kinesis, Shard, StartAt, StreamDescription, Subscription,
+};
 use crate::error::Error;
 use crate::page::{RecordPage, ShardIterator};
+
+pub use fan_out::StreamFault;
 
 /// What happens to a call instead of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +38,10 @@ pub enum Fault {
     ServerFault,
     /// A right is missing.
     AccessDenied,
+    /// What the call is about is not there.
+    Missing,
+    /// What the call is about is held by another.
+    InUse,
 }
 
 #[derive(Debug, Clone)]
@@ -50,6 +62,20 @@ struct FakeShard {
     expired: bool,
 }
 
+impl FakeShard {
+    /// The first record to read.
+    fn index(&self, at: &StartAt) -> usize {
+        let records = &self.records;
+        let parse = |sequence: &SequenceNumber| sequence.as_str().parse::<u64>().unwrap_or(u64::MAX);
+        match at {
+            StartAt::TrimHorizon => 0,
+            StartAt::Timestamp { ms } => records.partition_point(|record| record.arrival_ms < *ms),
+            StartAt::At(sequence) => records.partition_point(|record| record.sequence < parse(sequence)),
+            StartAt::After(sequence) => records.partition_point(|record| record.sequence <= parse(sequence)),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct All {
     name: StreamName,
@@ -61,16 +87,40 @@ struct All {
     tells_children: bool,
     faults: HashMap<&'static str, VecDeque<Fault>>,
     calls: HashMap<&'static str, u64>,
+    fan_out: fan_out::FanOut,
+}
+
+/// What the fake and its subscriptions share.
+#[derive(Debug)]
+struct Shared {
+    all: Mutex<All>,
+    clock: Arc<dyn Clock>,
+    /// Told whenever a subscription may have something new.
+    changed: Notify,
+}
+
+impl Shared {
+    fn all(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The fake.
 #[derive(Debug)]
-pub struct FakeKinesis(Mutex<All>);
+pub struct FakeKinesis {
+    shared: Arc<Shared>,
+}
 
 impl FakeKinesis {
-    /// A stream of this many shards.
+    /// A stream of this many shards, on the machine's clock.
     #[must_use]
     pub fn new(name: &str, shards: usize) -> Self {
+        Self::on_clock(name, shards, Arc::new(SystemClock))
+    }
+
+    /// A stream of this many shards, on this clock.
+    #[must_use]
+    pub fn on_clock(name: &str, shards: usize, clock: Arc<dyn Clock>) -> Self {
         let name = StreamName::new(name).expect("a stream's name");
         let all = All {
             name,
@@ -82,8 +132,16 @@ impl FakeKinesis {
             tells_children: true,
             faults: HashMap::new(),
             calls: HashMap::new(),
+            fan_out: fan_out::FanOut::default(),
         };
-        let fake = Self(Mutex::new(all));
+        let shared = Shared {
+            all: Mutex::new(all),
+            clock,
+            changed: Notify::new(),
+        };
+        let fake = Self {
+            shared: Arc::new(shared),
+        };
         let step = u128::MAX / shards.max(1) as u128;
         for index in 0..shards as u128 {
             let end = if index + 1 == shards as u128 {
@@ -103,10 +161,10 @@ impl FakeKinesis {
     }
 
     fn all(&self) -> MutexGuard<'_, All> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.all()
     }
 
-    /// The next call of this name (`GetRecords`, `GetShardIterator`, `ListShards`, `DescribeStreamSummary`) meets this fault.
+    /// The next call of this name (`GetRecords`, `GetShardIterator`, `SubscribeToShard`, ...) meets this fault.
     pub fn fault(&self, call: &'static str, fault: Fault) {
         self.all().faults.entry(call).or_default().push_back(fault);
     }
@@ -142,6 +200,8 @@ impl FakeKinesis {
             data: data.to_vec(),
             arrival_ms,
         });
+        drop(all);
+        self.shared.changed.notify_waiters();
         number(sequence)
     }
 
@@ -164,6 +224,8 @@ impl FakeKinesis {
                 end: range.end,
             },
         );
+        drop(all);
+        self.shared.changed.notify_waiters();
         [low, high]
     }
 
@@ -175,7 +237,10 @@ impl FakeKinesis {
             start: a.start.min(b.start),
             end: a.end.max(b.end),
         };
-        all.make(vec![one.clone(), other.clone()], range)
+        let child = all.make(vec![one.clone(), other.clone()], range);
+        drop(all);
+        self.shared.changed.notify_waiters();
+        child
     }
 
     /// Forgets a closed shard, as its retention ends.
@@ -238,6 +303,8 @@ impl All {
                 message,
             }),
             Some(Fault::AccessDenied) => Err(Error::AccessDenied { call, message }),
+            Some(Fault::Missing) => Err(Error::Missing { call, message }),
+            Some(Fault::InUse) => Err(Error::InUse { call, message }),
             other => Ok(other),
         }
     }
@@ -323,14 +390,7 @@ impl Kinesis for FakeKinesis {
     async fn shard_iterator(&self, shard: &ShardId, at: &StartAt) -> Result<ShardIterator, Error> {
         let mut all = self.all();
         all.meet("GetShardIterator")?;
-        let records = &all.shard("GetShardIterator", shard)?.records;
-        let parse = |sequence: &SequenceNumber| sequence.as_str().parse::<u64>().unwrap_or(u64::MAX);
-        let from = match at {
-            StartAt::TrimHorizon => 0,
-            StartAt::Timestamp { ms } => records.partition_point(|record| record.arrival_ms < *ms),
-            StartAt::At(sequence) => records.partition_point(|record| record.sequence < parse(sequence)),
-            StartAt::After(sequence) => records.partition_point(|record| record.sequence <= parse(sequence)),
-        };
+        let from = all.shard("GetShardIterator", shard)?.index(at);
         Ok(ShardIterator::new(format!("{shard}/{from}")))
     }
 
@@ -353,5 +413,26 @@ impl Kinesis for FakeKinesis {
             body.truncate(body.len() / 2);
         }
         RecordPage::parse(Bytes::from(body))
+    }
+
+    async fn describe_consumer(&self, _: &str, name: &str) -> Result<Consumer, Error> {
+        self.describe(name)
+    }
+
+    async fn register_consumer(&self, stream_arn: &str, name: &str) -> Result<Consumer, Error> {
+        self.register(stream_arn, name)
+    }
+
+    async fn deregister_consumer(&self, consumer: ConsumerId<'_>) -> Result<(), Error> {
+        self.deregister(consumer)
+    }
+
+    async fn subscribe(
+        &self,
+        consumer_arn: &str,
+        shard: &ShardId,
+        at: &StartAt,
+    ) -> Result<Box<dyn Subscription>, Error> {
+        self.subscribed(consumer_arn, shard, at)
     }
 }

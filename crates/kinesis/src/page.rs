@@ -1,11 +1,16 @@
-//! One answer of GetRecords, and the records in it, without a copy or an object per record.
+//! Records as they came: one answer of GetRecords, without a copy or an object per record; or one event of enhanced fan-out.
 //!
-//! How it works: the answer's bytes are kept as they came. Once, at the start, they are walked over to find the members,
+//! How it works: an answer's bytes are kept as they came. Once, at the start, they are walked over to find the members,
 //! count the records and find the last one's sequence number; [`RecordPage::records`] walks over the records again, giving
 //! out slices. Source of the form: Kinesis API reference, `GetRecords`; members may come in any order.
+//! The records of an event come from the SDK, which made an object of each; a page holds them as they are.
 //!
-//! What it guarantees: no allocation per record; no panic, whatever the bytes; a record that cannot be read makes an error
-//! before any record of the page is given out.
+//! What it guarantees: no allocation per record of an answer; no panic, whatever the bytes; a record that cannot be read
+//! makes an error before any record of the page is given out.
+
+mod owned;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use frazil_model::{SequenceNumber, ShardId};
@@ -13,6 +18,8 @@ use serde::Deserialize;
 
 use crate::error::Error;
 use crate::scan::{Cursor, seconds_to_ms};
+
+pub use owned::OwnedRecord;
 
 /// The service's word for where a shard is read next; it never appears in a `Debug` text.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,16 +62,25 @@ struct ChildWire {
     parents: Vec<ShardId>,
 }
 
-/// One answer of GetRecords.
+#[derive(Debug, Clone)]
+enum Body {
+    /// An answer, and where its array of records begins; the end of the answer where there is none.
+    Answer(Bytes, usize),
+    Owned(Arc<[OwnedRecord]>),
+}
+
+/// Records of a shard, in order.
 #[derive(Debug, Clone)]
 pub struct RecordPage {
-    body: Bytes,
-    /// Where the array of records begins; the end of the body where there is none.
-    records_at: usize,
+    body: Body,
+    bytes: usize,
     records: usize,
     last_sequence: Option<SequenceNumber>,
-    /// Where to read next; none at the end of a closed shard.
+    /// Where to poll next; none at the end of a closed shard, and with enhanced fan-out.
     pub next: Option<ShardIterator>,
+    /// How far the shard was looked through, with enhanced fan-out only: reading may go on behind it, even if the page is
+    /// empty. None at the end of a closed shard.
+    pub continuation: Option<SequenceNumber>,
     /// How far the page is behind the tip of the shard, in milliseconds.
     pub millis_behind: u64,
     /// The shards that go on where this one ended, if the service names them.
@@ -148,21 +164,23 @@ impl RecordPage {
     /// [`Error::BadAnswer`] where it is no answer of GetRecords, or one of its records cannot be read.
     pub fn parse(body: Bytes) -> Result<Self, Error> {
         let mut page = Self {
-            records_at: body.len(),
+            body: Body::Answer(Bytes::new(), 0),
+            bytes: body.len(),
             records: 0,
             last_sequence: None,
             next: None,
+            continuation: None,
             millis_behind: 0,
             child_shards: Vec::new(),
-            body: Bytes::new(),
         };
+        let mut records_at = body.len();
         let mut cursor = Cursor::new(&body, 0);
         let mut last: Option<&[u8]> = None;
         let walked = cursor.members(|cursor, name| {
             match name {
                 b"Records" => {
                     cursor.peek()?;
-                    page.records_at = cursor.at();
+                    records_at = cursor.at();
                     cursor.elements(|cursor| {
                         let members = Members::of(cursor)?;
                         last = Some(members.sequence);
@@ -204,7 +222,7 @@ impl RecordPage {
             Some(Err(_)) => return Err(bad("a sequence number is no text")),
             None => None,
         };
-        page.body = body;
+        page.body = Body::Answer(body, records_at);
         Ok(page)
     }
 
@@ -220,10 +238,10 @@ impl RecordPage {
         self.records == 0
     }
 
-    /// Bytes of the answer.
+    /// Bytes of the answer; with enhanced fan-out, what its records cost in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.body.len()
+        self.bytes
     }
 
     /// The sequence number of the last record.
@@ -235,32 +253,45 @@ impl RecordPage {
     /// The records in order.
     #[must_use]
     pub fn records(&self) -> Records<'_> {
-        let mut cursor = Cursor::new(&self.body, self.records_at);
-        let left = if cursor.take(b'[').is_some() {
-            self.records
-        } else {
-            0
-        };
-        Records { cursor, left }
+        Records(match &self.body {
+            Body::Answer(body, records_at) => {
+                let mut cursor = Cursor::new(body, *records_at);
+                let left = if cursor.take(b'[').is_some() {
+                    self.records
+                } else {
+                    0
+                };
+                Walk::Answer { cursor, left }
+            }
+            Body::Owned(records) => Walk::Owned(records.iter()),
+        })
     }
 }
 
 /// The records of a page, one after the other.
 #[derive(Debug, Clone)]
-pub struct Records<'a> {
-    cursor: Cursor<'a>,
-    left: usize,
+pub struct Records<'a>(Walk<'a>);
+
+#[derive(Debug, Clone)]
+enum Walk<'a> {
+    Answer { cursor: Cursor<'a>, left: usize },
+    Owned(std::slice::Iter<'a, OwnedRecord>),
 }
 
 impl<'a> Iterator for Records<'a> {
     type Item = Record<'a>;
 
     fn next(&mut self) -> Option<Record<'a>> {
-        self.left = self.left.checked_sub(1)?;
-        let record = Members::of(&mut self.cursor)?.record()?;
-        // Between records; there is none after the last.
-        let _ = self.cursor.take(b',');
-        Some(record)
+        match &mut self.0 {
+            Walk::Answer { cursor, left } => {
+                *left = left.checked_sub(1)?;
+                let record = Members::of(cursor)?.record()?;
+                // Between records; there is none after the last.
+                let _ = cursor.take(b',');
+                Some(record)
+            }
+            Walk::Owned(records) => records.next().map(OwnedRecord::as_record),
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::pace::{Answered, Pace};
 use crate::page::{ChildShard, RecordPage, ShardIterator};
 
 /// Failures in a row after which the shard is told to stand still.
-const FAILURES_BEFORE_STALL: u32 = 5;
+pub(crate) const FAILURES_BEFORE_STALL: u32 = 5;
 const RETRY: RetryPolicy = RetryPolicy::NETWORK;
 
 /// What a call of [`ShardReader::next_page`] gives.

@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_kinesis::{StartAt, StreamDescription};
+use frazil_kinesis::{FanOutConsumer, StartAt, StreamDescription};
 use frazil_lease::{
     HeldShards, LeaseCoordinator, LeaseOptions, Pin, PinnedShard, PinnedStart, ShardState, StreamIdentity,
     Tenure,
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::Compressors;
 use crate::error::Error;
-use crate::options::{ConnectorOptions, InitialPosition, OnRowError, Parts};
+use crate::options::{ConnectorOptions, ConsumerType, InitialPosition, OnRowError, Parts};
 use crate::shard::{self, Ended, Wanted, Way};
 use crate::topology::{Expired, Pinned, Topology};
 
@@ -75,6 +75,7 @@ impl Connector {
         let on_row_error = self
             .healing("reach the destination", || self.reach_destination())
             .await?;
+        let consumer = self.register(&stream).await?;
         let identity = StreamIdentity {
             arn: stream.arn.clone(),
             created_ms: stream.created_ms,
@@ -97,6 +98,7 @@ impl Connector {
             on_row_error,
             parts: self.parts.clone(),
             stream: Arc::new(stream),
+            consumer,
             held: leases.held(),
             leases,
             statuses,
@@ -123,6 +125,25 @@ impl Connector {
             message,
         }
         .into())
+    }
+
+    /// What enhanced fan-out reads with, registered and active; none where the stream is polled.
+    async fn register(&self, stream: &StreamDescription) -> Result<Option<Arc<FanOutConsumer>>, Error> {
+        if self.options.consumer_type == ConsumerType::SharedThroughput {
+            return Ok(None);
+        }
+        let parts = &self.parts;
+        let consumer = FanOutConsumer::new(
+            Arc::clone(&parts.kinesis),
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.random),
+            parts.events.clone(),
+            stream,
+            &self.options.application,
+        );
+        self.healing("register consumer", || async { Ok(consumer.arn().await?) })
+            .await?;
+        Ok(Some(Arc::new(consumer)))
     }
 
     /// Asks for the status of a channel that is not there: key, names and rights are wrong for every shard, or for none.
@@ -241,6 +262,7 @@ struct Begun {
     on_row_error: OnRowError,
     parts: Parts,
     stream: Arc<StreamDescription>,
+    consumer: Option<Arc<FanOutConsumer>>,
     leases: LeaseCoordinator,
     held: watch::Receiver<HeldShards>,
     statuses: StatusPoller,
@@ -375,6 +397,7 @@ impl Begun {
             compressors: Arc::clone(&self.compressors),
             stream: Arc::clone(&self.stream),
             hash_range: self.topology.hash_range(&tenure.shard),
+            consumer: self.consumer.clone(),
             start: self.topology.start(&tenure.shard),
             shard: tenure.shard.clone(),
             on_row_error: self.on_row_error,

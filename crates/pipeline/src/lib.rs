@@ -26,4 +26,4 @@ pub mod topology;
 pub use budget::MemoryBudget;
 pub use connector::Connector;
 pub use error::Error;
-pub use options::{ConnectorOptions, InitialPosition, OnRowError, Parts};
+pub use options::{ConnectorOptions, ConsumerType, InitialPosition, OnRowError, Parts};

@@ -26,6 +26,16 @@ pub enum InitialPosition {
     },
 }
 
+/// How the stream is read (Kinesis Developer Guide, "Develop enhanced fan-out consumers with dedicated throughput").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsumerType {
+    /// By polling, within the 2 MiB a second of each shard that all its readers share.
+    SharedThroughput,
+    /// By a registered consumer of the application's name, which has 2 MiB a second of each shard for itself and is paid
+    /// for by shard and hour. It is registered at the start and never removed by itself.
+    EnhancedFanOut,
+}
+
 /// What to do when the channel counts row errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnRowError {
@@ -44,6 +54,8 @@ pub struct ConnectorOptions {
     pub region: String,
     /// This worker's name for people.
     pub display_name: String,
+    /// How the stream is read.
+    pub consumer_type: ConsumerType,
     /// Where an application without any position starts.
     pub initial_position: InitialPosition,
     /// The metadata of each row.
@@ -80,6 +92,7 @@ impl ConnectorOptions {
             application: application.to_owned(),
             region: region.to_owned(),
             display_name: application.to_owned(),
+            consumer_type: ConsumerType::SharedThroughput,
             initial_position: InitialPosition::TrimHorizon,
             metadata: MetadataOptions::default(),
             hash_range_check: HashRangeCheck::default(),

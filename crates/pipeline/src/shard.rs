@@ -13,11 +13,12 @@ mod memory;
 mod place;
 mod reading;
 mod session;
+mod source;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_kinesis::{ChildShard, HashKeyRange, ShardReader, StartAt};
+use frazil_kinesis::{ChildShard, FanOutConsumer, FanOutReader, HashKeyRange, ShardReader, StartAt};
 use frazil_lease::{LeaseCoordinator, Tenure};
 use frazil_model::{ErrorKind, Event, Position, RetryPolicy, ShardId};
 use frazil_snowflake::{ChannelParts, StatusPoller, channel_name};
@@ -27,6 +28,7 @@ use crate::batch::Compressors;
 use crate::error::Error;
 use crate::options::{ConnectorOptions, OnRowError, Parts};
 use crate::shard::reading::Reading;
+use crate::shard::source::Source;
 
 /// Waits between sessions of a shard.
 const SESSIONS: RetryPolicy = RetryPolicy {
@@ -69,6 +71,8 @@ pub(crate) struct Way {
     pub(crate) statuses: StatusPoller,
     pub(crate) compressors: Arc<Compressors>,
     pub(crate) stream: Arc<frazil_kinesis::StreamDescription>,
+    /// What enhanced fan-out reads with; none: polling.
+    pub(crate) consumer: Option<Arc<FanOutConsumer>>,
     pub(crate) shard: ShardId,
     /// The shard's slice of hash keys, if it is known.
     pub(crate) hash_range: Option<HashKeyRange>,
@@ -113,17 +117,21 @@ impl Way {
             Arc::clone(&parts.clock),
             Arc::clone(&parts.random),
         );
-        let reader = ShardReader::new(
-            kinesis,
-            clock,
-            random,
-            parts.events.clone(),
-            self.shard.clone(),
-            start,
-        );
+        let (events, shard) = (parts.events.clone(), self.shard.clone());
+        let source = match &self.consumer {
+            None => {
+                let reader = ShardReader::new(kinesis, clock, random, events, shard, start);
+                Source::Polling(Box::new(reader))
+            }
+            Some(consumer) => {
+                let consumer = Arc::clone(consumer);
+                let reader = FanOutReader::new(kinesis, consumer, clock, random, events, shard, start);
+                Source::FanOut(Box::new(reader))
+            }
+        };
         Reading {
             shard: self.shard.clone(),
-            reader,
+            source,
             budget: parts.budget.clone(),
             clock: Arc::clone(&parts.clock),
             events: parts.events.clone(),

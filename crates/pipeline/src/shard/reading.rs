@@ -2,21 +2,24 @@
 //!
 //! How it works: wait for the shard's pace, set memory aside for a page and for what becomes of it, fetch, give back what
 //! the page did not need, hand both over. The hand-over holds one page, so at most two pages of a shard are in memory
-//! before the writer.
+//! before the writer. Enhanced fan-out pushes: there one event waits until its memory is set aside, and no memory is held
+//! while an idle shard is listened to.
 //!
-//! What it guarantees: no page is fetched before its memory is set aside (I8), nor while the lease is in doubt. Dropping
-//! the [`Pages`] ends it at its next wait.
+//! What it guarantees: no page is fetched before its memory is set aside (I8), nor while the lease is in doubt. An event that
+//! was pushed and gets no memory, or whose follower gets no place, for 20 s is let go of together with its subscription, and
+//! comes again later. Dropping the [`Pages`] ends it at its next wait.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_kinesis::{ChildShard, Fetched, RecordPage, ShardReader};
+use frazil_kinesis::{ChildShard, Fetched, RecordPage};
 use frazil_model::{Clock, Event, Events, ShardId, StallReason};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::budget::{MemoryBudget, Reservation};
 use crate::shard::MayAct;
+use crate::shard::source::Source;
 
 /// What a page costs in memory, as a multiple of its answer's bytes: the answer, the NDJSON made of it (an answer spends
 /// at least 170 bytes on each record, the metadata of a row at most about 460), and its compressed form. What becomes
@@ -31,6 +34,8 @@ const USUAL_PAGE: usize = 4 * 1024 * 1024;
 pub(crate) const LARGEST_PAGE: usize = 64 * 1024 * 1024;
 /// A fetch that takes longer gives its memory back and begins again.
 const FETCH_LIMIT: Duration = Duration::from_secs(30);
+/// What was pushed is not kept for longer while it has to wait.
+const HELD_LIMIT: Duration = Duration::from_secs(20);
 
 /// What comes out of a shard.
 pub(crate) enum Read {
@@ -82,7 +87,7 @@ impl Drop for Pages {
 /// What reading a shard needs.
 pub(crate) struct Reading {
     pub(crate) shard: ShardId,
-    pub(crate) reader: ShardReader,
+    pub(crate) source: Source,
     pub(crate) budget: MemoryBudget,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Events,
@@ -93,12 +98,18 @@ impl Reading {
     async fn run(mut self, pages: mpsc::Sender<Read>) {
         let mut expected = SMALLEST_PAGE;
         loop {
+            self.source.ready().await;
+            // An event may have been waited for longer than the lease is sure.
             self.may_act.wait().await;
-            self.reader.ready().await;
-            let mut memory = self.reserve(expected * PAGE_COST).await;
+            let held = self.source.held_bytes();
+            let mut memory = self.reserve(held.unwrap_or(expected) * PAGE_COST).await;
+            if held.is_some() && self.source.held_bytes().is_none() {
+                continue;
+            }
+            let most = held.map_or(expected, |held| held.max(expected));
             let clock = Arc::clone(&self.clock);
             let fetched = tokio::select! {
-                fetched = self.reader.next_page(expected) => fetched,
+                fetched = self.source.next_page(most) => fetched,
                 () = clock.sleep(FETCH_LIMIT) => continue,
             };
             let read = match fetched {
@@ -122,19 +133,35 @@ impl Reading {
                 Err(error) => Read::Failed(error),
             };
             let last = !matches!(read, Read::Page(..));
-            if pages.send(read).await.is_err() || last {
+            if !self.hand_over(&pages, read).await || last {
                 return;
             }
         }
     }
 
-    /// Sets memory aside; tells when that takes long.
-    async fn reserve(&self, bytes: usize) -> Reservation {
+    /// Hands over; answers whether anybody takes it.
+    async fn hand_over(&mut self, pages: &mpsc::Sender<Read>, read: Read) -> bool {
+        let mut place = std::pin::pin!(pages.reserve());
+        let place = tokio::select! {
+            biased;
+            place = &mut place => place,
+            () = self.clock.sleep(HELD_LIMIT) => {
+                self.source.let_go();
+                place.await
+            }
+        };
+        place.map(|place| place.send(read)).is_ok()
+    }
+
+    /// Sets memory aside; tells when that takes long, and lets go of what was pushed.
+    async fn reserve(&mut self, bytes: usize) -> Reservation {
         let mut reserve = std::pin::pin!(self.budget.reserve(bytes));
         tokio::select! {
+            biased;
             memory = &mut reserve => return memory,
-            () = self.clock.sleep(FETCH_LIMIT) => {}
+            () = self.clock.sleep(HELD_LIMIT) => {}
         }
+        self.source.let_go();
         let error = format!(
             "the memory budget of {} bytes is used up by rows that wait for Snowflake; raise `memory_budget` if this lasts",
             self.budget.total()
@@ -150,3 +177,6 @@ impl Reading {
         memory
     }
 }
+
+#[cfg(test)]
+mod tests;
