@@ -2,8 +2,13 @@
 //!
 //! With static credentials nothing of the user's own surroundings is looked at: no variable, no file, no metadata service;
 //! and services on loopback are reached without any proxy of the user's. That is what rehearsals use, and a test poisons the
-//! surroundings. Else it is the SDK's default chain, or one profile of
-//! the user's AWS configuration.
+//! surroundings. Else it is the SDK's default chain, one profile of the user's AWS configuration, or a role assumed by one of
+//! these or by the bearer of a token. Every client asks again ahead of the end of what it was given, so that keys may
+//! rotate while a worker runs.
+
+mod role;
+
+use std::path::PathBuf;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -14,6 +19,8 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, Connector};
 use frazil_model::Secret;
 use url::{Host, Url};
+
+use role::AssumedRole;
 
 /// Where credentials come from.
 #[derive(Debug, Clone)]
@@ -31,6 +38,33 @@ pub enum CredentialsSource {
     },
     /// A profile of the user's AWS configuration files.
     Profile(String),
+    /// A role that others may assume; its credentials are renewed ahead of their end.
+    Role {
+        /// Who assumes it.
+        base: Box<CredentialsSource>,
+        /// The role.
+        role: Role,
+    },
+    /// A role for the bearer of a token.
+    WebIdentity {
+        /// Where the token stands; read again for each renewal.
+        token_file: PathBuf,
+        /// The role.
+        role: Role,
+    },
+}
+
+/// A role to assume (AWS Security Token Service API reference, `AssumeRole`, `AssumeRoleWithWebIdentity`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// Its ARN.
+    pub arn: String,
+    /// What its trust policy asks for.
+    pub external_id: Option<String>,
+    /// How the session is called.
+    pub session_name: String,
+    /// Another address of the token service.
+    pub sts_endpoint: Option<String>,
 }
 
 /// Whether an address is on this machine.
@@ -49,44 +83,59 @@ pub fn is_loopback(address: &str) -> bool {
 
 /// The configuration for all AWS clients of a connector, which speak to these endpoints (none: the service's own).
 pub async fn sdk_config(region: &str, source: &CredentialsSource, endpoints: &[Option<&str>]) -> SdkConfig {
-    let region = Region::new(region.to_owned());
-    let config = match source {
+    let config = signed_by(region, source).await;
+    if endpoints.iter().all(|endpoint| endpoint.is_some_and(is_loopback)) {
+        return without_proxy(config);
+    }
+    config
+}
+
+async fn signed_by(region: &str, source: &CredentialsSource) -> SdkConfig {
+    let defaults = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.to_owned()));
+    match source {
         CredentialsSource::Static {
             access_key_id,
             secret_access_key,
             session_token,
         } => {
             let token = session_token.as_ref().map(|token| token.reveal().to_owned());
-            let credentials = Credentials::new(
-                access_key_id,
-                secret_access_key.reveal(),
-                token,
-                None,
-                "frazil configuration",
-            );
-            SdkConfig::builder()
-                .behavior_version(BehaviorVersion::latest())
-                .region(region)
+            let secret = secret_access_key.reveal();
+            let credentials = Credentials::new(access_key_id, secret, token, None, "frazil configuration");
+            bare(region)
+                .into_builder()
                 .credentials_provider(SharedCredentialsProvider::new(credentials))
                 .build()
         }
-        CredentialsSource::Default => {
-            aws_config::defaults(BehaviorVersion::latest())
-                .region(region)
-                .load()
-                .await
+        CredentialsSource::Default => defaults.load().await,
+        CredentialsSource::Profile(name) => defaults.profile_name(name).load().await,
+        CredentialsSource::Role { base, role } => {
+            let base = Box::pin(signed_by(region, base)).await;
+            let provider = AssumedRole::by_credentials(&base, role.clone());
+            assumed(base, provider)
         }
-        CredentialsSource::Profile(name) => {
-            aws_config::defaults(BehaviorVersion::latest())
-                .region(region)
-                .profile_name(name)
-                .load()
-                .await
+        CredentialsSource::WebIdentity { token_file, role } => {
+            let base = bare(region);
+            let provider = AssumedRole::by_token(&base, role.clone(), token_file.clone());
+            assumed(base, provider)
         }
-    };
-    if !endpoints.iter().all(|endpoint| endpoint.is_some_and(is_loopback)) {
-        return config;
     }
+}
+
+/// Nothing of the surroundings.
+fn bare(region: &str) -> SdkConfig {
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(region.to_owned()))
+        .build()
+}
+
+fn assumed(base: SdkConfig, provider: AssumedRole) -> SdkConfig {
+    let provider = SharedCredentialsProvider::new(provider);
+    base.into_builder().credentials_provider(provider).build()
+}
+
+/// The same, reaching its services without any proxy of the user's.
+fn without_proxy(config: SdkConfig) -> SdkConfig {
     let direct = Builder::new().build_with_connector_fn(|settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::disabled());
         connector.set_connector_settings(settings.cloned());

@@ -100,6 +100,10 @@ pub struct SourceConfig {
     pub consumer_type: ConsumerType,
     /// Where the application's first start begins.
     pub initial_position: InitialPosition,
+    /// What becomes of user records of aggregates whose hash key belongs to another shard.
+    pub hash_range_check: HashRangeCheck,
+    /// Whether compressed payloads are decompressed.
+    pub decompress: Decompress,
     /// How requests are signed.
     pub credentials: Credentials,
     /// Another address of Kinesis.
@@ -113,6 +117,26 @@ pub struct SourceConfig {
 pub enum ConsumerType {
     /// By polling; the shard's 2 MB/s are shared with every other reader.
     SharedThroughput,
+    /// By a registered consumer of the application's name, with 2 MB/s of each shard for itself.
+    EnhancedFanOut,
+}
+
+/// What becomes of user records of an aggregate whose hash key belongs to another shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashRangeCheck {
+    /// They become rows, and are counted.
+    Keep,
+    /// They are dropped, and counted.
+    Drop,
+}
+
+/// Whether compressed payloads are decompressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decompress {
+    /// Where they begin as gzip or zstd.
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// Where the application's first start begins; later starts go on where the last one ended.
@@ -145,6 +169,33 @@ pub enum Credentials {
     },
     /// A profile of the AWS configuration files.
     Profile(String),
+    /// A role that these may assume.
+    Role {
+        /// Who assumes it.
+        base: Box<Credentials>,
+        /// The role.
+        role: RoleConfig,
+    },
+    /// A role for the bearer of a token, as Kubernetes gives them out.
+    WebIdentity {
+        /// The file that holds the token; it is read again whenever new credentials are needed.
+        token_file: PathBuf,
+        /// The role.
+        role: RoleConfig,
+    },
+}
+
+/// An AWS role to assume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleConfig {
+    /// Its ARN.
+    pub arn: String,
+    /// What its trust policy asks for.
+    pub external_id: Option<String>,
+    /// How the session is called in AWS's own logs.
+    pub session_name: String,
+    /// Another address of the token service (STS).
+    pub sts_endpoint: Option<String>,
 }
 
 /// The Snowflake side.

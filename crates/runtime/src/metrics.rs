@@ -61,6 +61,8 @@ pub struct Metrics {
     dead_letters: Family<ByReason, Counter>,
     dropped: Family<ByReason, Counter>,
     replaced: Family<By, Counter>,
+    broken_aggregates: Family<ByReason, Counter>,
+    out_of_hash_range: Family<By, Counter>,
     stalls: Family<ByReason, Counter>,
     batches: Family<By, Counter>,
     accepted_rows: Family<By, Counter>,
@@ -118,6 +120,16 @@ impl Metrics {
                 r,
                 "frazil_pipeline_dropped_records",
                 "Records dropped as configured",
+            ),
+            broken_aggregates: add(
+                r,
+                "frazil_kinesis_broken_aggregates",
+                "Records that begin as aggregates and are none",
+            ),
+            out_of_hash_range: add(
+                r,
+                "frazil_kinesis_out_of_hash_range",
+                "User records of aggregates whose hash key belongs to another shard, kept as rows",
             ),
             replaced: add(
                 r,
@@ -229,6 +241,7 @@ impl Metrics {
             &self.finished,
             &self.expirations,
             &self.replaced,
+            &self.out_of_hash_range,
             &self.batches,
             &self.accepted_rows,
             &self.accepted_bytes,
@@ -300,6 +313,12 @@ impl Observer for Metrics {
                     .inc_by(*count);
             }
             Event::MetadataReplaced { count, .. } => more(&self.replaced, *count),
+            Event::OutOfHashRange { count, .. } => more(&self.out_of_hash_range, *count),
+            Event::BrokenAggregates { count, reason, .. } => {
+                self.broken_aggregates
+                    .get_or_create(&by_reason(connector, reason))
+                    .inc_by(*count);
+            }
             Event::BatchAccepted {
                 rows,
                 bytes,

@@ -11,13 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frazil_kinesis::KinesisClient;
-use frazil_kinesis::aws::{CredentialsSource, sdk_config};
+use frazil_kinesis::aws::{CredentialsSource, Role, sdk_config};
 use frazil_lease::DynamoLeases;
 use frazil_model::event::Observer;
 use frazil_model::{Clock, ErrorKind, Events, Random, RetryPolicy};
 use frazil_pipeline::dead_letters::{DeadLetterSink, Discard, FileDeadLetters};
-use frazil_pipeline::shape::{ArrivalFormat, MetadataOptions};
-use frazil_pipeline::{Connector, ConnectorOptions, Error, InitialPosition, MemoryBudget, OnRowError, Parts};
+use frazil_pipeline::shape::{ArrivalFormat, Decompress, HashRangeCheck, MetadataOptions};
+use frazil_pipeline::{
+    Connector, ConnectorOptions, ConsumerType, Error, InitialPosition, MemoryBudget, OnRowError, Parts,
+};
 use frazil_snowflake::{KeySource, SnowflakeConfig, SnowpipeClient};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +74,23 @@ pub fn credentials(configured: &config::Credentials) -> CredentialsSource {
             secret_access_key: secret_access_key.clone(),
             session_token: session_token.clone(),
         },
+        config::Credentials::Role { base, role } => CredentialsSource::Role {
+            base: Box::new(credentials(base)),
+            role: assumed(role),
+        },
+        config::Credentials::WebIdentity { token_file, role } => CredentialsSource::WebIdentity {
+            token_file: token_file.clone(),
+            role: assumed(role),
+        },
+    }
+}
+
+fn assumed(role: &config::RoleConfig) -> Role {
+    Role {
+        arn: role.arn.clone(),
+        external_id: role.external_id.clone(),
+        session_name: role.session_name.clone(),
+        sts_endpoint: role.sts_endpoint.clone(),
     }
 }
 
@@ -119,6 +138,18 @@ fn options(configured: &ConnectorConfig, run: &RunOptions) -> ConnectorOptions {
             config::ArrivalFormat::Iso8601 => ArrivalFormat::Iso8601,
             config::ArrivalFormat::EpochMs => ArrivalFormat::EpochMs,
         },
+    };
+    options.consumer_type = match source.consumer_type {
+        config::ConsumerType::SharedThroughput => ConsumerType::SharedThroughput,
+        config::ConsumerType::EnhancedFanOut => ConsumerType::EnhancedFanOut,
+    };
+    options.hash_range_check = match source.hash_range_check {
+        config::HashRangeCheck::Keep => HashRangeCheck::Keep,
+        config::HashRangeCheck::Drop => HashRangeCheck::Drop,
+    };
+    options.decompress = match source.decompress {
+        config::Decompress::Auto => Decompress::Auto,
+        config::Decompress::Off => Decompress::Off,
     };
     options.on_row_error = configured.on_row_error.map(|configured| match configured {
         config::OnRowError::Continue => OnRowError::Continue,

@@ -1,22 +1,24 @@
 //! From the tree to the types: which keys there are, their defaults, and what belongs together.
 
+mod source;
+
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use frazil_model::{Secret, StreamName};
+use frazil_model::Secret;
 
 use super::fields::{Fields, Reading};
 use super::interpolate::Variables;
 use super::problem::Problem;
 use super::tree::{self, Node, Value};
 use super::{
-    ArrivalFormat, Config, ConnectorConfig, ConsumerType, Credentials, DEFAULT_CHECKPOINT_INTERVAL,
-    DEFAULT_DEAD_LETTER_BYTES, DEFAULT_LEASE_TIMEOUT, DEFAULT_LISTEN, DEFAULT_MEMORY_BUDGET,
-    DEFAULT_METADATA_KEY, DeadLetters, DestinationConfig, HttpConfig, InitialPosition, Leases,
-    MEMORY_PER_CONNECTOR, MetadataConfig, OnRowError, PrivateKey, SourceConfig, Target, units,
+    ArrivalFormat, Config, ConnectorConfig, DEFAULT_CHECKPOINT_INTERVAL, DEFAULT_DEAD_LETTER_BYTES,
+    DEFAULT_LEASE_TIMEOUT, DEFAULT_LISTEN, DEFAULT_MEMORY_BUDGET, DEFAULT_METADATA_KEY, DeadLetters,
+    DestinationConfig, HttpConfig, Leases, MEMORY_PER_CONNECTOR, MetadataConfig, OnRowError, PrivateKey,
+    Target, units,
 };
 
 const SHORTEST_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
@@ -162,7 +164,9 @@ fn connectors(reading: &Reading<'_>, node: &Node) -> Option<Vec<ConnectorConfig>
 fn connector(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<ConnectorConfig> {
     let name = fields.required("name", connector_name);
     fields.must_have("source");
-    let source = fields.mapping("source").and_then(source);
+    let source = fields
+        .mapping("source")
+        .and_then(|fields| source::source(reading, fields));
     fields.must_have("destination");
     let destination = fields
         .mapping("destination")
@@ -198,98 +202,6 @@ fn connector(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<ConnectorC
         checkpoint_interval: checkpoint_interval.unwrap_or(DEFAULT_CHECKPOINT_INTERVAL),
         lease_timeout: lease_timeout.unwrap_or(DEFAULT_LEASE_TIMEOUT),
     })
-}
-
-fn source(mut fields: Fields<'_>) -> Option<SourceConfig> {
-    let stream = fields.required("stream", |text| {
-        StreamName::new(text).map_err(|_| {
-            "expected the stream's name (not its ARN): 1 to 128 characters of a-z, A-Z, 0-9, '_', '.', '-'".to_owned()
-        })
-    });
-    let region = fields.required("region", region);
-    let application_name = fields.required("application_name", application_name);
-    let consumer_type = fields.optional("consumer_type", |text| match text {
-        "SHARED_THROUGHPUT" => Ok(ConsumerType::SharedThroughput),
-        "ENHANCED_FAN_OUT" => {
-            Err("this version cannot read by enhanced fan-out yet; use `SHARED_THROUGHPUT`".to_owned())
-        }
-        _ => Err("expected `SHARED_THROUGHPUT` or `ENHANCED_FAN_OUT`".to_owned()),
-    });
-    let initial_position = initial_position(&mut fields);
-    let credentials = fields
-        .mapping("credentials")
-        .map_or(Some(Credentials::Default), credentials);
-    let endpoint = fields.optional("endpoint", address);
-    let dynamodb_endpoint = fields.optional("dynamodb_endpoint", address);
-    fields.finish();
-    Some(SourceConfig {
-        stream: stream?,
-        region: region?,
-        application_name: application_name?,
-        consumer_type: consumer_type.unwrap_or(ConsumerType::SharedThroughput),
-        initial_position: initial_position?,
-        credentials: credentials?,
-        endpoint,
-        dynamodb_endpoint,
-    })
-}
-
-/// `initial_position` and the moment that one of its values needs.
-fn initial_position(fields: &mut Fields<'_>) -> Option<InitialPosition> {
-    let position = fields.optional("initial_position", |text| match text {
-        "LATEST" | "TRIM_HORIZON" | "AT_TIMESTAMP" => Ok(text.to_owned()),
-        _ => Err("expected `LATEST`, `TRIM_HORIZON` or `AT_TIMESTAMP`".to_owned()),
-    });
-    let moment = fields.optional("initial_timestamp", units::moment_ms);
-    let position = match position.as_deref() {
-        None if fields.has("initial_position") => return None,
-        Some("LATEST") => InitialPosition::Latest,
-        Some("AT_TIMESTAMP") => {
-            if !fields.has("initial_timestamp") {
-                fields.problem(
-                    "initial_position",
-                    "`AT_TIMESTAMP` needs the key `initial_timestamp` beside it",
-                );
-            }
-            return moment.map(|ms| InitialPosition::AtTimestamp { ms });
-        }
-        _ => InitialPosition::TrimHorizon,
-    };
-    if fields.has("initial_timestamp") {
-        fields.problem(
-            "initial_timestamp",
-            "only has a meaning with `initial_position: AT_TIMESTAMP`",
-        );
-    }
-    Some(position)
-}
-
-fn credentials(mut fields: Fields<'_>) -> Option<Credentials> {
-    let profile = fields.optional("profile", name);
-    let access_key_id = fields.optional("access_key_id", name);
-    let secret_access_key = fields.secret("secret_access_key");
-    let session_token = fields.secret("session_token");
-    fields.refuse(
-        "role_arn",
-        "this version cannot assume a role by itself; name a `profile` that does",
-    );
-    if fields.has("profile") && (fields.has("access_key_id") || fields.has("secret_access_key")) {
-        fields.problem("profile", "give either a profile or an access key, not both");
-    } else if !fields.has("profile") {
-        fields.must_have("access_key_id");
-        fields.must_have("secret_access_key");
-    } else if fields.has("session_token") {
-        fields.problem("session_token", "belongs to an access key, not to a profile");
-    }
-    fields.finish();
-    match profile {
-        Some(profile) => Some(Credentials::Profile(profile)),
-        None => Some(Credentials::Static {
-            access_key_id: access_key_id?,
-            secret_access_key: secret_access_key?,
-            session_token,
-        }),
-    }
 }
 
 fn destination(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<DestinationConfig> {
@@ -453,27 +365,6 @@ fn connector_name(text: &str) -> Result<String, String> {
     } else {
         Err(expected.to_owned())
     }
-}
-
-/// The limits are those of DynamoDB table names (DynamoDB developer guide, "Naming rules").
-fn application_name(text: &str) -> Result<String, String> {
-    let expected =
-        "expected 3 to 255 characters of a-z, A-Z, 0-9, '_', '.', '-': it names the DynamoDB table";
-    if matches(text, 3..=255, b"_.-") {
-        Ok(text.to_owned())
-    } else {
-        Err(expected.to_owned())
-    }
-}
-
-fn region(text: &str) -> Result<String, String> {
-    let lower = text
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if lower && (1..=64).contains(&text.len()) {
-        return Ok(text.to_owned());
-    }
-    Err("expected an AWS region, such as `eu-central-1`".to_owned())
 }
 
 fn account(text: &str) -> Result<String, String> {

@@ -1,7 +1,7 @@
 //! Every key there is, and which of them a mistyped one may have meant.
 
 /// Every key of the file, without list indexes; `docs/configuration.md` describes each.
-pub const KEYS: [&str; 43] = [
+pub const KEYS: [&str; 50] = [
     "connectors",
     "connectors[].name",
     "connectors[].source",
@@ -11,11 +11,18 @@ pub const KEYS: [&str; 43] = [
     "connectors[].source.consumer_type",
     "connectors[].source.initial_position",
     "connectors[].source.initial_timestamp",
+    "connectors[].source.hash_range_check",
+    "connectors[].source.decompress",
     "connectors[].source.credentials",
     "connectors[].source.credentials.access_key_id",
     "connectors[].source.credentials.secret_access_key",
     "connectors[].source.credentials.session_token",
     "connectors[].source.credentials.profile",
+    "connectors[].source.credentials.role_arn",
+    "connectors[].source.credentials.external_id",
+    "connectors[].source.credentials.session_name",
+    "connectors[].source.credentials.sts_endpoint",
+    "connectors[].source.credentials.web_identity_token_file",
     "connectors[].source.endpoint",
     "connectors[].source.dynamodb_endpoint",
     "connectors[].destination",

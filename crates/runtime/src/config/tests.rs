@@ -39,6 +39,8 @@ fn the_frame_golden() {
             initial_position: InitialPosition::AtTimestamp {
                 ms: 1_769_900_340_250,
             },
+            hash_range_check: HashRangeCheck::Keep,
+            decompress: Decompress::Auto,
             credentials: Credentials::Static {
                 access_key_id: "AKIDEXAMPLE".into(),
                 secret_access_key: Secret::new("canary-one"),
@@ -263,11 +265,6 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ),
     (
         "name: app",
-        "name: app, consumer_type: ENHANCED_FAN_OUT",
-        "3:85: connectors[0].source.consumer_type: this version cannot read by enhanced fan-out yet; use `SHARED_THROUGHPUT`; found `ENHANCED_FAN_OUT`",
-    ),
-    (
-        "name: app",
         "name: app, consumer_type: shared",
         "3:85: connectors[0].source.consumer_type: expected `SHARED_THROUGHPUT` or `ENHANCED_FAN_OUT`; found `shared`",
     ),
@@ -309,7 +306,17 @@ const BROKEN: &[(&str, &str, &str)] = &[
     (
         "name: app",
         "name: app, credentials: {profile: p, role_arn: r}",
-        "3:106: connectors[0].source.credentials.role_arn: this version cannot assume a role by itself; name a `profile` that does",
+        "3:106: connectors[0].source.credentials.role_arn: expected a role's ARN, such as `arn:aws:iam::123456789012:role/frazil`; found `r`",
+    ),
+    (
+        "name: app",
+        "name: app, credentials: {profile: p, external_id: e}",
+        "3:109: connectors[0].source.credentials.external_id: only has a meaning with `role_arn`",
+    ),
+    (
+        "name: app",
+        "name: app, credentials: {web_identity_token_file: t}",
+        "3:84: connectors[0].source.credentials: the key `role_arn` is missing",
     ),
     (
         "account: o-a",

@@ -62,6 +62,12 @@ fn events() -> Vec<Event> {
             reason: "too_large",
         },
         Event::MetadataReplaced { shard: s(), count: 6 },
+        Event::OutOfHashRange { shard: s(), count: 2 },
+        Event::BrokenAggregates {
+            shard: s(),
+            count: 3,
+            reason: "wrong_digest",
+        },
         Event::BatchAccepted {
             shard: s(),
             rows: 7,

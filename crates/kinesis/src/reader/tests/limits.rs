@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use frazil_model::Clock;
 
 use super::*;
-use crate::door::{Shard, StreamDescription};
+use crate::door::{Consumer, ConsumerId, Shard, StreamDescription, Subscription};
 
 /// A fake that refuses what the service would refuse.
 #[derive(Debug)]
@@ -32,6 +32,27 @@ impl Kinesis for Limited {
 
     async fn shard_iterator(&self, shard: &ShardId, at: &StartAt) -> Result<ShardIterator, Error> {
         self.fake.shard_iterator(shard, at).await
+    }
+
+    async fn describe_consumer(&self, stream_arn: &str, name: &str) -> Result<Consumer, Error> {
+        self.fake.describe_consumer(stream_arn, name).await
+    }
+
+    async fn register_consumer(&self, stream_arn: &str, name: &str) -> Result<Consumer, Error> {
+        self.fake.register_consumer(stream_arn, name).await
+    }
+
+    async fn deregister_consumer(&self, consumer: ConsumerId<'_>) -> Result<(), Error> {
+        self.fake.deregister_consumer(consumer).await
+    }
+
+    async fn subscribe(
+        &self,
+        consumer_arn: &str,
+        shard: &ShardId,
+        at: &StartAt,
+    ) -> Result<Box<dyn Subscription>, Error> {
+        self.fake.subscribe(consumer_arn, shard, at).await
     }
 
     async fn get_records(
