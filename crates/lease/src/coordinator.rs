@@ -465,9 +465,31 @@ impl Shared {
                 Err(Error::TableNotReady { .. }) if backoff.failures() < TABLE_LOOKS => {
                     backoff.wait(&*self.clock, &*self.random).await;
                 }
+                Ok(()) => return self.refuse_unfinished_takeover().await,
                 other => return other,
             }
         }
+    }
+
+    /// A takeover writes the pin last: a table without one, and with a takeover's traces, lacks rows. To begin on it would be
+    /// to begin in wrong places.
+    async fn refuse_unfinished_takeover(&self) -> Result<(), Error> {
+        if self.row(row::PIN_KEY).await?.is_some() {
+            return Ok(());
+        }
+        let marked = self
+            .row(row::MIGRATION_KEY)
+            .await?
+            .is_some_and(|item| crate::migrate::is_marked(&item));
+        let beside = self.store.takeover_unfinished(&self.scope);
+        if !marked && !self.bounded("DescribeTable", beside).await? {
+            return Ok(());
+        }
+        Err(Error::Takeover {
+            table: self.scope.application.clone(),
+            detail: "an earlier takeover was not finished; run it again before anything reads this stream"
+                .to_owned(),
+        })
     }
 }
 

@@ -119,6 +119,40 @@ pub enum Error {
         /// What the service said.
         detail: String,
     },
+    /// A takeover of another program's table cannot begin or go on before a person did something.
+    #[error("takeover of table {table}: {detail}")]
+    Takeover {
+        /// The table it is about.
+        table: String,
+        /// What stands in the way, and what to do.
+        detail: String,
+    },
+    /// The program whose table is to be taken over still works on it.
+    #[error(
+        "takeover of table {table}: the program that wrote it still runs: {detail}; stop all its workers and try again"
+    )]
+    SourceAlive {
+        /// The table.
+        table: String,
+        /// What was seen to move.
+        detail: String,
+    },
+    /// The state file of `leases: none` cannot be used.
+    #[error("the lease state file {path}: {detail}")]
+    StateFile {
+        /// The file.
+        path: String,
+        /// What went wrong.
+        detail: String,
+    },
+    /// A worker holds the shard, or lives.
+    #[error("{what} is refused: {detail}; stop all workers of this application first")]
+    StillHeld {
+        /// What was to be done.
+        what: &'static str,
+        /// Who is in the way.
+        detail: String,
+    },
     /// The options contradict each other.
     #[error("the lease options do not fit together: {detail}")]
     Options {
@@ -140,6 +174,10 @@ impl Error {
             | Self::ForeignLayout { .. }
             | Self::ForeignOwner { .. }
             | Self::OtherStream { .. }
+            | Self::Takeover { .. }
+            | Self::SourceAlive { .. }
+            | Self::StateFile { .. }
+            | Self::StillHeld { .. }
             | Self::Options { .. } => ErrorKind::Invalid,
             Self::RowDamaged { .. } | Self::CheckpointRegressed { .. } => ErrorKind::Corrupt,
             Self::LeaseLost { .. } => ErrorKind::Fenced,

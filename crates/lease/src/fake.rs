@@ -3,6 +3,8 @@
 //! Rows survive for as long as a clone of the table does. Each operation first takes the next fault that was scripted for
 //! it; while the table is cut off for a worker ([`MemoryLeases::cut_off`]) every call of that door fails.
 
+mod tables;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::error::Error;
+use crate::migrate::migration_table;
 use crate::row::{Attribute, Item, name};
 use crate::store::{LeaseStore, Scope, Written};
 use crate::update::{Purpose, Update};
@@ -25,6 +28,14 @@ pub enum Operation {
     Row,
     /// A row is changed.
     Update(Purpose),
+    /// A table is described.
+    Describe,
+    /// A table is made.
+    Create,
+    /// A table is deleted.
+    Delete,
+    /// A page of a table is read.
+    Scan,
 }
 
 /// What goes wrong with one operation.
@@ -47,9 +58,20 @@ struct Table {
     rows: BTreeMap<(String, String), BTreeMap<String, Item>>,
     faults: HashMap<Operation, VecDeque<Fault>>,
     counts: BTreeMap<Operation, u64>,
+    standing: BTreeMap<String, tables::Standing>,
 }
 
 impl Table {
+    /// A table that was deleted has no rows, and takes none.
+    fn reachable(&self, scope: &Scope) -> Result<(), Error> {
+        match self.standing.get(&scope.application) {
+            Some(tables::Standing::Gone { .. } | tables::Standing::Other { .. }) => {
+                Err(tables::missing(&scope.application))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn partition(&mut self, scope: &Scope) -> &mut BTreeMap<String, Item> {
         self.rows
             .entry((scope.application.clone(), scope.stream.to_string()))
@@ -82,6 +104,8 @@ pub struct MemoryLeases {
     table: Arc<Mutex<Table>>,
     held_back: watch::Sender<u64>,
     cut_off: watch::Sender<bool>,
+    /// How many calls this door still answers, and whether the last one lands.
+    death: watch::Sender<Option<(u64, bool)>>,
 }
 
 impl Default for MemoryLeases {
@@ -90,6 +114,7 @@ impl Default for MemoryLeases {
             table: Arc::default(),
             held_back: watch::Sender::new(0),
             cut_off: watch::Sender::new(false),
+            death: watch::Sender::new(None),
         }
     }
 }
@@ -100,6 +125,7 @@ impl MemoryLeases {
     pub fn another_door(&self) -> Self {
         Self {
             cut_off: watch::Sender::new(false),
+            death: watch::Sender::new(None),
             ..self.clone()
         }
     }
@@ -175,12 +201,36 @@ impl MemoryLeases {
         Ok(table.faults.get_mut(&operation).and_then(VecDeque::pop_front))
     }
 
+    /// Whether this call is never answered, and whether it takes effect all the same.
+    fn dies(&self) -> Option<bool> {
+        let mut dies = None;
+        self.death.send_if_modified(|death| match death {
+            None => false,
+            Some((0, _)) => {
+                dies = Some(false);
+                false
+            }
+            Some((left, lands)) => {
+                *left -= 1;
+                dies = (*left == 0).then_some(*lands);
+                true
+            }
+        });
+        dies
+    }
+
     /// Does `work` under the scripted fault.
     async fn perform<T: Send + 'static>(
         &self,
         operation: Operation,
         work: impl FnOnce(&mut Table) -> T + Send + 'static,
     ) -> Result<T, Error> {
+        if let Some(lands) = self.dies() {
+            if lands {
+                drop(work(&mut self.locked()));
+            }
+            return std::future::pending().await;
+        }
         match self.begin(operation)? {
             None => Ok(work(&mut self.locked())),
             Some(Fault::Reject(error)) => Err(error),
@@ -213,34 +263,45 @@ impl LeaseStore for MemoryLeases {
     async fn prepare(&self, scope: &Scope) -> Result<(), Error> {
         let scope = scope.clone();
         self.perform(Operation::Prepare, move |table| {
+            if let Some(tables::Standing::Gone { .. }) = table.standing.get(&scope.application) {
+                table.standing.remove(&scope.application);
+            }
             table.partition(&scope);
         })
         .await
     }
 
+    async fn takeover_unfinished(&self, scope: &Scope) -> Result<bool, Error> {
+        Ok(self.layout(&migration_table(&scope.application)).is_some())
+    }
+
     async fn rows(&self, scope: &Scope, prefix: &str) -> Result<Vec<Item>, Error> {
         let (scope, prefix) = (scope.clone(), prefix.to_owned());
         let work = move |table: &mut Table| {
+            table.reachable(&scope)?;
             let rows = table.partition(&scope).iter();
-            rows.filter(|(key, _)| key.starts_with(&prefix))
-                .map(|(_, row)| row.clone())
-                .collect()
+            let rows = rows.filter(|(key, _)| key.starts_with(&prefix));
+            Ok(rows.map(|(_, row)| row.clone()).collect())
         };
-        self.perform(Operation::Rows, work).await
+        self.perform(Operation::Rows, work).await?
     }
 
     async fn row(&self, scope: &Scope, key: &str) -> Result<Option<Item>, Error> {
         let (scope, key) = (scope.clone(), key.to_owned());
         self.perform(Operation::Row, move |table| {
-            table.partition(&scope).get(&key).cloned()
+            table.reachable(&scope)?;
+            Ok(table.partition(&scope).get(&key).cloned())
         })
-        .await
+        .await?
     }
 
     async fn update(&self, scope: &Scope, update: &Update) -> Result<Written, Error> {
         let operation = Operation::Update(update.purpose);
         let (key, update) = ((scope.clone(), update.key.clone()), update.clone());
-        self.perform(operation, move |table| table.update(&key, &update))
-            .await
+        let work = move |table: &mut Table| {
+            table.reachable(&key.0)?;
+            Ok(table.update(&key, &update))
+        };
+        self.perform(operation, work).await?
     }
 }

@@ -18,12 +18,14 @@
 //! What it does not: it cannot stop a worker that acts against [`LeaseCoordinator::may_act`], or that falls asleep just after asking.
 //! That a late append of it commits nothing is the channel's doing (I7), not the lease's.
 
+pub mod admin;
 pub mod assign;
 mod coordinator;
 mod dynamo;
 mod error;
 pub mod fake;
 pub mod liveness;
+pub mod migrate;
 pub mod row;
 mod state;
 mod store;
@@ -33,6 +35,7 @@ pub use coordinator::{CheckpointOutcome, Held, HeldShards, LeaseCoordinator, Lea
 pub use dynamo::DynamoLeases;
 pub use error::Error;
 pub use state::{
-    ChannelMark, Checkpoint, Counters, Pin, PinnedShard, PinnedStart, ShardState, StreamIdentity, Tenure,
+    ChannelMark, Checkpoint, Counters, Pin, PinnedShard, PinnedStart, SequenceDigits, ShardStart, ShardState,
+    StreamIdentity, Tenure,
 };
 pub use store::{LeaseStore, Scope, Written};

@@ -95,6 +95,12 @@ pub enum Purpose {
     Retire,
     /// The application's pin is set.
     Pin,
+    /// A takeover writes a row or its marker.
+    Migrate,
+    /// A position is moved by a person.
+    Rewind,
+    /// What Frazil wrote, or an owner, is taken off a row.
+    Remove,
 }
 
 /// What is to be remembered with a new owner.
@@ -172,6 +178,7 @@ impl Update {
                 name::ROWS_INSERTED,
                 name::ROW_ERRORS,
                 name::STOP,
+                name::START,
             ]),
             (Memory::Keep | Memory::Adopt, _) => {}
         }
