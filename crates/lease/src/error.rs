@@ -144,10 +144,12 @@ pub enum Error {
         path: String,
         /// What went wrong.
         detail: String,
+        /// Whether it may pass, as a full disk does.
+        may_heal: bool,
     },
-    /// A worker holds the shard, or lives.
-    #[error("{what} is refused: {detail}; stop all workers of this application first")]
-    StillHeld {
+    /// Somebody still works on the table, or needs it.
+    #[error("{what} is refused: {detail}")]
+    InUse {
         /// What was to be done.
         what: &'static str,
         /// Who is in the way.
@@ -166,7 +168,9 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unreachable { .. } | Self::TableNotReady { .. } => ErrorKind::Retry,
+            Self::Unreachable { .. }
+            | Self::TableNotReady { .. }
+            | Self::StateFile { may_heal: true, .. } => ErrorKind::Retry,
             Self::Throttled { .. } => ErrorKind::SlowDown,
             Self::Unauthorized { .. } => ErrorKind::ReAuthenticate,
             Self::AccessDenied { .. }
@@ -177,7 +181,7 @@ impl Error {
             | Self::Takeover { .. }
             | Self::SourceAlive { .. }
             | Self::StateFile { .. }
-            | Self::StillHeld { .. }
+            | Self::InUse { .. }
             | Self::Options { .. } => ErrorKind::Invalid,
             Self::RowDamaged { .. } | Self::CheckpointRegressed { .. } => ErrorKind::Corrupt,
             Self::LeaseLost { .. } => ErrorKind::Fenced,

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::migrate::migration_table;
 use crate::row::{Attribute, Item, name};
 use crate::store::{LeaseStore, Scope, Written};
+use crate::table::RowTable;
 use crate::update::{Purpose, Update};
 
 /// What an operation is, for faults and counts.
@@ -51,11 +52,9 @@ pub enum Fault {
     Hold,
 }
 
-type Key = (Scope, String);
-
 #[derive(Debug, Default)]
 struct Table {
-    rows: BTreeMap<(String, String), BTreeMap<String, Item>>,
+    rows: RowTable,
     faults: HashMap<Operation, VecDeque<Fault>>,
     counts: BTreeMap<Operation, u64>,
     standing: BTreeMap<String, tables::Standing>,
@@ -70,31 +69,6 @@ impl Table {
             }
             _ => Ok(()),
         }
-    }
-
-    fn partition(&mut self, scope: &Scope) -> &mut BTreeMap<String, Item> {
-        self.rows
-            .entry((scope.application.clone(), scope.stream.to_string()))
-            .or_default()
-    }
-
-    fn update(&mut self, (scope, key): &Key, update: &Update) -> Written {
-        let rows = self.partition(scope);
-        let stood = rows.get(key);
-        let empty = Item::new();
-        if !update.holds(stood.unwrap_or(&empty)) {
-            return Written::Refused(stood.cloned());
-        }
-        let row = rows.entry(key.clone()).or_insert_with(|| {
-            let keys = [
-                (name::STREAM_NAME, scope.stream.as_str()),
-                (name::SHARD_ID, key.as_str()),
-            ];
-            keys.map(|(name, value)| (name.to_owned(), Attribute::text(value)))
-                .into()
-        });
-        update.apply(row);
-        Written::Done
     }
 }
 
@@ -162,7 +136,7 @@ impl MemoryLeases {
     /// A row as it stands.
     #[must_use]
     pub fn peek(&self, scope: &Scope, key: &str) -> Option<Item> {
-        self.locked().partition(scope).get(key).cloned()
+        self.locked().rows.row(scope, key)
     }
 
     /// Writes a row as another program does: attributes are set, others left.
@@ -173,7 +147,7 @@ impl MemoryLeases {
         attributes: impl IntoIterator<Item = (&'static str, Attribute)>,
     ) {
         let mut table = self.locked();
-        let row = table.partition(scope).entry(key.to_owned()).or_default();
+        let row = table.rows.part(scope).entry(key.to_owned()).or_default();
         for (name, value) in [
             (name::STREAM_NAME, &*scope.stream.to_string()),
             (name::SHARD_ID, key),
@@ -189,7 +163,7 @@ impl MemoryLeases {
 
     /// Removes a row, as an operator may.
     pub fn delete(&self, scope: &Scope, key: &str) {
-        self.locked().partition(scope).remove(key);
+        self.locked().rows.part(scope).remove(key);
     }
 
     fn begin(&self, operation: Operation) -> Result<Option<Fault>, Error> {
@@ -266,7 +240,7 @@ impl LeaseStore for MemoryLeases {
             if let Some(tables::Standing::Gone { .. }) = table.standing.get(&scope.application) {
                 table.standing.remove(&scope.application);
             }
-            table.partition(&scope);
+            table.rows.part(&scope);
         })
         .await
     }
@@ -279,9 +253,7 @@ impl LeaseStore for MemoryLeases {
         let (scope, prefix) = (scope.clone(), prefix.to_owned());
         let work = move |table: &mut Table| {
             table.reachable(&scope)?;
-            let rows = table.partition(&scope).iter();
-            let rows = rows.filter(|(key, _)| key.starts_with(&prefix));
-            Ok(rows.map(|(_, row)| row.clone()).collect())
+            Ok(table.rows.rows(&scope, &prefix))
         };
         self.perform(Operation::Rows, work).await?
     }
@@ -290,17 +262,17 @@ impl LeaseStore for MemoryLeases {
         let (scope, key) = (scope.clone(), key.to_owned());
         self.perform(Operation::Row, move |table| {
             table.reachable(&scope)?;
-            Ok(table.partition(&scope).get(&key).cloned())
+            Ok(table.rows.row(&scope, &key))
         })
         .await?
     }
 
     async fn update(&self, scope: &Scope, update: &Update) -> Result<Written, Error> {
         let operation = Operation::Update(update.purpose);
-        let (key, update) = ((scope.clone(), update.key.clone()), update.clone());
+        let (scope, update) = (scope.clone(), update.clone());
         let work = move |table: &mut Table| {
-            table.reachable(&key.0)?;
-            Ok(table.update(&key, &update))
+            table.reachable(&scope)?;
+            Ok(table.rows.update(&scope, &update))
         };
         self.perform(operation, work).await?
     }

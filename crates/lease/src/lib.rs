@@ -24,16 +24,20 @@ mod coordinator;
 mod dynamo;
 mod error;
 pub mod fake;
+mod file;
 pub mod liveness;
 pub mod migrate;
 pub mod row;
 mod state;
 mod store;
+mod table;
 pub mod update;
+pub mod upkeep;
 
 pub use coordinator::{CheckpointOutcome, Held, HeldShards, LeaseCoordinator, LeaseOptions};
 pub use dynamo::DynamoLeases;
 pub use error::Error;
+pub use file::FileLeases;
 pub use state::{
     ChannelMark, Checkpoint, Counters, Pin, PinnedShard, PinnedStart, SequenceDigits, ShardStart, ShardState,
     StreamIdentity, Tenure,

@@ -5,7 +5,7 @@
 //!
 //! | row | range key | attributes |
 //! |---|---|---|
-//! | shard | the shard's id | `sequenceNumber` (S, digits: the last **wholly** committed Kinesis record), `leaseOwner` (S), `leaseExpiry` (N), `lastUpdateTimestamp` (N, for people); ours: `frazilEpoch`, `frazilGeneration`, `frazilSerial` (N), `frazilPosition` (S, token), `frazilSequence` (S, the `sequenceNumber` that Frazil last wrote), `frazilShardEnd` (BOOL), `frazilChannel` (S, JSON), `frazilRowsInserted`, `frazilRowErrors` (N), `frazilDestination`, `frazilStream`, `frazilStop` (S), `frazilStart` (S, JSON: where to begin while there is no position) |
+//! | shard | the shard's id | `sequenceNumber` (S, digits: the last **wholly** committed Kinesis record), `leaseOwner` (S), `leaseExpiry` (N), `lastUpdateTimestamp` (N, for people); ours: `frazilEpoch`, `frazilGeneration`, `frazilSerial` (N), `frazilPosition` (S, token), `frazilSequence` (S, the `sequenceNumber` that Frazil last wrote), `frazilShardEnd` (BOOL), `frazilChannel` (S, JSON), `frazilRowsInserted`, `frazilRowErrors` (N), `frazilDestination`, `frazilStream`, `frazilStop` (S), `frazilStart` (S, JSON: where to begin while there is no position), `frazilRate` (N, bytes/s), `frazilFailedOn` (S, the worker that offered it to others) |
 //! | worker | `__node__#frazil-worker-…` | `nodeHeartbeat`, `lastUpdateTimestamp` (N, for Openflow and people), `frazilWorkerId`, `frazilWorker` (S, for people), `frazilBeat` (N). Without `frazilWorkerId` the row is free for the next worker |
 //! | pin | `__node__#frazil-pin` | `frazilPin` (S, JSON). Openflow skips rows of its prefix, and counts as nodes only those with `nodeHeartbeat` |
 //!
@@ -45,6 +45,8 @@ pub mod name {
     pub const DESTINATION: &str = "frazilDestination";
     pub const STREAM: &str = "frazilStream";
     pub const STOP: &str = "frazilStop";
+    pub const RATE: &str = "frazilRate";
+    pub const FAILED_ON: &str = "frazilFailedOn";
     pub const START: &str = "frazilStart";
     pub const PIN: &str = "frazilPin";
     pub const WORKER_ID: &str = "frazilWorkerId";
@@ -177,6 +179,10 @@ pub struct ShardRow {
     pub holder: Holder,
     /// How many checkpoints the current tenure wrote.
     pub serial: u64,
+    /// How much was read of it lately, in bytes/s.
+    pub rate: Option<u64>,
+    /// The worker that could not read it and offered it to others.
+    pub failed_on: Option<WorkerId>,
     /// The attributes by which a change of the row is noticed, exactly as they stand.
     pub seen: Item,
 }
@@ -261,7 +267,10 @@ pub fn decode(item: &Item) -> Result<Row, Error> {
             _ => Row::Other,
         });
     }
-    if key == MIGRATION_KEY {
+    let emptied = item
+        .keys()
+        .all(|name| name == name::STREAM_NAME || name == name::SHARD_ID);
+    if key == MIGRATION_KEY || emptied {
         return Ok(Row::Other);
     }
     shard(&reader).map(|row| Row::Shard(Box::new(row)))
@@ -345,6 +354,11 @@ fn shard(reader: &Reader<'_>) -> Result<ShardRow, Error> {
         state,
         holder,
         serial,
+        rate: reader.number(name::RATE)?,
+        // Only for sharing: one that cannot be read names nobody.
+        failed_on: reader
+            .text(name::FAILED_ON)?
+            .and_then(|worker| WorkerId::new(worker).ok()),
         seen: seen(reader.item),
     })
 }

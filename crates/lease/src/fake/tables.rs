@@ -27,7 +27,7 @@ impl MemoryLeases {
     /// Puts a table in place of whatever stands under this name; one of our layout is empty.
     pub fn put_table(&self, table: &str, layout: Layout, items: Vec<Item>) {
         let mut tables = self.locked();
-        tables.rows.retain(|(name, _), _| name != table);
+        tables.rows.0.retain(|(name, _), _| name != table);
         let standing = match layout {
             Layout::Lease => Standing::Ours { looks: 0 },
             layout => Standing::Other { layout, items },
@@ -45,7 +45,7 @@ impl MemoryLeases {
     /// Deletes a table at once, as an operator may.
     pub fn remove_table(&self, table: &str) {
         let mut tables = self.locked();
-        tables.rows.retain(|(name, _), _| name != table);
+        tables.rows.0.retain(|(name, _), _| name != table);
         tables
             .standing
             .insert(table.to_owned(), Standing::Gone { looks: 0 });
@@ -83,7 +83,7 @@ impl Rows {
             Some(Standing::Ours { .. }) => Some(Layout::Lease),
             Some(Standing::Other { layout, .. }) => Some(layout.clone()),
             None => {
-                let mut names = self.rows.keys();
+                let mut names = self.rows.0.keys();
                 names.any(|(name, _)| name == table).then_some(Layout::Lease)
             }
         }
@@ -117,7 +117,7 @@ impl Rows {
 
     fn delete(&mut self, table: &str) {
         if self.layout(table).is_some() {
-            self.rows.retain(|(name, _), _| name != table);
+            self.rows.0.retain(|(name, _), _| name != table);
             self.standing
                 .insert(table.to_owned(), Standing::Gone { looks: 1 });
         }
@@ -129,7 +129,7 @@ impl Rows {
             Some(Standing::Gone { .. }) => return Err(missing(table)),
             Some(Standing::Other { items, .. }) => items.iter().collect(),
             _ => {
-                let parts = self.rows.iter().filter(|((name, _), _)| name == table);
+                let parts = self.rows.0.iter().filter(|((name, _), _)| name == table);
                 parts.flat_map(|(_, rows)| rows.values()).collect()
             }
         };
