@@ -14,7 +14,9 @@
 //! is met shard by shard: a foreign owner, or a living foreign node, stops the shards concerned with a named reason; a foreign
 //! owner that stood still for [`LeaseOptions::foreign_still`] is taken for dead.
 
+mod prepare;
 mod pulse;
+mod rates;
 mod reconcile;
 mod snapshot;
 mod task;
@@ -24,7 +26,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use frazil_model::{Clock, Event, Events, Random, RetryPolicy, ShardId, StallReason, StreamName, WorkerId};
+use frazil_model::{Clock, Event, Events, Instant, Random, ShardId, StallReason, StreamName, WorkerId};
 use tokio::sync::{Notify, watch};
 
 use crate::error::Error;
@@ -33,16 +35,11 @@ use crate::state::{Pin, ShardState, StreamIdentity, Tenure};
 use crate::store::{LeaseStore, Scope, Written};
 use crate::update::Update;
 use pulse::Pulse;
+use rates::Rates;
 use snapshot::{Snapshot, believed};
 
 pub use tenure::CheckpointOutcome;
 
-/// How often a table that is being made is looked at before the start gives up.
-const TABLE_LOOKS: u32 = 60;
-const TABLE_WAIT: RetryPolicy = RetryPolicy {
-    first: Duration::from_millis(500),
-    cap: Duration::from_secs(2),
-};
 /// How often a pin is tried while others set theirs.
 const PIN_TRIES: u32 = 5;
 
@@ -136,6 +133,10 @@ struct Book {
     serials: HashMap<Tenure, u64>,
     /// Why shards that this worker wants cannot be taken.
     stalled: HashMap<ShardId, (StallReason, String)>,
+    /// How much is read of held shards.
+    rates: Rates,
+    /// Given back because they failed here: the tenure, and when.
+    offered: HashMap<ShardId, (Tenure, Instant)>,
     /// Drain all, take nothing more.
     leaving: bool,
 }
@@ -209,6 +210,7 @@ impl Shared {
         let mut book = locked(&self.book);
         let epoch = book.epochs.entry(tenure.shard.clone()).or_default();
         *epoch = tenure.epoch.max(*epoch);
+        book.rates.forget(&tenure.shard);
         book.serials
             .retain(|other, _| *other == tenure || other.shard != tenure.shard);
         drop(book);
@@ -450,23 +452,6 @@ impl LeaseCoordinator {
             _ = ended.wait_for(|ended| *ended) => {}
             // Only a task that died could be that late.
             () = self.shared.clock.sleep(self.shared.options.timeout) => {}
-        }
-    }
-}
-
-impl Shared {
-    async fn prepare(&self) -> Result<(), Error> {
-        let mut backoff = TABLE_WAIT.start();
-        loop {
-            match self
-                .bounded("DescribeTable", self.store.prepare(&self.scope))
-                .await
-            {
-                Err(Error::TableNotReady { .. }) if backoff.failures() < TABLE_LOOKS => {
-                    backoff.wait(&*self.clock, &*self.random).await;
-                }
-                other => return other,
-            }
         }
     }
 }

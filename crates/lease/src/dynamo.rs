@@ -8,6 +8,7 @@
 //! caller, who knows how to recognise its own write. What it does not: no time limit of its own beyond the SDK's connect timeout;
 //! the coordinator bounds each call.
 
+mod admin;
 mod failure;
 
 use std::collections::HashMap;
@@ -24,7 +25,9 @@ use aws_sdk_dynamodb::types::{
     ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TableDescription, TableStatus,
 };
 
+use crate::admin::TableAdmin;
 use crate::error::Error;
+use crate::migrate::migration_table;
 use crate::row::{Attribute, Item, name};
 use crate::store::{LeaseStore, Scope, Written};
 use crate::update::{Condition, Update};
@@ -58,15 +61,15 @@ impl DynamoLeases {
         }
     }
 
-    async fn create(&self, scope: &Scope) -> Result<(), Error> {
+    async fn create_table(&self, table: &str) -> Result<(), Error> {
         let call = Call {
             action: "CreateTable",
-            table: &scope.application,
+            table,
         };
         let mut request = self
             .client
             .create_table()
-            .table_name(&scope.application)
+            .table_name(table)
             .billing_mode(BillingMode::PayPerRequest);
         for (attribute, kind) in KEY {
             let definition = AttributeDefinition::builder()
@@ -225,13 +228,30 @@ impl LeaseStore for DynamoLeases {
                 None => Err(Error::TableMissing { table: table.clone() }),
             },
             Err(error) if code_of(&error) == Some("ResourceNotFoundException") => {
-                self.create(scope).await?;
+                if self.takeover_unfinished(scope).await? {
+                    return Err(Error::Takeover {
+                        table: table.clone(),
+                        detail: format!(
+                            "it is gone, and {} stands: a takeover was not finished; run it again",
+                            migration_table(table)
+                        ),
+                    });
+                }
+                self.create_table(table).await?;
                 Err(Error::TableNotReady {
                     table: table.clone(),
                     status: "CREATING".to_owned(),
                 })
             }
             Err(error) => Err(to_error(call, &error)),
+        }
+    }
+
+    async fn takeover_unfinished(&self, scope: &Scope) -> Result<bool, Error> {
+        match self.describe(&migration_table(&scope.application)).await {
+            Ok(table) => Ok(table.is_some()),
+            Err(Error::AccessDenied { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

@@ -119,6 +119,42 @@ pub enum Error {
         /// What the service said.
         detail: String,
     },
+    /// A takeover of another program's table cannot begin or go on before a person did something.
+    #[error("takeover of table {table}: {detail}")]
+    Takeover {
+        /// The table it is about.
+        table: String,
+        /// What stands in the way, and what to do.
+        detail: String,
+    },
+    /// The program whose table is to be taken over still works on it.
+    #[error(
+        "takeover of table {table}: the program that wrote it still runs: {detail}; stop all its workers and try again"
+    )]
+    SourceAlive {
+        /// The table.
+        table: String,
+        /// What was seen to move.
+        detail: String,
+    },
+    /// The state file of `leases: none` cannot be used.
+    #[error("the lease state file {path}: {detail}")]
+    StateFile {
+        /// The file.
+        path: String,
+        /// What went wrong.
+        detail: String,
+        /// Whether it may pass, as a full disk does.
+        may_heal: bool,
+    },
+    /// Somebody still works on the table, or needs it.
+    #[error("{what} is refused: {detail}")]
+    InUse {
+        /// What was to be done.
+        what: &'static str,
+        /// Who is in the way.
+        detail: String,
+    },
     /// The options contradict each other.
     #[error("the lease options do not fit together: {detail}")]
     Options {
@@ -132,7 +168,9 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unreachable { .. } | Self::TableNotReady { .. } => ErrorKind::Retry,
+            Self::Unreachable { .. }
+            | Self::TableNotReady { .. }
+            | Self::StateFile { may_heal: true, .. } => ErrorKind::Retry,
             Self::Throttled { .. } => ErrorKind::SlowDown,
             Self::Unauthorized { .. } => ErrorKind::ReAuthenticate,
             Self::AccessDenied { .. }
@@ -140,6 +178,10 @@ impl Error {
             | Self::ForeignLayout { .. }
             | Self::ForeignOwner { .. }
             | Self::OtherStream { .. }
+            | Self::Takeover { .. }
+            | Self::SourceAlive { .. }
+            | Self::StateFile { .. }
+            | Self::InUse { .. }
             | Self::Options { .. } => ErrorKind::Invalid,
             Self::RowDamaged { .. } | Self::CheckpointRegressed { .. } => ErrorKind::Corrupt,
             Self::LeaseLost { .. } => ErrorKind::Fenced,

@@ -3,6 +3,8 @@
 //! Rows survive for as long as a clone of the table does. Each operation first takes the next fault that was scripted for
 //! it; while the table is cut off for a worker ([`MemoryLeases::cut_off`]) every call of that door fails.
 
+mod tables;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,8 +12,10 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::error::Error;
+use crate::migrate::migration_table;
 use crate::row::{Attribute, Item, name};
 use crate::store::{LeaseStore, Scope, Written};
+use crate::table::RowTable;
 use crate::update::{Purpose, Update};
 
 /// What an operation is, for faults and counts.
@@ -25,6 +29,14 @@ pub enum Operation {
     Row,
     /// A row is changed.
     Update(Purpose),
+    /// A table is described.
+    Describe,
+    /// A table is made.
+    Create,
+    /// A table is deleted.
+    Delete,
+    /// A page of a table is read.
+    Scan,
 }
 
 /// What goes wrong with one operation.
@@ -40,39 +52,23 @@ pub enum Fault {
     Hold,
 }
 
-type Key = (Scope, String);
-
 #[derive(Debug, Default)]
 struct Table {
-    rows: BTreeMap<(String, String), BTreeMap<String, Item>>,
+    rows: RowTable,
     faults: HashMap<Operation, VecDeque<Fault>>,
     counts: BTreeMap<Operation, u64>,
+    standing: BTreeMap<String, tables::Standing>,
 }
 
 impl Table {
-    fn partition(&mut self, scope: &Scope) -> &mut BTreeMap<String, Item> {
-        self.rows
-            .entry((scope.application.clone(), scope.stream.to_string()))
-            .or_default()
-    }
-
-    fn update(&mut self, (scope, key): &Key, update: &Update) -> Written {
-        let rows = self.partition(scope);
-        let stood = rows.get(key);
-        let empty = Item::new();
-        if !update.holds(stood.unwrap_or(&empty)) {
-            return Written::Refused(stood.cloned());
+    /// A table that was deleted has no rows, and takes none.
+    fn reachable(&self, scope: &Scope) -> Result<(), Error> {
+        match self.standing.get(&scope.application) {
+            Some(tables::Standing::Gone { .. } | tables::Standing::Other { .. }) => {
+                Err(tables::missing(&scope.application))
+            }
+            _ => Ok(()),
         }
-        let row = rows.entry(key.clone()).or_insert_with(|| {
-            let keys = [
-                (name::STREAM_NAME, scope.stream.as_str()),
-                (name::SHARD_ID, key.as_str()),
-            ];
-            keys.map(|(name, value)| (name.to_owned(), Attribute::text(value)))
-                .into()
-        });
-        update.apply(row);
-        Written::Done
     }
 }
 
@@ -82,6 +78,8 @@ pub struct MemoryLeases {
     table: Arc<Mutex<Table>>,
     held_back: watch::Sender<u64>,
     cut_off: watch::Sender<bool>,
+    /// How many calls this door still answers, and whether the last one lands.
+    death: watch::Sender<Option<(u64, bool)>>,
 }
 
 impl Default for MemoryLeases {
@@ -90,6 +88,7 @@ impl Default for MemoryLeases {
             table: Arc::default(),
             held_back: watch::Sender::new(0),
             cut_off: watch::Sender::new(false),
+            death: watch::Sender::new(None),
         }
     }
 }
@@ -100,6 +99,7 @@ impl MemoryLeases {
     pub fn another_door(&self) -> Self {
         Self {
             cut_off: watch::Sender::new(false),
+            death: watch::Sender::new(None),
             ..self.clone()
         }
     }
@@ -136,7 +136,7 @@ impl MemoryLeases {
     /// A row as it stands.
     #[must_use]
     pub fn peek(&self, scope: &Scope, key: &str) -> Option<Item> {
-        self.locked().partition(scope).get(key).cloned()
+        self.locked().rows.row(scope, key)
     }
 
     /// Writes a row as another program does: attributes are set, others left.
@@ -147,7 +147,7 @@ impl MemoryLeases {
         attributes: impl IntoIterator<Item = (&'static str, Attribute)>,
     ) {
         let mut table = self.locked();
-        let row = table.partition(scope).entry(key.to_owned()).or_default();
+        let row = table.rows.part(scope).entry(key.to_owned()).or_default();
         for (name, value) in [
             (name::STREAM_NAME, &*scope.stream.to_string()),
             (name::SHARD_ID, key),
@@ -163,7 +163,7 @@ impl MemoryLeases {
 
     /// Removes a row, as an operator may.
     pub fn delete(&self, scope: &Scope, key: &str) {
-        self.locked().partition(scope).remove(key);
+        self.locked().rows.part(scope).remove(key);
     }
 
     fn begin(&self, operation: Operation) -> Result<Option<Fault>, Error> {
@@ -175,12 +175,36 @@ impl MemoryLeases {
         Ok(table.faults.get_mut(&operation).and_then(VecDeque::pop_front))
     }
 
+    /// Whether this call is never answered, and whether it takes effect all the same.
+    fn dies(&self) -> Option<bool> {
+        let mut dies = None;
+        self.death.send_if_modified(|death| match death {
+            None => false,
+            Some((0, _)) => {
+                dies = Some(false);
+                false
+            }
+            Some((left, lands)) => {
+                *left -= 1;
+                dies = (*left == 0).then_some(*lands);
+                true
+            }
+        });
+        dies
+    }
+
     /// Does `work` under the scripted fault.
     async fn perform<T: Send + 'static>(
         &self,
         operation: Operation,
         work: impl FnOnce(&mut Table) -> T + Send + 'static,
     ) -> Result<T, Error> {
+        if let Some(lands) = self.dies() {
+            if lands {
+                drop(work(&mut self.locked()));
+            }
+            return std::future::pending().await;
+        }
         match self.begin(operation)? {
             None => Ok(work(&mut self.locked())),
             Some(Fault::Reject(error)) => Err(error),
@@ -213,34 +237,43 @@ impl LeaseStore for MemoryLeases {
     async fn prepare(&self, scope: &Scope) -> Result<(), Error> {
         let scope = scope.clone();
         self.perform(Operation::Prepare, move |table| {
-            table.partition(&scope);
+            if let Some(tables::Standing::Gone { .. }) = table.standing.get(&scope.application) {
+                table.standing.remove(&scope.application);
+            }
+            table.rows.part(&scope);
         })
         .await
+    }
+
+    async fn takeover_unfinished(&self, scope: &Scope) -> Result<bool, Error> {
+        Ok(self.layout(&migration_table(&scope.application)).is_some())
     }
 
     async fn rows(&self, scope: &Scope, prefix: &str) -> Result<Vec<Item>, Error> {
         let (scope, prefix) = (scope.clone(), prefix.to_owned());
         let work = move |table: &mut Table| {
-            let rows = table.partition(&scope).iter();
-            rows.filter(|(key, _)| key.starts_with(&prefix))
-                .map(|(_, row)| row.clone())
-                .collect()
+            table.reachable(&scope)?;
+            Ok(table.rows.rows(&scope, &prefix))
         };
-        self.perform(Operation::Rows, work).await
+        self.perform(Operation::Rows, work).await?
     }
 
     async fn row(&self, scope: &Scope, key: &str) -> Result<Option<Item>, Error> {
         let (scope, key) = (scope.clone(), key.to_owned());
         self.perform(Operation::Row, move |table| {
-            table.partition(&scope).get(&key).cloned()
+            table.reachable(&scope)?;
+            Ok(table.rows.row(&scope, &key))
         })
-        .await
+        .await?
     }
 
     async fn update(&self, scope: &Scope, update: &Update) -> Result<Written, Error> {
         let operation = Operation::Update(update.purpose);
-        let (key, update) = ((scope.clone(), update.key.clone()), update.clone());
-        self.perform(operation, move |table| table.update(&key, &update))
-            .await
+        let (scope, update) = (scope.clone(), update.clone());
+        let work = move |table: &mut Table| {
+            table.reachable(&scope)?;
+            Ok(table.rows.update(&scope, &update))
+        };
+        self.perform(operation, work).await?
     }
 }

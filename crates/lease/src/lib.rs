@@ -18,21 +18,28 @@
 //! What it does not: it cannot stop a worker that acts against [`LeaseCoordinator::may_act`], or that falls asleep just after asking.
 //! That a late append of it commits nothing is the channel's doing (I7), not the lease's.
 
+pub mod admin;
 pub mod assign;
 mod coordinator;
 mod dynamo;
 mod error;
 pub mod fake;
+mod file;
 pub mod liveness;
+pub mod migrate;
 pub mod row;
 mod state;
 mod store;
+mod table;
 pub mod update;
+pub mod upkeep;
 
 pub use coordinator::{CheckpointOutcome, Held, HeldShards, LeaseCoordinator, LeaseOptions};
 pub use dynamo::DynamoLeases;
 pub use error::Error;
+pub use file::FileLeases;
 pub use state::{
-    ChannelMark, Checkpoint, Counters, Pin, PinnedShard, PinnedStart, ShardState, StreamIdentity, Tenure,
+    ChannelMark, Checkpoint, Counters, Pin, PinnedShard, PinnedStart, SequenceDigits, ShardStart, ShardState,
+    StreamIdentity, Tenure,
 };
 pub use store::{LeaseStore, Scope, Written};

@@ -5,7 +5,7 @@
 //!
 //! | row | range key | attributes |
 //! |---|---|---|
-//! | shard | the shard's id | `sequenceNumber` (S, digits: the last **wholly** committed Kinesis record), `leaseOwner` (S), `leaseExpiry` (N), `lastUpdateTimestamp` (N, for people); ours: `frazilEpoch`, `frazilGeneration`, `frazilSerial` (N), `frazilPosition` (S, token), `frazilSequence` (S, the `sequenceNumber` that Frazil last wrote), `frazilShardEnd` (BOOL), `frazilChannel` (S, JSON), `frazilRowsInserted`, `frazilRowErrors` (N), `frazilDestination`, `frazilStream`, `frazilStop` (S) |
+//! | shard | the shard's id | `sequenceNumber` (S, digits: the last **wholly** committed Kinesis record), `leaseOwner` (S), `leaseExpiry` (N), `lastUpdateTimestamp` (N, for people); ours: `frazilEpoch`, `frazilGeneration`, `frazilSerial` (N), `frazilPosition` (S, token), `frazilSequence` (S, the `sequenceNumber` that Frazil last wrote), `frazilShardEnd` (BOOL), `frazilChannel` (S, JSON), `frazilRowsInserted`, `frazilRowErrors` (N), `frazilDestination`, `frazilStream`, `frazilStop` (S), `frazilStart` (S, JSON: where to begin while there is no position), `frazilRate` (N, bytes/s), `frazilFailedOn` (S, the worker that offered it to others) |
 //! | worker | `__node__#frazil-worker-…` | `nodeHeartbeat`, `lastUpdateTimestamp` (N, for Openflow and people), `frazilWorkerId`, `frazilWorker` (S, for people), `frazilBeat` (N). Without `frazilWorkerId` the row is free for the next worker |
 //! | pin | `__node__#frazil-pin` | `frazilPin` (S, JSON). Openflow skips rows of its prefix, and counts as nodes only those with `nodeHeartbeat` |
 //!
@@ -21,7 +21,7 @@ use std::str::FromStr;
 use frazil_model::{Position, SequenceNumber, ShardId, WorkerId};
 
 use crate::error::Error;
-use crate::state::{ChannelMark, Counters, Pin, ShardState, StreamIdentity};
+use crate::state::{ChannelMark, Counters, Pin, ShardStart, ShardState, StreamIdentity};
 
 /// Names of attributes.
 #[allow(missing_docs)]
@@ -45,10 +45,19 @@ pub mod name {
     pub const DESTINATION: &str = "frazilDestination";
     pub const STREAM: &str = "frazilStream";
     pub const STOP: &str = "frazilStop";
+    pub const RATE: &str = "frazilRate";
+    pub const FAILED_ON: &str = "frazilFailedOn";
+    pub const START: &str = "frazilStart";
     pub const PIN: &str = "frazilPin";
     pub const WORKER_ID: &str = "frazilWorkerId";
     pub const WORKER: &str = "frazilWorker";
     pub const BEAT: &str = "frazilBeat";
+    pub const MIGRATION: &str = "frazilMigration";
+    pub const MIGRATION_WORKER: &str = "frazilMigrationWorker";
+    pub const MIGRATION_BEAT: &str = "frazilMigrationBeat";
+    pub const MIGRATION_ATTEMPT: &str = "frazilMigrationAttempt";
+    pub const MIGRATION_SOURCE: &str = "frazilMigrationSource";
+    pub const MIGRATION_ROWS: &str = "frazilMigrationRows";
 }
 
 /// `leaseExpiry` of a shard that a worker of Frazil owns: 2100-01-01T00:00:00Z in milliseconds since 1970.
@@ -59,8 +68,8 @@ pub const NODE_PREFIX: &str = "__node__#";
 pub const WORKER_PREFIX: &str = "__node__#frazil-worker-";
 /// The range key of the pin.
 pub const PIN_KEY: &str = "__node__#frazil-pin";
-/// The range key of a migration marker, which other programs write.
-const MIGRATION_KEY: &str = "__migration__";
+/// The range key of a migration's marker: ours has `frazilMigration`, other programs' have not.
+pub const MIGRATION_KEY: &str = "__migration__";
 
 /// The value of an attribute, as far as lease rows use DynamoDB's types.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +179,10 @@ pub struct ShardRow {
     pub holder: Holder,
     /// How many checkpoints the current tenure wrote.
     pub serial: u64,
+    /// How much was read of it lately, in bytes/s.
+    pub rate: Option<u64>,
+    /// The worker that could not read it and offered it to others.
+    pub failed_on: Option<WorkerId>,
     /// The attributes by which a change of the row is noticed, exactly as they stand.
     pub seen: Item,
 }
@@ -254,7 +267,10 @@ pub fn decode(item: &Item) -> Result<Row, Error> {
             _ => Row::Other,
         });
     }
-    if key == MIGRATION_KEY {
+    let emptied = item
+        .keys()
+        .all(|name| name == name::STREAM_NAME || name == name::SHARD_ID);
+    if key == MIGRATION_KEY || emptied {
         return Ok(Row::Other);
     }
     shard(&reader).map(|row| Row::Shard(Box::new(row)))
@@ -331,12 +347,18 @@ fn shard(reader: &Reader<'_>) -> Result<ShardRow, Error> {
         destination: reader.text(name::DESTINATION)?.map(str::to_owned),
         stream: reader.parsed::<StreamIdentity>(name::STREAM)?,
         stop: reader.text(name::STOP)?.map(str::to_owned),
+        start: reader.json::<ShardStart>(name::START)?,
     };
     let serial = reader.number(name::SERIAL)?.unwrap_or(0);
     Ok(ShardRow {
         state,
         holder,
         serial,
+        rate: reader.number(name::RATE)?,
+        // Only for sharing: one that cannot be read names nobody.
+        failed_on: reader
+            .text(name::FAILED_ON)?
+            .and_then(|worker| WorkerId::new(worker).ok()),
         seen: seen(reader.item),
     })
 }

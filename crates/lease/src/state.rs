@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use frazil_model::{Position, ShardId, WorkerId};
+use frazil_model::{Position, PositionError, SequenceNumber, ShardId, WorkerId};
 use serde::{Deserialize, Serialize};
 
 /// Which stream a row speaks of: a stream that was deleted and made again under the same name is another one.
@@ -98,6 +98,8 @@ pub struct ShardState {
     pub stream: Option<StreamIdentity>,
     /// Why the shard must not go on until a person says so.
     pub stop: Option<String>,
+    /// Where it begins while it has no position, instead of where the pin says: set by a takeover or a rewind.
+    pub start: Option<ShardStart>,
 }
 
 impl ShardState {
@@ -118,6 +120,7 @@ impl ShardState {
             destination: None,
             stream: None,
             stop: None,
+            start: None,
         }
     }
 }
@@ -153,6 +156,59 @@ pub enum PinnedStart {
         /// The moment: milliseconds since 1970 UTC.
         ms: i64,
     },
+}
+
+/// Where one shard begins while it has no position (the types of the Kinesis API reference, `ShardIteratorType`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "at", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ShardStart {
+    /// At the oldest record the stream still has.
+    TrimHorizon,
+    /// At what arrived at or after this moment, which is when somebody said "from now on".
+    Latest {
+        /// The moment: milliseconds since 1970 UTC.
+        ms: i64,
+    },
+    /// At the first record that arrived at or after this moment.
+    AtTimestamp {
+        /// The moment: milliseconds since 1970 UTC.
+        ms: i64,
+    },
+    /// At this record, inclusive.
+    AtSequenceNumber {
+        /// Its sequence number.
+        sequence: SequenceDigits,
+    },
+}
+
+/// A sequence number as JSON text; a text that is none is refused when it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SequenceDigits(pub SequenceNumber);
+
+impl TryFrom<String> for SequenceDigits {
+    type Error = PositionError;
+
+    fn try_from(text: String) -> Result<Self, PositionError> {
+        SequenceNumber::new(text).map(Self)
+    }
+}
+
+impl From<SequenceDigits> for String {
+    fn from(digits: SequenceDigits) -> Self {
+        digits.0.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for ShardStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TrimHorizon => f.write_str("TRIM_HORIZON"),
+            Self::Latest { ms } => write!(f, "LATEST as of {ms} ms"),
+            Self::AtTimestamp { ms } => write!(f, "AT_TIMESTAMP {ms} ms"),
+            Self::AtSequenceNumber { sequence } => write!(f, "AT_SEQUENCE_NUMBER {}", sequence.0),
+        }
+    }
 }
 
 /// A shard that stood when the pin was made.

@@ -37,6 +37,16 @@ pub trait LeaseStore: Send + Sync + fmt::Debug {
     /// what the call met.
     async fn prepare(&self, scope: &Scope) -> Result<(), Error>;
 
+    /// Whether the table that a takeover of this application keeps its copy in stands beside the lease table. Asked only while
+    /// there is no pin, for a takeover writes it last.
+    ///
+    /// # Errors
+    /// What the call met; a right that is missing is no error but a "no", because then no takeover can have run with these
+    /// rights.
+    async fn takeover_unfinished(&self, _scope: &Scope) -> Result<bool, Error> {
+        Ok(false)
+    }
+
     /// All rows of the stream whose range key begins with `prefix` (all rows where it is empty), or an error: never a part.
     ///
     /// # Errors

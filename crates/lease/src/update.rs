@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use frazil_model::{ShardId, WorkerId};
 
 use crate::row::{Attribute, HELD_EXPIRY, Item, PIN_KEY, SEEN, ShardRow, name};
-use crate::state::{ChannelMark, Checkpoint, Counters, Pin, StreamIdentity, Tenure};
+use crate::state::{ChannelMark, Checkpoint, Counters, Pin, ShardStart, StreamIdentity, Tenure};
 
 /// A condition on one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +95,30 @@ pub enum Purpose {
     Retire,
     /// The application's pin is set.
     Pin,
+    /// A takeover writes a row or its marker.
+    Migrate,
+    /// A position is moved by a person.
+    Rewind,
+    /// What Frazil wrote, or an owner, is taken off a row.
+    Remove,
 }
+
+/// What Frazil remembers in a shard's row, beside its numbers.
+const SHARD_MEMORY: [&str; 13] = [
+    name::POSITION,
+    name::SEQUENCE,
+    name::SERIAL,
+    name::SHARD_END,
+    name::CHANNEL,
+    name::ROWS_INSERTED,
+    name::ROW_ERRORS,
+    name::DESTINATION,
+    name::STREAM,
+    name::STOP,
+    name::START,
+    name::RATE,
+    name::FAILED_ON,
+];
 
 /// What is to be remembered with a new owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,6 +195,7 @@ impl Update {
                 name::ROWS_INSERTED,
                 name::ROW_ERRORS,
                 name::STOP,
+                name::START,
             ]),
             (Memory::Keep | Memory::Adopt, _) => {}
         }
@@ -236,12 +260,53 @@ impl Update {
         update
     }
 
+    /// Tells a shard's rate with whatever is written anyway.
+    #[must_use]
+    pub fn with_rate(self, bytes_per_s: Option<u64>) -> Self {
+        match bytes_per_s {
+            Some(rate) => self.set(name::RATE, Attribute::number(rate)),
+            None => self,
+        }
+    }
+
     /// Gives a shard back: neither owner nor expiry stay, so that Openflow may take it.
     #[must_use]
     pub fn release(worker: &WorkerId, tenure: &Tenure, wall_ms: i64) -> Self {
         let mut update = Self::in_tenure(Purpose::Release, worker, tenure)
             .set(name::LAST_UPDATE, Attribute::number(wall_ms));
-        update.remove.extend([name::LEASE_OWNER, name::LEASE_EXPIRY]);
+        update
+            .remove
+            .extend([name::LEASE_OWNER, name::LEASE_EXPIRY, name::FAILED_ON]);
+        update
+    }
+
+    /// Gives a shard back that could not be read here, and says so: it is for another worker, where there is one.
+    #[must_use]
+    pub fn offer(worker: &WorkerId, tenure: &Tenure, wall_ms: i64) -> Self {
+        let mut update = Self::release(worker, tenure, wall_ms).set(name::FAILED_ON, Attribute::text(worker));
+        update.remove.retain(|name| *name != name::FAILED_ON);
+        update
+    }
+
+    /// Removes all that a row of a shard holds which is gone from the stream, if it is as it was seen; two keys are left.
+    #[must_use]
+    pub fn forget(row: &ShardRow) -> Self {
+        let mut update = Self::new(Purpose::Remove, row.state.shard.as_str());
+        for name in SEEN {
+            update
+                .conditions
+                .push(Condition::exactly(name, row.seen.get(name)));
+        }
+        update.remove.extend(SHARD_MEMORY);
+        update.remove.extend([
+            name::LEASE_OWNER,
+            name::LEASE_EXPIRY,
+            name::EPOCH,
+            name::GENERATION,
+            name::SEQUENCE_NUMBER,
+            name::LAST_UPDATE,
+            name::MIGRATION_ATTEMPT,
+        ]);
         update
     }
 
@@ -273,6 +338,73 @@ impl Update {
         let seen = Condition::Is(name::STOP, Attribute::text(reason));
         let mut update = Self::new(Purpose::Stop, shard.as_str()).only_if(seen);
         update.remove.push(name::STOP);
+        update
+    }
+
+    /// Puts a shard, whose row is exactly as it was seen (`None`: no row), at another place: a new generation without a position,
+    /// without an owner, and in a new epoch, so that nothing an earlier owner still sends takes effect.
+    #[must_use]
+    pub fn rewind(
+        shard: &ShardId,
+        seen: Option<&ShardRow>,
+        to: &ShardStart,
+        stream: &StreamIdentity,
+        wall_ms: i64,
+    ) -> Self {
+        let mut update = Self::new(Purpose::Rewind, shard.as_str());
+        for name in SEEN {
+            let value = seen.and_then(|row| row.seen.get(name));
+            update.conditions.push(Condition::exactly(name, value));
+        }
+        let (epoch, generation) = seen.map_or((0, 0), |row| (row.state.epoch, row.state.generation));
+        let json = serde_json::to_string(to).expect("strings and numbers are always JSON");
+        let mut update = update
+            .set(name::EPOCH, Attribute::number(epoch + 1))
+            .set(name::GENERATION, Attribute::number(generation + 1))
+            .set(name::START, Attribute::S(json))
+            .set(name::STREAM, Attribute::text(stream))
+            .set(name::LAST_UPDATE, Attribute::number(wall_ms));
+        update.remove.extend([
+            name::LEASE_OWNER,
+            name::LEASE_EXPIRY,
+            name::SEQUENCE_NUMBER,
+            name::POSITION,
+            name::SEQUENCE,
+            name::SHARD_END,
+            name::CHANNEL,
+            name::ROWS_INSERTED,
+            name::ROW_ERRORS,
+            name::STOP,
+        ]);
+        update
+    }
+
+    /// Takes owner and expiry off a shard's row that is as it was seen, and with `forget` all that Frazil remembers but its
+    /// numbers: should Frazil come back, a new tenure or generation must not have the number of an old one.
+    #[must_use]
+    pub fn clear(row: &ShardRow, forget: bool, wall_ms: i64) -> Self {
+        let mut update = Self::new(Purpose::Remove, row.state.shard.as_str());
+        for name in SEEN {
+            update
+                .conditions
+                .push(Condition::exactly(name, row.seen.get(name)));
+        }
+        let mut update = update
+            .set(name::EPOCH, Attribute::number(row.state.epoch + 1))
+            .set(name::LAST_UPDATE, Attribute::number(wall_ms));
+        update.remove.extend([name::LEASE_OWNER, name::LEASE_EXPIRY]);
+        if forget {
+            update.remove.extend(SHARD_MEMORY);
+        }
+        update
+    }
+
+    /// Takes the pin off.
+    #[must_use]
+    pub fn unpin(item: &Item) -> Self {
+        let mut update =
+            Self::new(Purpose::Remove, PIN_KEY).only_if(Condition::exactly(name::PIN, item.get(name::PIN)));
+        update.remove.extend([name::PIN, name::LAST_UPDATE]);
         update
     }
 

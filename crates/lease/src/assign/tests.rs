@@ -24,7 +24,12 @@ fn view<'a>(me: &'a WorkerId, all: &'a [WorkerId], owners: &'a HashMap<ShardId, 
             Some(owner) if owner == me => Hold::Mine { draining: false },
             Some(owner) => Hold::Other(others.iter().position(|w| *w == owner).expect("live")),
         };
-        ShardView { shard, hold }
+        ShardView {
+            shard,
+            hold,
+            rate: None,
+            failed_on: None,
+        }
     });
     View {
         me,
@@ -59,6 +64,129 @@ fn what_drains_already_is_not_asked_again() {
     let mut view = view(&all[0], &all, &owners);
     view.shards[0].hold = Hold::Mine { draining: true };
     assert_eq!(plan(&view).drain.len(), 1);
+}
+
+/// Plays rounds until nothing moves; answers how many shards moved. Each worker acts once a round.
+fn play(
+    all: &[WorkerId],
+    owners: &mut HashMap<ShardId, Option<usize>>,
+    rates: &HashMap<ShardId, u64>,
+) -> usize {
+    let mut moves = 0;
+    for _ in 0..30 {
+        let before = moves;
+        for (n, me) in all.iter().enumerate() {
+            let seen = owners.clone();
+            let mut view = view(me, all, &seen);
+            for shard in &mut view.shards {
+                shard.rate = rates.get(shard.shard).copied();
+            }
+            let plan = plan(&view);
+            moves += plan.drain.len();
+            owners.extend(plan.take.into_iter().map(|shard| (shard, Some(n))));
+            owners.extend(plan.drain.into_iter().map(|shard| (shard, None)));
+        }
+        if moves == before && owners.values().all(Option::is_some) {
+            return moves;
+        }
+    }
+    panic!("shards still move after thirty rounds");
+}
+
+fn loads(count: usize, owners: &HashMap<ShardId, Option<usize>>, rates: &HashMap<ShardId, u64>) -> Vec<u64> {
+    let mut loads = vec![0; count];
+    for (shard, owner) in owners {
+        loads[owner.expect("held")] += rates.get(shard).copied().unwrap_or(0);
+    }
+    loads
+}
+
+#[test]
+fn case_16_heavy_shards_are_spread_and_then_stay() {
+    let (all, ids) = (workers(3), shards(24));
+    // The first eight carry nearly all, and one worker holds them.
+    let mut owners: HashMap<ShardId, Option<usize>> = HashMap::new();
+    let mut rates: HashMap<ShardId, u64> = HashMap::new();
+    for (n, id) in ids.iter().enumerate() {
+        owners.insert(id.clone(), Some(n / 8));
+        rates.insert(id.clone(), if n < 8 { 3_000_000 } else { 20_000 });
+    }
+    let moves = play(&all, &mut owners, &rates);
+    assert!((4..=8).contains(&moves), "{moves} moves");
+    let loads = loads(3, &owners, &rates);
+    assert!(*loads.iter().max().expect("three") <= 9_500_000, "{loads:?}");
+    // Rates wander by a tenth: nothing moves any more.
+    let random = frazil_model::SeededRandom::new(4);
+    for _ in 0..200 {
+        let wander = |rate: &u64| rate * (90 + frazil_model::Random::below(&random, 21)) / 100;
+        let wandered = rates
+            .iter()
+            .map(|(id, rate)| (id.clone(), wander(rate)))
+            .collect();
+        assert_eq!(play(&all, &mut owners, &wandered), 0);
+    }
+}
+
+#[test]
+fn case_16_one_shard_that_outweighs_all_others_stays_where_it_is() {
+    let (all, ids) = (workers(2), shards(10));
+    let mut owners: HashMap<ShardId, Option<usize>> = ids.iter().map(|id| (id.clone(), Some(0))).collect();
+    let rates = ids.iter().enumerate();
+    let rates = rates
+        .map(|(n, id)| (id.clone(), if n == 0 { 100_000_000 } else { 70_000 }))
+        .collect();
+    assert_eq!(play(&all, &mut owners, &rates), 5);
+    assert_eq!(owners[&ids[0]], Some(0));
+    assert_eq!(owners.values().filter(|owner| **owner == Some(0)).count(), 5);
+    assert_eq!(play(&all, &mut owners, &rates), 0);
+}
+
+#[test]
+fn case_15_idle_shards_count_little_beside_busy_ones() {
+    let (all, ids) = (workers(2), shards(12));
+    // Four busy ones on one worker; eight that are nearly drained on the other: by number that would look fine.
+    let owners = ids
+        .iter()
+        .enumerate()
+        .map(|(n, id)| (id.clone(), Some(usize::from(n >= 4))));
+    let mut owners: HashMap<ShardId, Option<usize>> = owners.collect();
+    let rates = ids.iter().enumerate();
+    let rates: HashMap<ShardId, u64> = rates
+        .map(|(n, id)| (id.clone(), if n < 4 { 2_000_000 } else { 100 }))
+        .collect();
+    play(&all, &mut owners, &rates);
+    let loads = loads(2, &owners, &rates);
+    assert!(
+        loads.iter().all(|load| (4_000_000..4_100_000).contains(load)),
+        "{loads:?}"
+    );
+}
+
+#[test]
+fn what_failed_on_one_goes_to_another_unless_there_is_none() {
+    let (all, ids) = (workers(2), shards(1));
+    let owners: HashMap<_, _> = [(ids[0].clone(), None)].into();
+    for (n, taken) in [(0, 0), (1, 1)] {
+        let mut view = view(&all[n], &all, &owners);
+        view.shards[0].failed_on = Some(&all[0]);
+        assert_eq!(plan(&view).take.len(), taken, "worker {n}");
+    }
+    let mut alone = view(&all[0], &all[..1], &owners);
+    alone.shards[0].failed_on = Some(&all[0]);
+    assert_eq!(plan(&alone).take.len(), 1);
+}
+
+#[test]
+fn nor_does_it_come_back_to_even_things_out() {
+    let (all, ids) = (workers(2), shards(2));
+    let owners: HashMap<_, _> = ids.iter().map(|id| (id.clone(), Some(1))).collect();
+    let mut view = view(&all[1], &all, &owners);
+    for shard in &mut view.shards {
+        shard.failed_on = Some(&all[0]);
+    }
+    assert_eq!(plan(&view).drain.len(), 0);
+    view.shards[1].failed_on = None;
+    assert_eq!(plan(&view).drain, [view.shards[1].shard.clone()]);
 }
 
 proptest! {

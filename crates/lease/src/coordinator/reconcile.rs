@@ -19,6 +19,9 @@ use crate::update::{Memory, Update};
 /// A dead worker's row is made free once it stood still for this many timeouts.
 const TIMEOUTS_BEFORE_RETIRE: u32 = 4;
 
+/// A shard that this worker offered and nobody took for this many timeouts is its own again.
+const TIMEOUTS_BEFORE_TAKING_BACK: u32 = 10;
+
 /// What stands between this worker and a shard.
 enum Owner {
     Nobody,
@@ -131,7 +134,7 @@ impl Task {
     async fn retry_releases(&mut self) {
         let unconfirmed: Vec<Tenure> = locked(&self.shared.book).unconfirmed.values().cloned().collect();
         for tenure in unconfirmed {
-            let update = Update::release(&self.shared.options.worker, &tenure, self.shared.clock.wall_ms());
+            let update = self.shared.release_of(&tenure);
             let written = self.shared.update(&update).await;
             self.turn();
             match written {
@@ -244,9 +247,18 @@ impl Task {
                 }
                 Owner::Finished => continue,
             };
-            view.shards.push(ShardView { shard, hold });
+            let row = snapshot.shards.get(*shard);
+            view.shards.push(ShardView {
+                shard,
+                hold,
+                rate: row.and_then(|row| row.rate),
+                failed_on: row.and_then(|row| row.failed_on.as_ref()),
+            });
         }
-        let plan = plan(&view);
+        let mut plan = plan(&view);
+        let taken_back = self.taken_by_nobody(&view);
+        plan.take.retain(|shard| !taken_back.contains(shard));
+        plan.take.extend(taken_back);
         let leaving = locked(&self.shared.book).leaving;
         self.hungry = !leaving && (plan.hungry || foreign_node.is_some());
         if leaving {
@@ -255,6 +267,22 @@ impl Task {
         self.ask_to_drain(&plan.drain);
         self.forget_stalls(&owners);
         self.take(snapshot, plan.take, &victims).await;
+    }
+
+    /// What this worker offered, and nobody took for long: it is tried here again.
+    fn taken_by_nobody(&self, view: &View<'_>) -> Vec<ShardId> {
+        let long = self.shared.options.timeout * TIMEOUTS_BEFORE_TAKING_BACK;
+        let now = self.shared.clock.now();
+        let book = locked(&self.shared.book);
+        let own = view
+            .shards
+            .iter()
+            .filter(|seen| seen.hold == Hold::Free && seen.failed_on == Some(view.me));
+        let late = own.filter(|seen| {
+            let offered = book.offered.get(seen.shard);
+            offered.is_some_and(|(_, at)| now.since(*at) >= long)
+        });
+        late.map(|seen| seen.shard.clone()).collect()
     }
 
     fn ask_to_drain(&self, shards: &[ShardId]) {

@@ -1,5 +1,7 @@
 //! What a worker writes to the rows of shards it holds.
 
+use std::collections::HashSet;
+
 use frazil_model::{Event, RetryPolicy, ShardId};
 
 use super::{LeaseCoordinator, Shared, locked};
@@ -11,6 +13,8 @@ use crate::update::Update;
 
 /// How often a write is sent whose answer does not come, before the caller is told.
 const TRIES: u32 = 3;
+/// A reason is told in at most this many characters.
+const MAX_REASON: usize = 400;
 
 /// How a checkpoint ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,17 +46,21 @@ impl LeaseCoordinator {
             *serial
         };
         let wall_ms = shared.clock.wall_ms();
-        let update = Update::checkpoint(&shared.options.worker, tenure, serial, &cp, wall_ms);
+        let rate = locked(&shared.book).rates.to_write(&tenure.shard);
+        let update = Update::checkpoint(&shared.options.worker, tenure, serial, &cp, wall_ms).with_rate(rate);
         let outcome = match shared.persist(&tenure.shard, "checkpoint", &update).await? {
             Written::Done => CheckpointOutcome::Done,
             Written::Refused(row) => judge(shared, tenure, serial, &cp, row.as_ref())?,
         };
         match outcome {
-            CheckpointOutcome::Done => shared.events.emit(Event::Checkpointed {
-                shard: tenure.shard.clone(),
-                up_to: cp.position,
-                ended: cp.ended,
-            }),
+            CheckpointOutcome::Done => {
+                locked(&shared.book).rates.written(&tenure.shard, rate);
+                shared.events.emit(Event::Checkpointed {
+                    shard: tenure.shard.clone(),
+                    up_to: cp.position,
+                    ended: cp.ended,
+                });
+            }
             CheckpointOutcome::LeaseLost => shared.lose(tenure),
         }
         Ok(outcome)
@@ -62,6 +70,54 @@ impl LeaseCoordinator {
     /// until it does.
     pub async fn release(&self, tenure: &Tenure) {
         self.shared.release(tenure).await;
+    }
+
+    /// Takes in how much is read of a held shard, in bytes/s as Kinesis hands them out; report it every few seconds, zero
+    /// included. It is averaged, and written with the next checkpoint or release if it changed much: it costs no write.
+    pub fn report_rate(&self, shard: &ShardId, bytes_per_s: u64) {
+        locked(&self.shared.book).rates.report(shard, bytes_per_s);
+    }
+
+    /// Gives a shard back that fails here for minutes. Another worker takes it; this one takes it again only if it is alone, or
+    /// if nobody did for ten timeouts. `reason` is for people.
+    pub async fn offer(&self, tenure: &Tenure, reason: &str) {
+        let shared = &self.shared;
+        let (connector, shard) = (shared.events.connector(), &tenure.shard);
+        let reason: String = reason.chars().take(MAX_REASON).collect();
+        tracing::warn!(connector, %shard, reason, "this shard fails here and is offered to another worker");
+        {
+            let mut book = locked(&shared.book);
+            book.offered
+                .insert(shard.clone(), (tenure.clone(), shared.clock.now()));
+        }
+        shared.release(tenure).await;
+    }
+
+    /// Empties the rows of shards that the stream does not list any more and that were read to their end. `listed` are all
+    /// shards of one complete `ListShards`. Answers the rows that are not listed and were *not* read to their end: what was left
+    /// in them is lost, and they stay for a person to see.
+    ///
+    /// # Errors
+    /// What the calls met; what was emptied by then stays so.
+    pub async fn forget_gone(&self, listed: &HashSet<ShardId>) -> Result<Vec<ShardId>, Error> {
+        let shared = &self.shared;
+        let snapshot = shared.snapshot().await?;
+        let mut unfinished = Vec::new();
+        for (shard, row) in &snapshot.shards {
+            let of_this_stream = row.state.stream.as_ref() == Some(&shared.options.stream);
+            if listed.contains(shard) || !of_this_stream {
+                continue;
+            }
+            match (row.state.ended, &row.holder) {
+                // Between its end and its release: the next time.
+                (true, Holder::Worker(_) | Holder::Foreign(_)) => {}
+                // Where it is refused, the row changed meanwhile: the next time.
+                (true, Holder::Nobody) => drop(shared.update(&Update::forget(row)).await?),
+                (false, _) => unfinished.push(shard.clone()),
+            }
+        }
+        unfinished.sort();
+        Ok(unfinished)
     }
 
     /// Marks the shard as stopped, durably, until [`LeaseCoordinator::resume`]; `seen` is what its channel had counted, which
@@ -127,9 +183,25 @@ impl Shared {
         self.confirm_release(tenure).await;
     }
 
+    /// The release of a tenure, as an offer where it is one.
+    pub(super) fn release_of(&self, tenure: &Tenure) -> Update {
+        let (worker, wall_ms) = (&self.options.worker, self.clock.wall_ms());
+        let book = locked(&self.book);
+        let offered = book
+            .offered
+            .get(&tenure.shard)
+            .is_some_and(|(of, _)| of == tenure);
+        let update = if offered {
+            Update::offer(worker, tenure, wall_ms)
+        } else {
+            Update::release(worker, tenure, wall_ms)
+        };
+        update.with_rate(book.rates.to_write(&tenure.shard))
+    }
+
     /// Writes a release. One that is refused is done: either an earlier try took effect, or the shard is another's.
     pub(super) async fn confirm_release(&self, tenure: &Tenure) {
-        let update = Update::release(&self.options.worker, tenure, self.clock.wall_ms());
+        let update = self.release_of(tenure);
         match self.persist(&tenure.shard, "release", &update).await {
             Ok(_) => {
                 let mut book = locked(&self.book);

@@ -4,6 +4,7 @@ mod faults;
 mod foreign;
 mod rows;
 mod sharing;
+mod weights;
 
 use async_trait::async_trait;
 use frazil_model::{Instant, PausedClock, Position, SeededRandom, SequenceNumber};
