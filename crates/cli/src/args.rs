@@ -43,6 +43,12 @@ pub(crate) enum Verb {
     Status(Status),
     /// Compare what PutRecords answered with the rows in the table: lost and doubled records
     Verify(Verify),
+    /// Begin shards at another place of the stream, in a new generation of rows
+    Rewind(Rewind),
+    /// Deregister the consumer of enhanced fan-out; clear the leases of dead workers; delete the lease table
+    Remove(Remove),
+    /// Take over the checkpoint table of a Kinesis Client Library or Redpanda Connect application
+    Migrate(Migrate),
     /// Let shards that stopped at a row error go on
     Resume(Resume),
 }
@@ -136,6 +142,9 @@ pub(crate) struct Send {
     /// The field of the event that becomes the partition key (a random key, if not given)
     #[arg(long)]
     pub(crate) key: Option<String>,
+    /// Pack events into aggregates, as the Kinesis Producer Library does
+    #[arg(long)]
+    pub(crate) aggregate: bool,
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +185,57 @@ pub(crate) struct Verify {
     /// The table, as database.schema.table (of the configuration, if not given)
     #[arg(long)]
     pub(crate) table: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rewind {
+    /// The configuration
+    #[arg(short, long, default_value = "frazil.yaml")]
+    pub(crate) config: PathBuf,
+    /// The connector (the first, if not given)
+    #[arg(long)]
+    pub(crate) connector: Option<String>,
+    /// TRIM_HORIZON, LATEST, a moment such as 2026-01-31T23:59:00Z, or a sequence number (with one --shard)
+    #[arg(long)]
+    pub(crate) to: String,
+    /// Only this shard; may be given more than once
+    #[arg(long)]
+    pub(crate) shard: Vec<String>,
+    /// Do it; without this, only tell what would be done
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// The configuration
+    #[arg(short, long, default_value = "frazil.yaml")]
+    pub(crate) config: PathBuf,
+    /// The connector (the first, if not given)
+    #[arg(long)]
+    pub(crate) connector: Option<String>,
+    /// Also clear owners and expiries that a crash left in the lease table, so that Openflow can go on
+    #[arg(long)]
+    pub(crate) leases: bool,
+    /// Also delete the lease table with all positions
+    #[arg(long)]
+    pub(crate) lease_table: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// The configuration
+    #[arg(short, long, default_value = "frazil.yaml")]
+    pub(crate) config: PathBuf,
+    /// The connector (the first, if not given)
+    #[arg(long)]
+    pub(crate) connector: Option<String>,
+    /// The other application's table (the connector's own application name, if not given)
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+    /// Only tell what would be written
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

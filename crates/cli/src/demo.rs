@@ -256,6 +256,7 @@ async fn send(
         let bytes = batch.iter().map(|record| record.data.len() as u64).sum();
         let puts = producer.put(&batch).await?;
         let receipts = puts.into_iter().map(|put| Receipt {
+            user_records: 1,
             shard_id: put.shard.to_string(),
             sequence_number: put.sequence.to_string(),
         });

@@ -1,11 +1,12 @@
 //! The judge of a run: what PutRecords answered against what SQL finds in the table.
 //!
-//! It trusts no counter of ours. What was sent is the set of (shard id, sequence number) that Kinesis returned; what
+//! It trusts no counter of ours. What was sent is the set of (shard id, sequence number) that Kinesis returned, and how many
+//! user records were packed into each; what
 //! arrived is the multiset of (shardId, sequenceNumber, subSequenceNumber) that the table holds in its metadata column.
 //! *Lost* is a receipt without a row, *doubled* is every row beyond the first of one key, *unknown* is a row without a
 //! receipt: a producer that saw no answer and sent again may have put a record twice, and that is not the connector's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// One record as PutRecords answered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -15,6 +16,18 @@ pub(crate) struct Receipt {
     pub(crate) shard_id: String,
     /// Its sequence number.
     pub(crate) sequence_number: String,
+    /// How many user records it packs; 1 for a plain record.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub(crate) user_records: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_one(count: &u64) -> bool {
+    *count == 1
 }
 
 /// What came of it.
@@ -57,25 +70,35 @@ pub(crate) fn judge(receipts: &[Receipt], rows: &[Vec<Option<String>>], dead: &[
         let cell = |index: usize| row.get(index).and_then(Option::as_deref).unwrap_or("");
         *found.entry((cell(0), cell(1), cell(2))).or_default() += 1;
     }
-    let mut arrived: HashMap<(&str, &str), ()> = found.keys().map(|(s, q, _)| ((*s, *q), ())).collect();
-    let in_letters: HashMap<(&str, &str), ()> = dead
-        .iter()
-        .map(|r| ((r.shard_id.as_str(), r.sequence_number.as_str()), ()))
-        .collect();
-    let key = |r: &Receipt| (r.shard_id.clone(), r.sequence_number.clone());
-    let sent: HashMap<(String, String), ()> = receipts.iter().map(|r| (key(r), ())).collect();
-    let lost = sent.keys().filter(|(s, q)| {
-        let key = (s.as_str(), q.as_str());
-        !arrived.contains_key(&key) && !in_letters.contains_key(&key)
-    });
-    let lost = lost.count() as u64;
-    arrived.retain(|(s, q), ()| !sent.contains_key(&((*s).to_owned(), (*q).to_owned())));
+    let mut arrived: HashMap<(&str, &str), u64> = HashMap::with_capacity(found.len());
+    for (shard, sequence, _) in found.keys() {
+        *arrived.entry((*shard, *sequence)).or_default() += 1;
+    }
+    let in_letters: HashSet<(&str, &str)> = dead.iter().map(Receipt::key).collect();
+    let sent: HashMap<(&str, &str), u64> = receipts.iter().map(|r| (r.key(), r.user_records)).collect();
+    let missing = |key: &(&str, &str), of: u64| {
+        let there = arrived.get(key).copied().unwrap_or(0);
+        if in_letters.contains(key) {
+            0
+        } else {
+            of.saturating_sub(there)
+        }
+    };
+    let lost = sent.iter().map(|(key, of)| missing(key, *of)).sum();
+    let extra = |key: &(&str, &str), there: u64| there.saturating_sub(sent.get(key).copied().unwrap_or(0));
+    let unknown = arrived.iter().map(|(key, there)| extra(key, *there)).sum();
     Verdict {
-        sent: sent.len() as u64,
+        sent: sent.values().sum(),
         rows: rows.len() as u64,
         lost,
         doubled: found.values().map(|count| count - 1).sum(),
-        unknown: arrived.len() as u64,
+        unknown,
+    }
+}
+
+impl Receipt {
+    fn key(&self) -> (&str, &str) {
+        (&self.shard_id, &self.sequence_number)
     }
 }
 
@@ -87,6 +110,7 @@ mod tests {
         Receipt {
             shard_id: shard.to_owned(),
             sequence_number: sequence.to_owned(),
+            user_records: 1,
         }
     }
 
@@ -128,7 +152,18 @@ mod tests {
     #[test]
     fn records_of_one_aggregate_are_no_doubles() {
         let rows = [row("a", "1", "0"), row("a", "1", "1")];
-        assert!(judge(&[receipt("a", "1")], &rows, &[]).is_exactly_once());
+        let packed = |user_records| Receipt {
+            user_records,
+            ..receipt("a", "1")
+        };
+        assert!(judge(&[packed(2)], &rows, &[]).is_exactly_once());
+        assert_eq!(judge(&[packed(3)], &rows, &[]).lost, 1);
+        assert_eq!(judge(&[packed(1)], &rows, &[]).unknown, 1);
+        let text = serde_json::to_string(&packed(3)).expect("JSON");
+        assert_eq!(text, r#"{"shardId":"a","sequenceNumber":"1","userRecords":3}"#);
+        let plain: Receipt =
+            serde_json::from_str(r#"{"shardId":"a","sequenceNumber":"1"}"#).expect("a receipt");
+        assert_eq!(plain.user_records, 1);
     }
 
     #[test]

@@ -3,8 +3,11 @@
 mod args;
 mod failure;
 mod judge;
+mod migrate;
 mod output;
+mod remove;
 mod resume;
+mod rewind;
 mod run;
 mod send;
 mod signals;
@@ -77,6 +80,9 @@ async fn run_verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Sql(args) => sql::run(args).await,
         Verb::Status(args) => status::run(args).await,
         Verb::Verify(args) => verify::run(args).await,
+        Verb::Rewind(args) => rewind::run(args).await,
+        Verb::Remove(args) => remove::run(args).await,
+        Verb::Migrate(args) => migrate::run(args).await,
         Verb::Resume(args) => resume::run(args).await,
     }
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use frazil_kinesis::{MAX_RECORDS, NewRecord, Producer};
+use frazil_kinesis::{Aggregator, AimedRecord, MAX_RECORDS, NewRecord, Producer};
 use frazil_model::{Clock, Random, StreamName, SystemClock, SystemRandom};
 use frazil_runtime::exit::Exit;
 use frazil_runtime::run::credentials;
@@ -36,11 +36,14 @@ pub(crate) async fn run(args: args::Send) -> Result<Exit, Failure> {
     let mut sent = 0_u64;
     while sent < total && !stop.is_cancelled() {
         let batch = batch(&args, &lines, sent, total);
-        let puts = producer.put(&batch).await.map_err(target::of_kinesis)?;
-        sent += puts.len() as u64;
+        let packed = pack(&args, batch);
+        let (records, counts): (Vec<AimedRecord>, Vec<u64>) = packed.into_iter().unzip();
+        let puts = producer.put_aimed(&records).await.map_err(target::of_kinesis)?;
+        sent += counts.iter().sum::<u64>();
         if let (Some(receipts), Some(path)) = (&mut receipts, &args.receipts) {
-            for put in &puts {
+            for (put, user_records) in puts.iter().zip(&counts) {
                 let receipt = Receipt {
+                    user_records: *user_records,
                     shard_id: put.shard.to_string(),
                     sequence_number: put.sequence.to_string(),
                 };
@@ -124,6 +127,23 @@ fn batch(args: &args::Send, lines: &[Vec<u8>], from: u64, total: u64) -> Vec<New
             }
         })
         .collect()
+}
+
+/// What is put for these events, and how many each holds: themselves, or aggregates of them.
+fn pack(args: &args::Send, batch: Vec<NewRecord>) -> Vec<(AimedRecord, u64)> {
+    let plain = batch.into_iter().map(AimedRecord::from);
+    if !args.aggregate {
+        return plain.map(|record| (record, 1)).collect();
+    }
+    let mut aggregator = Aggregator::default();
+    let mut packed = Vec::new();
+    for record in plain {
+        let before = aggregator.len();
+        packed.extend(aggregator.add(&record).map(|full| (full, before)));
+    }
+    let rest = aggregator.len();
+    packed.extend(aggregator.finish().map(|last| (last, rest)));
+    packed
 }
 
 /// The event with its number; one that is no object stays as it is.

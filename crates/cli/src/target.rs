@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use frazil_kinesis::Producer;
 use frazil_kinesis::aws::{CredentialsSource, sdk_config};
-use frazil_model::{Secret, StreamName, SystemClock, SystemRandom};
+use frazil_kinesis::{Kinesis, KinesisClient, Producer, StreamDescription};
+use frazil_lease::StreamIdentity;
+use frazil_model::{Clock, Secret, StreamName, SystemClock, SystemRandom};
 use frazil_runtime::config::{Config, ConnectorConfig, Variables};
 use frazil_runtime::exit::Exit;
 use frazil_runtime::run;
@@ -85,6 +86,56 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
 pub(crate) fn first(config: Config, path: &Path) -> Result<ConnectorConfig, Failure> {
     let first = config.connectors.into_iter().next();
     first.ok_or_else(|| Failure::new(Exit::Usage, format!("{} names no connector", path.display())))
+}
+
+/// The connector of this name; the first, if none is asked for.
+pub(crate) fn named(path: &Path, name: Option<&str>) -> Result<ConnectorConfig, Failure> {
+    let config = load(path)?;
+    let Some(name) = name else {
+        return first(config, path);
+    };
+    let found = config
+        .connectors
+        .into_iter()
+        .find(|connector| connector.name == name);
+    let missing = || {
+        Failure::new(
+            Exit::Usage,
+            format!("{} names no connector {name:?}", path.display()),
+        )
+    };
+    found.ok_or_else(missing)
+}
+
+/// The failure of a connector's part.
+pub(crate) fn of_connector(error: impl Into<run::Error>) -> Failure {
+    let error = error.into();
+    Failure::new(run::exit_of(&error), error.to_string())
+}
+
+/// What a verb that touches leases works with: the stream, and who it is.
+pub(crate) struct Stream {
+    pub(crate) kinesis: KinesisClient,
+    pub(crate) description: StreamDescription,
+    pub(crate) identity: StreamIdentity,
+}
+
+/// The stream of a connector.
+pub(crate) async fn stream(connector: &ConnectorConfig) -> Result<Stream, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let kinesis = run::kinesis(&connector.source, &clock)
+        .await
+        .map_err(of_connector)?;
+    let description = kinesis.describe_stream().await.map_err(of_kinesis)?;
+    let identity = StreamIdentity {
+        arn: description.arn.clone(),
+        created_ms: description.created_ms,
+    };
+    Ok(Stream {
+        kinesis,
+        description,
+        identity,
+    })
 }
 
 /// A client of the SQL API.

@@ -7,16 +7,15 @@
 //! What it guarantees: a fault in one shard never stops another; a child begins after its parents, whoever read them (I6);
 //! a stop reads no more, commits what was accepted, remembers it, gives the leases back, and is bounded in time.
 
-use std::collections::{BTreeSet, HashMap};
+mod begin;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_kinesis::{FanOutConsumer, StartAt, StreamDescription};
-use frazil_lease::{
-    HeldShards, LeaseCoordinator, LeaseOptions, Pin, PinnedShard, PinnedStart, ShardState, StreamIdentity,
-    Tenure,
-};
-use frazil_model::{Event, RetryPolicy, ShardId, WorkerId};
+use frazil_kinesis::{FanOutConsumer, StreamDescription};
+use frazil_lease::{HeldShards, LeaseCoordinator, ShardState, Tenure};
+use frazil_model::{Event, RetryPolicy, ShardId};
 use frazil_snowflake::StatusPoller;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,12 +23,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::Compressors;
 use crate::error::Error;
-use crate::options::{ConnectorOptions, ConsumerType, InitialPosition, OnRowError, Parts};
+use crate::options::{ConnectorOptions, OnRowError, Parts};
 use crate::shard::{self, Ended, Wanted, Way};
-use crate::topology::{Expired, Pinned, Topology};
+use crate::topology::{Expired, Topology};
+
+pub use begin::listed_shard;
 
 /// How often ends of shards that other workers read are looked up while children wait for them.
 const WAITING_LOOK: Duration = Duration::from_secs(5);
+/// Rows of shards that left the stream are emptied at every so many looks.
+const FORGET_EVERY: u32 = 10;
 /// How much longer than a drain a stop may take before what is left is dropped.
 const STOP_SLACK: Duration = Duration::from_secs(10);
 const START: RetryPolicy = RetryPolicy {
@@ -69,186 +72,6 @@ impl Connector {
         self.parts.events.emit(Event::ConnectorStopped);
         done
     }
-
-    async fn begin(&self) -> Result<Begun, Error> {
-        let stream = self.healing("describe stream", || self.describe()).await?;
-        let on_row_error = self
-            .healing("reach the destination", || self.reach_destination())
-            .await?;
-        let consumer = self.register(&stream).await?;
-        let identity = StreamIdentity {
-            arn: stream.arn.clone(),
-            created_ms: stream.created_ms,
-        };
-        let (candidates, readable) = watch::channel(Arc::default());
-        let leases = self
-            .healing("start leases", || {
-                self.start_leases(&stream, &identity, readable.clone())
-            })
-            .await?;
-        let pin = self.healing("pin", || self.pin(&leases, &identity)).await?;
-        let statuses = StatusPoller::start(
-            Arc::clone(&self.parts.snowpipe),
-            Arc::clone(&self.parts.clock),
-            Arc::clone(&self.parts.random),
-            self.parts.events.clone(),
-        );
-        Ok(Begun {
-            options: Arc::clone(&self.options),
-            on_row_error,
-            parts: self.parts.clone(),
-            stream: Arc::new(stream),
-            consumer,
-            held: leases.held(),
-            leases,
-            statuses,
-            compressors: Arc::default(),
-            topology: Topology::new(pinned(&pin), []),
-            candidates,
-            states: HashMap::new(),
-            ways: HashMap::new(),
-            tasks: JoinSet::new(),
-            over: HashMap::new(),
-        })
-    }
-
-    async fn describe(&self) -> Result<StreamDescription, Error> {
-        let stream = self.parts.kinesis.describe_stream().await?;
-        if stream.is_readable() {
-            return Ok(stream);
-        }
-        let code = stream.status;
-        let message = format!("stream {} cannot be read yet", stream.name);
-        Err(frazil_kinesis::Error::ServerFault {
-            call: "DescribeStreamSummary",
-            code,
-            message,
-        }
-        .into())
-    }
-
-    /// What enhanced fan-out reads with, registered and active; none where the stream is polled.
-    async fn register(&self, stream: &StreamDescription) -> Result<Option<Arc<FanOutConsumer>>, Error> {
-        if self.options.consumer_type == ConsumerType::SharedThroughput {
-            return Ok(None);
-        }
-        let parts = &self.parts;
-        let consumer = FanOutConsumer::new(
-            Arc::clone(&parts.kinesis),
-            Arc::clone(&parts.clock),
-            Arc::clone(&parts.random),
-            parts.events.clone(),
-            stream,
-            &self.options.application,
-        );
-        self.healing("register consumer", || async { Ok(consumer.arn().await?) })
-            .await?;
-        Ok(Some(Arc::new(consumer)))
-    }
-
-    /// Asks for the status of a channel that is not there: key, names and rights are wrong for every shard, or for none.
-    /// Answers what is to be done at row errors.
-    async fn reach_destination(&self) -> Result<OnRowError, Error> {
-        let snowpipe = &self.parts.snowpipe;
-        snowpipe.channel_status(&["FRAZIL_START".to_owned()]).await?;
-        if let Some(configured) = self.options.on_row_error {
-            return Ok(configured);
-        }
-        let keeps_errors = snowpipe.table().await?.and_then(|facts| facts.error_logging);
-        Ok(match keeps_errors {
-            Some(true) => OnRowError::Continue,
-            Some(false) | None => OnRowError::Stop,
-        })
-    }
-
-    async fn start_leases(
-        &self,
-        stream: &StreamDescription,
-        identity: &StreamIdentity,
-        readable: watch::Receiver<Arc<Vec<ShardId>>>,
-    ) -> Result<LeaseCoordinator, Error> {
-        let worker = WorkerId::random(&*self.parts.random);
-        let (name, display) = (stream.name.clone(), &self.options.display_name);
-        let mut options =
-            LeaseOptions::new(&self.options.application, name, identity.clone(), worker, display);
-        options.timeout = self.options.lease_timeout;
-        options.tick = options.timeout / 3;
-        options.look = options.look.min(options.tick / 2);
-        let parts = &self.parts;
-        let started = LeaseCoordinator::start(
-            Arc::clone(&parts.leases),
-            options,
-            Arc::clone(&parts.clock),
-            Arc::clone(&parts.random),
-            parts.events.clone(),
-            readable,
-        );
-        Ok(started.await?)
-    }
-
-    /// What stood at the application's first start; written now, if this is it.
-    async fn pin(&self, leases: &LeaseCoordinator, identity: &StreamIdentity) -> Result<Pin, Error> {
-        let shards = self.parts.kinesis.list_shards().await?;
-        let shards = shards.iter().map(|shard| PinnedShard {
-            id: shard.id.clone(),
-            closed: shard.is_closed(),
-        });
-        let start = match self.options.initial_position {
-            InitialPosition::TrimHorizon => PinnedStart::TrimHorizon,
-            InitialPosition::Latest => PinnedStart::Latest {
-                ms: self.parts.clock.wall_ms(),
-            },
-            InitialPosition::AtTimestamp { ms } => PinnedStart::AtTimestamp { ms },
-        };
-        Ok(leases
-            .pin(Pin {
-                stream: identity.clone(),
-                start,
-                shards: shards.collect(),
-            })
-            .await?)
-    }
-
-    /// Calls until it succeeds or fails in a way that does not heal.
-    async fn healing<T, F>(&self, call: &'static str, mut work: impl FnMut() -> F) -> Result<T, Error>
-    where
-        F: Future<Output = Result<T, Error>>,
-    {
-        let mut backoff = START.start();
-        loop {
-            let error = match work().await {
-                Ok(done) => return Ok(done),
-                Err(error) if error.kind().may_heal() => error,
-                Err(error) => return Err(error),
-            };
-            let (kind, room, failures) = (error.kind(), error.room(), backoff.failures() + 1);
-            let error = error.to_string();
-            self.parts.events.emit(Event::CallFailed {
-                shard: None,
-                room,
-                call,
-                kind,
-                error,
-                failures,
-            });
-            backoff.wait(&*self.parts.clock, &*self.parts.random).await;
-        }
-    }
-}
-
-fn pinned(pin: &Pin) -> Pinned {
-    let (start, latest) = match pin.start {
-        PinnedStart::TrimHorizon => (StartAt::TrimHorizon, false),
-        PinnedStart::Latest { ms } => (StartAt::Timestamp { ms }, true),
-        PinnedStart::AtTimestamp { ms } => (StartAt::Timestamp { ms }, false),
-    };
-    let closed = pin.shards.iter().filter(|shard| latest && shard.closed);
-    let skipped: BTreeSet<ShardId> = closed.map(|shard| shard.id.clone()).collect();
-    Pinned {
-        start,
-        shards: pin.shards.iter().map(|shard| shard.id.clone()).collect(),
-        skipped,
-    }
 }
 
 struct RunningWay {
@@ -275,6 +98,9 @@ struct Begun {
     tasks: JoinSet<(Tenure, Ended)>,
     /// Tenures that a way found to be over before the coordinator did.
     over: HashMap<ShardId, Tenure>,
+    /// What ends the connector.
+    fatal: Option<Error>,
+    looks: u32,
 }
 
 impl Begun {
@@ -296,6 +122,9 @@ impl Begun {
                     if self.meet_end(ended).await {
                         look_due = clock.now();
                     }
+                    if self.fatal.is_some() {
+                        break;
+                    }
                 }
                 () = clock.sleep(look_due.since(clock.now())) => {
                     let wait = match self.look().await {
@@ -314,7 +143,7 @@ impl Begun {
             }
         }
         self.drain().await;
-        Ok(())
+        self.fatal.map_or(Ok(()), Err)
     }
 
     fn tell_failed_look(&self, error: &Error, failures: u32) {
@@ -350,6 +179,12 @@ impl Begun {
             self.parts.events.emit(Event::DataExpired { shard, detail });
         }
         self.offer();
+        if self.looks.is_multiple_of(FORGET_EVERY) {
+            let listed: HashSet<ShardId> = shards.into_iter().map(|shard| shard.id).collect();
+            // What was not read to its end is told above, once, as it leaves.
+            drop(self.leases.forget_gone(&listed).await?);
+        }
+        self.looks = self.looks.wrapping_add(1);
         Ok(())
     }
 
@@ -437,6 +272,10 @@ impl Begun {
             Ended::Drained => self.leases.release(&tenure).await,
             Ended::LeaseLost => {
                 self.over.insert(tenure.shard.clone(), tenure);
+            }
+            Ended::Failing { reason } => self.leases.offer(&tenure, &reason).await,
+            Ended::AnotherWriter { channel } => {
+                self.fatal = Some(Error::AnotherWriter { channel });
             }
         }
         // What was taken anew while the old way was still ending has no way yet.

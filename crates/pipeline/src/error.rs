@@ -102,6 +102,15 @@ pub enum Error {
         /// The channel's status code.
         code: String,
     },
+    /// With `leases: none` somebody else writes to the connector's channels.
+    #[error(
+        "another writer opened channel {channel}, and with `leases: none` there must be only one; stop the other one, or use \
+         `leases: dynamodb`"
+    )]
+    AnotherWriter {
+        /// The channel.
+        channel: String,
+    },
     /// The lease is another worker's.
     #[error("the lease of shard {shard} is another worker's")]
     LeaseLost {
@@ -152,7 +161,7 @@ impl Error {
             | Self::TableRecreated { .. }
             | Self::DestinationChanged { .. } => ErrorKind::Invalid,
             Self::NotCommitted { .. } | Self::MustReopen { .. } => ErrorKind::Retry,
-            Self::LeaseLost { .. } => ErrorKind::Fenced,
+            Self::LeaseLost { .. } | Self::AnotherWriter { .. } => ErrorKind::Fenced,
             Self::ReaderDied { .. } => ErrorKind::Internal,
         }
     }
@@ -168,6 +177,26 @@ impl Error {
         }
     }
 
+    /// Whether another worker may do better: what stands in the shard's row or in the destination is the same for all.
+    pub(crate) fn may_be_of_this_worker(&self) -> bool {
+        match self {
+            Self::CountMismatch { .. }
+            | Self::RowErrors { .. }
+            | Self::Stopped { .. }
+            | Self::TableRecreated { .. }
+            | Self::DestinationChanged { .. }
+            | Self::AnotherWriter { .. }
+            | Self::LeaseLost { .. } => false,
+            Self::Kinesis(_)
+            | Self::Lease(_)
+            | Self::Snowflake(_)
+            | Self::DeadLetters(_)
+            | Self::NotCommitted { .. }
+            | Self::MustReopen { .. }
+            | Self::ReaderDied { .. } => true,
+        }
+    }
+
     /// Why a shard stalls by it.
     #[must_use]
     pub fn stall_reason(&self) -> StallReason {
@@ -179,6 +208,7 @@ impl Error {
             Self::Snowflake(_) | Self::MustReopen { .. } => StallReason::Destination,
             Self::DeadLetters(_) => StallReason::DeadLetters,
             Self::CountMismatch { .. } | Self::ReaderDied { .. } => StallReason::Corrupt,
+            Self::AnotherWriter { .. } => StallReason::ForeignOwner,
             Self::RowErrors { .. } | Self::Stopped { .. } => StallReason::RowError,
             Self::DestinationChanged { .. } | Self::TableRecreated { .. } => StallReason::DestinationChanged,
             Self::NotCommitted { .. } => StallReason::NotCommitted,

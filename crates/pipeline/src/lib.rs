@@ -24,6 +24,6 @@ mod shard;
 pub mod topology;
 
 pub use budget::MemoryBudget;
-pub use connector::Connector;
+pub use connector::{Connector, listed_shard};
 pub use error::Error;
 pub use options::{ConnectorOptions, ConsumerType, InitialPosition, OnRowError, Parts};

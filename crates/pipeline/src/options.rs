@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use frazil_kinesis::Kinesis;
 use frazil_lease::LeaseStore;
+use frazil_lease::admin::TableAdmin;
 use frazil_model::{Clock, Events, Random};
 use frazil_snowflake::Snowpipe;
 
@@ -72,6 +73,9 @@ pub struct ConnectorOptions {
     /// The destination as people read it: `ACCOUNT.DATABASE.SCHEMA.PIPE`. It stands in each shard's row, and a worker with
     /// another one refuses the shard.
     pub destination: String,
+    /// Nobody else may write to this connector's channels, because nothing but this process shares its shards out
+    /// (`leases: none`): a channel that another writer opened ends the connector.
+    pub sole_writer: bool,
     /// Take shards over whose rows went to another destination before.
     pub accept_destination: bool,
     /// A worker whose heartbeat stood still for this long is taken for dead; its shards move.
@@ -100,6 +104,7 @@ impl ConnectorOptions {
             on_row_error: None,
             checkpoint_interval: Duration::from_secs(60),
             destination: destination.to_owned(),
+            sole_writer: false,
             accept_destination: false,
             lease_timeout: Duration::from_secs(30),
             list_interval: Duration::from_secs(60),
@@ -116,6 +121,8 @@ pub struct Parts {
     pub kinesis: Arc<dyn Kinesis>,
     /// The lease table.
     pub leases: Arc<dyn LeaseStore>,
+    /// The lease table as a whole, to take over another program's; none where that is not wanted.
+    pub tables: Option<Arc<dyn TableAdmin>>,
     /// The pipe.
     pub snowpipe: Arc<dyn Snowpipe>,
     /// Where dead letters are kept.

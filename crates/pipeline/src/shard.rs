@@ -11,6 +11,7 @@
 
 mod memory;
 mod place;
+mod rate;
 mod reading;
 mod session;
 mod source;
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 use crate::batch::Compressors;
 use crate::error::Error;
 use crate::options::{ConnectorOptions, OnRowError, Parts};
+use crate::shard::rate::Rate;
 use crate::shard::reading::Reading;
 use crate::shard::source::Source;
 
@@ -37,6 +39,8 @@ const SESSIONS: RetryPolicy = RetryPolicy {
 };
 /// How often a shard that waits for a person looks whether it may go on.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// A shard that fails here for so long, without a step forward, is offered to another worker.
+const OFFER_AFTER: Duration = Duration::from_secs(180);
 /// A shard that fails for shorter is not yet told to stall.
 const FAILURES_BEFORE_STALL: u32 = 3;
 
@@ -60,6 +64,16 @@ pub(crate) enum Ended {
     Drained,
     /// The lease is another worker's.
     LeaseLost,
+    /// It fails here; another worker may do better.
+    Failing {
+        /// Why, for people.
+        reason: String,
+    },
+    /// Somebody else writes to its channel, where nobody may.
+    AnotherWriter {
+        /// The channel.
+        channel: String,
+    },
 }
 
 /// Everything one shard's way works with.
@@ -118,6 +132,8 @@ impl Way {
             Arc::clone(&parts.random),
         );
         let (events, shard) = (parts.events.clone(), self.shard.clone());
+        let (leases, weighed) = (self.leases.clone(), self.shard.clone());
+        let tell = move |rate| leases.report_rate(&weighed, rate);
         let source = match &self.consumer {
             None => {
                 let reader = ShardReader::new(kinesis, clock, random, events, shard, start);
@@ -136,6 +152,7 @@ impl Way {
             clock: Arc::clone(&parts.clock),
             events: parts.events.clone(),
             may_act: self.may_act(),
+            rate: Rate::begin(tell, parts.clock.now()),
         }
     }
 
@@ -167,6 +184,7 @@ impl MayAct {
 pub(crate) async fn run(way: Way, tenure: Tenure, mut wanted: watch::Receiver<Wanted>) -> Ended {
     let mut backoff = SESSIONS.start();
     let mut stalled = false;
+    let mut failing_since = None;
     loop {
         let mut moved = false;
         let session = session::run(&way, &tenure, &mut wanted, &mut moved, &mut stalled);
@@ -176,11 +194,24 @@ pub(crate) async fn run(way: Way, tenure: Tenure, mut wanted: watch::Receiver<Wa
         };
         if moved {
             backoff.reset();
+            failing_since = None;
         }
         if matches!(error, Error::LeaseLost { .. }) {
             return Ended::LeaseLost;
         }
+        if let (true, Error::Snowflake(frazil_snowflake::Error::AnotherWriter { channel })) =
+            (way.options.sole_writer, &error)
+        {
+            let channel = channel.clone();
+            return Ended::AnotherWriter { channel };
+        }
         tell(&way, &error, backoff.failures() + 1, &mut stalled);
+        let now = way.parts.clock.now();
+        let since = *failing_since.get_or_insert(now);
+        if now.since(since) >= OFFER_AFTER && error.may_be_of_this_worker() {
+            let reason = error.to_string();
+            return Ended::Failing { reason };
+        }
         let wait = match error.kind() {
             ErrorKind::Retry | ErrorKind::SlowDown | ErrorKind::ReAuthenticate | ErrorKind::Fenced => {
                 backoff.next_wait(&*way.parts.random)

@@ -53,6 +53,7 @@ impl Bench {
         let parts = Parts {
             kinesis: self.kinesis.clone(),
             leases: Arc::new(self.leases.another_door()),
+            tables: None,
             snowpipe: self.snowpipe.clone(),
             dead_letters: Arc::new(Discard),
             clock: Arc::new(self.clock.clone()),

@@ -28,6 +28,7 @@ use frazil_model::{Secret, StreamName};
 pub use interpolate::Variables;
 pub use keys::KEYS;
 pub use problem::{ConfigError, Place, Problem};
+pub use units::moment_ms;
 
 /// The memory budget where none is given: 256 MiB.
 pub const DEFAULT_MEMORY_BUDGET: u64 = 256 * 1024 * 1024;
@@ -240,10 +241,15 @@ pub enum Target {
 }
 
 /// Where ownership of shards and positions are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leases {
     /// In a DynamoDB table named after the application.
     DynamoDb,
+    /// In a file of this machine: one worker only.
+    None {
+        /// The file.
+        state_file: PathBuf,
+    },
 }
 
 /// How a row's metadata looks.

@@ -11,15 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frazil_kinesis::KinesisClient;
-use frazil_kinesis::aws::{CredentialsSource, Role, sdk_config};
-use frazil_lease::DynamoLeases;
+use frazil_kinesis::aws::{CredentialsSource, Role, SdkConfig, sdk_config};
+use frazil_lease::admin::TableAdmin;
+use frazil_lease::{DynamoLeases, FileLeases, LeaseStore};
 use frazil_model::event::Observer;
 use frazil_model::{Clock, ErrorKind, Events, Random, RetryPolicy};
 use frazil_pipeline::dead_letters::{DeadLetterSink, Discard, FileDeadLetters};
 use frazil_pipeline::shape::{ArrivalFormat, Decompress, HashRangeCheck, MetadataOptions};
 use frazil_pipeline::{
-    Connector, ConnectorOptions, ConsumerType, Error, InitialPosition, MemoryBudget, OnRowError, Parts,
+    Connector, ConnectorOptions, ConsumerType, InitialPosition, MemoryBudget, OnRowError, Parts,
 };
+pub use frazil_pipeline::{Error, listed_shard};
 use frazil_snowflake::{KeySource, SnowflakeConfig, SnowpipeClient};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -155,10 +157,58 @@ fn options(configured: &ConnectorConfig, run: &RunOptions) -> ConnectorOptions {
         config::OnRowError::Continue => OnRowError::Continue,
         config::OnRowError::Stop => OnRowError::Stop,
     });
+    options.sole_writer = matches!(configured.leases, config::Leases::None { .. });
     options.checkpoint_interval = configured.checkpoint_interval;
     options.lease_timeout = configured.lease_timeout;
     options.accept_destination = run.accept_destination;
     options
+}
+
+/// The door to the stream of a connector.
+///
+/// # Errors
+/// What the configuration does not allow.
+pub async fn kinesis(source: &config::SourceConfig, clock: &Arc<dyn Clock>) -> Result<KinesisClient, Error> {
+    let sdk = sdk_of(source).await;
+    let endpoint = source.endpoint.as_deref();
+    Ok(KinesisClient::new(
+        &sdk,
+        source.stream.clone(),
+        endpoint,
+        Arc::clone(clock),
+    )?)
+}
+
+/// Where the leases of a connector are, and their table as a whole where there is one.
+pub type LeaseDoors = (Arc<dyn LeaseStore>, Option<Arc<dyn TableAdmin>>);
+
+/// The door to the leases of a connector.
+///
+/// # Errors
+/// [`frazil_lease::Error::StateFile`].
+pub async fn leases(configured: &ConnectorConfig) -> Result<LeaseDoors, Error> {
+    match &configured.leases {
+        config::Leases::DynamoDb => {
+            let source = &configured.source;
+            let table = DynamoLeases::new(&sdk_of(source).await, source.dynamodb_endpoint.clone());
+            let table = Arc::new(table);
+            Ok((Arc::clone(&table) as Arc<dyn LeaseStore>, Some(table)))
+        }
+        config::Leases::None { state_file } => {
+            let path = state_file.clone();
+            let opened = tokio::task::spawn_blocking(move || FileLeases::open(path)).await;
+            let file = opened.map_err(|error| frazil_lease::Error::Unreachable {
+                call: "open of the state file",
+                detail: error.to_string(),
+            })??;
+            Ok((Arc::new(file), None))
+        }
+    }
+}
+
+async fn sdk_of(source: &config::SourceConfig) -> SdkConfig {
+    let endpoints = [source.endpoint.as_deref(), source.dynamodb_endpoint.as_deref()];
+    sdk_config(&source.region, &credentials(&source.credentials), &endpoints).await
 }
 
 async fn parts(
@@ -167,16 +217,9 @@ async fn parts(
     events: Events,
     budget: MemoryBudget,
 ) -> Result<Parts, Error> {
-    let source = &configured.source;
-    let endpoints = [source.endpoint.as_deref(), source.dynamodb_endpoint.as_deref()];
-    let sdk = sdk_config(&source.region, &credentials(&source.credentials), &endpoints).await;
     let clock = Arc::clone(&run.clock);
-    let kinesis = KinesisClient::new(
-        &sdk,
-        source.stream.clone(),
-        source.endpoint.as_deref(),
-        Arc::clone(&clock),
-    )?;
+    let kinesis = kinesis(&configured.source, &clock).await?;
+    let (leases, tables) = leases(configured).await?;
     let to = snowflake(&configured.destination);
     let snowpipe = SnowpipeClient::new(to, Arc::clone(&clock), Arc::clone(&run.random))?;
     let dead_letters: Arc<dyn DeadLetterSink> = match &configured.dead_letters {
@@ -187,7 +230,8 @@ async fn parts(
     };
     Ok(Parts {
         kinesis: Arc::new(kinesis),
-        leases: Arc::new(DynamoLeases::new(&sdk, source.dynamodb_endpoint.clone())),
+        leases,
+        tables,
         snowpipe: Arc::new(snowpipe),
         dead_letters,
         clock,
@@ -357,6 +401,7 @@ pub fn exit_of(error: &Error) -> Exit {
         | Error::Lease(frazil_lease::Error::ForeignLayout { .. } | frazil_lease::Error::OtherStream { .. }) => {
             Exit::Usage
         }
+        Error::AnotherWriter { .. } => Exit::AnotherWriter,
         other if other.kind() == ErrorKind::ReAuthenticate => Exit::Unauthorized,
         other => Exit::of_kind(other.kind()),
     }

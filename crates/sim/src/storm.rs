@@ -174,6 +174,7 @@ impl Storm {
         let parts = Parts {
             kinesis: self.kinesis.clone(),
             leases: Arc::new(self.leases.another_door()),
+            tables: None,
             snowpipe: self.snowpipe.clone(),
             dead_letters: self.letters.clone(),
             clock: Arc::new(self.clock.clone()),

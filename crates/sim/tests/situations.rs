@@ -60,6 +60,7 @@ impl World {
         let parts = Parts {
             kinesis: self.kinesis.clone(),
             leases: Arc::new(self.leases.another_door()),
+            tables: None,
             snowpipe: self.snowpipe.clone(),
             dead_letters: self.letters.clone(),
             clock: Arc::new(self.clock.clone()),

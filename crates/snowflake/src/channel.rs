@@ -252,6 +252,11 @@ impl Channel {
                     });
                     return Ok(());
                 }
+                // Nothing of ours was lost on the way: it was not we who moved the channel on.
+                Err(Error::StaleContinuation { .. }) if append.retry_count == 0 => {
+                    let channel = self.name.clone();
+                    return Err(Error::AnotherWriter { channel });
+                }
                 Err(error) if !error.is_worth_sending_again() => return Err(error),
                 Err(error) => {
                     let mut wait = backoff.next_wait(&*self.random);

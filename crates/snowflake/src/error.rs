@@ -60,6 +60,12 @@ pub enum Error {
         /// The service's words.
         message: String,
     },
+    /// Somebody else opened the channel: its sequencer moved between two appends of ours that were both answered.
+    #[error("channel {channel} was opened by another writer")]
+    AnotherWriter {
+        /// The channel.
+        channel: String,
+    },
     /// The channel must be opened again before anything else.
     #[error("channel {channel} must be opened again: {code} {message}")]
     MustReopen {
@@ -159,7 +165,7 @@ impl Error {
             | Self::BadAnswer { .. } => ErrorKind::Retry,
             Self::Throttled { .. } => ErrorKind::SlowDown,
             Self::Unauthorized { .. } => ErrorKind::ReAuthenticate,
-            Self::StaleContinuation { .. } => ErrorKind::Fenced,
+            Self::StaleContinuation { .. } | Self::AnotherWriter { .. } => ErrorKind::Fenced,
             Self::Missing { .. }
             | Self::Refused { .. }
             | Self::Sql { .. }

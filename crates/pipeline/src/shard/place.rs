@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use frazil_kinesis::StartAt;
-use frazil_lease::{ChannelMark, ShardState, Tenure};
+use frazil_lease::{ChannelMark, ShardStart, ShardState, Tenure};
 use frazil_model::Position;
 use frazil_snowflake::{Counts, Uncommitted};
 
@@ -66,6 +66,16 @@ pub(super) async fn shaping(way: &Way) -> Result<ShapeOptions, Error> {
     })
 }
 
+/// Where the shard begins without any position: where a takeover or a rewind put it, else where the pin says.
+pub(super) fn beginning(way: &Way, row: &ShardState) -> StartAt {
+    match &row.start {
+        None => way.start.clone(),
+        Some(ShardStart::TrimHorizon) => StartAt::TrimHorizon,
+        Some(ShardStart::Latest { ms } | ShardStart::AtTimestamp { ms }) => StartAt::Timestamp { ms: *ms },
+        Some(ShardStart::AtSequenceNumber { sequence }) => StartAt::At(sequence.0.clone()),
+    }
+}
+
 /// Where reading goes on behind a position.
 pub(super) fn start_behind(position: &Position) -> StartAt {
     let sequence = position.sequence.clone();
@@ -84,9 +94,13 @@ const LOOK_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_BYTES: usize = 16 * 1024 * 1024;
 
 /// What the open of the channel does with rows that were accepted and are not committed: they are discarded and read again,
-/// unless Kinesis may have forgotten them by then. That is looked up: when did the first record behind `position` arrive?
-pub(super) async fn uncommitted(way: &Way, position: Option<&Position>) -> Uncommitted {
-    let start = position.map_or_else(|| way.start.clone(), start_behind);
+/// unless Kinesis may have forgotten them by then. That is looked up: when did the first record behind the row's position
+/// arrive?
+pub(super) async fn uncommitted(way: &Way, row: &ShardState) -> Uncommitted {
+    let start = row
+        .position
+        .as_ref()
+        .map_or_else(|| beginning(way, row), start_behind);
     let clock = &way.parts.clock;
     let arrival = tokio::select! {
         arrival = first_arrival(way, &start) => arrival,

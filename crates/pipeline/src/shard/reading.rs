@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::budget::{MemoryBudget, Reservation};
 use crate::shard::MayAct;
+use crate::shard::rate::Rate;
 use crate::shard::source::Source;
 
 /// What a page costs in memory, as a multiple of its answer's bytes: the answer, the NDJSON made of it (an answer spends
@@ -92,6 +93,7 @@ pub(crate) struct Reading {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Events,
     pub(crate) may_act: MayAct,
+    pub(crate) rate: Rate,
 }
 
 impl Reading {
@@ -121,6 +123,7 @@ impl Reading {
                     Read::Failed(frazil_kinesis::Error::PageTooLarge { bytes })
                 }
                 Ok(Fetched::Page(page)) => {
+                    self.rate.read(page.bytes(), self.clock.now());
                     let more = (page.bytes() * 4).min(USUAL_PAGE);
                     expected = more.max(page.bytes() * 5 / 4).clamp(SMALLEST_PAGE, LARGEST_PAGE);
                     if page.is_empty() {

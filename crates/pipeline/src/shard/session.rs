@@ -5,7 +5,7 @@ mod stop;
 use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_kinesis::{ChildShard, RecordPage};
+use frazil_kinesis::{ChildShard, RecordPage, StartAt};
 use frazil_lease::{ChannelMark, Checkpoint, CheckpointOutcome, Counters, Tenure};
 use frazil_model::{Event, Instant, Position};
 use frazil_snowflake::{Baseline, Batch, Channel, ChannelStatus, Counts, Proof, StatusWatch};
@@ -19,7 +19,7 @@ use crate::options::OnRowError;
 use crate::shape::Shaper;
 use crate::shard::memory::Held;
 use crate::shard::place::{
-    is_gone, own_row, proved_baseline, refuse_stopped, shaping, start_behind, uncommitted,
+    beginning, is_gone, own_row, proved_baseline, refuse_stopped, shaping, start_behind, uncommitted,
 };
 use crate::shard::reading::{Pages, Read};
 use crate::shard::{Ended, Wanted, Way, until};
@@ -70,6 +70,8 @@ struct Session<'a> {
     checkpointed: Option<Position>,
     mark: ChannelMark,
     on_row_error: OnRowError,
+    /// Where the shard begins without any position.
+    beginning: StartAt,
     /// The shard is closed and was read to its end.
     read_to_end: Option<Vec<ChildShard>>,
     checkpoint_due: Instant,
@@ -95,7 +97,7 @@ impl<'a> Session<'a> {
         let name = way.channel_name(tenure.generation);
         let parts = &way.parts;
         let (pipe, clock) = (Arc::clone(&parts.snowpipe), Arc::clone(&parts.clock));
-        let uncommitted = uncommitted(way, row.position.as_ref()).await;
+        let uncommitted = uncommitted(way, &row).await;
         let random = Arc::clone(&parts.random);
         let opened = Channel::open(pipe, &name, uncommitted, Arc::clone(&clock), random).await?;
         let (mut channel, status) = opened;
@@ -119,7 +121,8 @@ impl<'a> Session<'a> {
             again: *moved,
         });
         let shaping = shaping(way).await?;
-        let start = after.as_ref().map_or_else(|| way.start.clone(), start_behind);
+        let beginning = beginning(way, &row);
+        let start = after.as_ref().map_or_else(|| beginning.clone(), start_behind);
         parts.events.emit(Event::ShardStarted {
             shard: way.shard.clone(),
             from: start.to_string(),
@@ -138,6 +141,7 @@ impl<'a> Session<'a> {
             after,
             mark,
             on_row_error: way.on_row_error,
+            beginning,
             read_to_end: None,
             checkpoint_due: now + way.options.checkpoint_interval,
             commit_due: now + way.options.commit_timeout,

@@ -171,7 +171,7 @@ fn connector(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<ConnectorC
     let destination = fields
         .mapping("destination")
         .and_then(|fields| destination(reading, fields));
-    let leases = fields.optional("leases", leases).unwrap_or(Leases::DynamoDb);
+    let leases = leases(reading, &mut fields, name.as_deref().unwrap_or_default());
     let metadata = match fields.mapping("metadata") {
         Some(fields) => metadata(fields),
         None => metadata_default(),
@@ -319,12 +319,21 @@ fn dead_letters(reading: &Reading<'_>, fields: &mut Fields<'_>, connector: &str)
     }
 }
 
-fn leases(text: &str) -> Result<Leases, String> {
-    match text {
-        "dynamodb" => Ok(Leases::DynamoDb),
-        "none" => Err("this version needs a lease table; use `dynamodb`".to_owned()),
+fn leases(reading: &Reading<'_>, fields: &mut Fields<'_>, connector: &str) -> Leases {
+    let in_table = fields.optional("leases", |text| match text {
+        "dynamodb" => Ok(true),
+        "none" => Ok(false),
         _ => Err("expected `dynamodb` or `none`".to_owned()),
+    });
+    let state_file = fields.optional("state_file", |text| path(reading, text));
+    if in_table.unwrap_or(true) {
+        if fields.has("state_file") {
+            fields.problem("state_file", "only has a meaning with `leases: none`");
+        }
+        return Leases::DynamoDb;
     }
+    let state_file = state_file.unwrap_or_else(|| reading.base.join(format!("state/{connector}.json")));
+    Leases::None { state_file }
 }
 
 fn checkpoint_interval(text: &str) -> Result<Duration, String> {

@@ -1,7 +1,7 @@
 //! Every key there is, and which of them a mistyped one may have meant.
 
 /// Every key of the file, without list indexes; `docs/configuration.md` describes each.
-pub const KEYS: [&str; 50] = [
+pub const KEYS: [&str; 51] = [
     "connectors",
     "connectors[].name",
     "connectors[].source",
@@ -38,6 +38,7 @@ pub const KEYS: [&str; 50] = [
     "connectors[].destination.url",
     "connectors[].destination.ca_file",
     "connectors[].leases",
+    "connectors[].state_file",
     "connectors[].metadata",
     "connectors[].metadata.key",
     "connectors[].metadata.approximate_arrival",

@@ -356,8 +356,13 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ),
     (
         "- name: a",
-        "- name: a\n    leases: none",
-        "3:13: connectors[0].leases: this version needs a lease table; use `dynamodb`; found `none`",
+        "- name: a\n    leases: table",
+        "3:13: connectors[0].leases: expected `dynamodb` or `none`; found `table`",
+    ),
+    (
+        "- name: a",
+        "- name: a\n    state_file: x",
+        "3:17: connectors[0].state_file: only has a meaning with `leases: none`",
     ),
     (
         "- name: a",

@@ -50,7 +50,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
 }
 
 /// A moment of RFC 3339, in milliseconds since 1970-01-01 UTC; what is finer than a millisecond is cut off.
-pub(super) fn moment_ms(text: &str) -> Result<i64, String> {
+pub fn moment_ms(text: &str) -> Result<i64, String> {
     rfc3339_ms(text).ok_or_else(|| MOMENT.to_owned())
 }
 

@@ -8,6 +8,7 @@ use frazil_model::{PausedClock, SeededRandom, StreamName, WorkerId};
 use tokio::sync::watch;
 
 use super::*;
+use crate::shard::rate::Rate;
 
 const TICK: Duration = Duration::from_millis(250);
 
@@ -59,6 +60,7 @@ impl Bench {
             StartAt::TrimHorizon,
         );
         let pages = Pages::start(Reading {
+            rate: Rate::begin(|_| {}, frazil_model::Instant::default()),
             shard,
             source: Source::FanOut(Box::new(reader)),
             budget: budget.clone(),

@@ -99,7 +99,7 @@ impl Session<'_> {
     /// Keeps every record behind `from` up to `to` as a dead letter: one of them is a row that the table refused.
     async fn keep_suspects(&mut self, from: Option<&Position>, to: &Position) -> Result<(), Error> {
         let parts = &self.way.parts;
-        let start = from.map_or_else(|| self.way.start.clone(), start_behind);
+        let start = from.map_or_else(|| self.beginning.clone(), start_behind);
         let (kinesis, clock) = (Arc::clone(&parts.kinesis), Arc::clone(&parts.clock));
         let (random, events) = (Arc::clone(&parts.random), parts.events.clone());
         let shard = self.way.shard.clone();
