@@ -266,6 +266,39 @@ async fn case_84_not_even_one_that_moves_after_it_was_watched() {
 }
 
 #[tokio::test]
+async fn case_82_a_copy_that_is_not_as_written_deletes_nothing() {
+    let world = World::new(Layout::ClientLibrary, usual());
+    let table = world.table.clone();
+    let run = world.migration(&world.table, World::options(1));
+    let copy = Scope {
+        application: "app_migration".to_owned(),
+        ..scope()
+    };
+    let spoils = async {
+        // The marker, four shards and the pin.
+        while table.count(Operation::Update(Purpose::Migrate)) < 6 {
+            tokio::task::yield_now().await;
+        }
+        let other = [("frazilPosition", Attribute::text(inside("4000", 0).token()))];
+        table.put(&copy, shard(2).as_str(), other);
+        std::future::pending::<()>().await;
+    };
+    let work = async {
+        tokio::select! { biased; () = spoils => unreachable!(), done = run.carry_out() => done }
+    };
+    let error = world
+        .drive(&world.table, work)
+        .await
+        .expect("in time")
+        .expect_err("refused");
+    assert!(
+        error.to_string().contains("not what was to be written"),
+        "{error}"
+    );
+    assert_eq!(world.table.count(Operation::Delete), 0);
+}
+
+#[tokio::test]
 async fn case_85_ten_thousand_rows_over_a_throttled_table() {
     let items = (0..10_000)
         .map(|n| kcl(shard(n).as_str(), &format!("{}", 1_000_000 + n), 0, 1))
