@@ -180,6 +180,20 @@ fn case_15_idle_shards_count_little_beside_busy_ones() {
 }
 
 #[test]
+fn case_9_five_thousand_shards_are_planned_in_a_moment() {
+    let (all, ids) = (workers(2), shards(5000));
+    let owners: HashMap<_, _> = ids.iter().map(|id| (id.clone(), Some(0))).collect();
+    let began = std::time::Instant::now();
+    assert_eq!(plan(&view(&all[0], &all, &owners)).drain.len(), 2500);
+    // Far more than it takes, for a build without optimisation on a busy machine.
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[test]
 fn what_failed_on_one_goes_to_another_unless_there_is_none() {
     let (all, ids) = (workers(2), shards(1));
     let owners: HashMap<_, _> = [(ids[0].clone(), None)].into();

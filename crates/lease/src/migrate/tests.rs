@@ -1,6 +1,7 @@
 //! Takeovers over tables in memory, on a clock that the test moves.
 
 mod crashes;
+mod golden;
 mod plans;
 
 use frazil_model::{PausedClock, SeededRandom, SequenceNumber};

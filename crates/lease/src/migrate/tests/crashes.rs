@@ -391,6 +391,44 @@ async fn without_the_right_to_delete_a_person_is_told_what_to_do() {
 }
 
 #[tokio::test]
+async fn case_83_one_that_was_overtaken_deletes_nothing_more() {
+    let world = World::new(Layout::ClientLibrary, usual());
+    let (table, door) = (world.table.clone(), world.table.another_door());
+    let run = world.migration(&door, World::options(1));
+    // Its delete is lost on the way; until it tries again, another run has taken the marker.
+    let unreachable = Error::Unreachable {
+        call: "DeleteTable",
+        detail: String::new(),
+    };
+    table.fail_next(Operation::Delete, Fault::Reject(unreachable));
+    let copy = Scope {
+        application: "app_migration".to_owned(),
+        ..scope()
+    };
+    let overtakes = async {
+        while table.count(Operation::Delete) < 1 {
+            tokio::task::yield_now().await;
+        }
+        let other = [
+            ("frazilMigrationWorker", Attribute::text("other")),
+            ("frazilMigrationAttempt", Attribute::number(2)),
+        ];
+        table.put(&copy, "__migration__", other);
+        frazil_model::Clock::sleep(&world.clock, Duration::from_secs(40)).await;
+    };
+    let work = async {
+        tokio::select! { biased; () = overtakes => true, _ = run.carry_out() => false }
+    };
+    assert_eq!(
+        world.drive(&door, work).await,
+        Some(true),
+        "it waits for the other one"
+    );
+    assert_eq!(table.count(Operation::Delete), 1);
+    assert_eq!(table.layout(APP), Some(Layout::ClientLibrary));
+}
+
+#[tokio::test]
 async fn nothing_reads_a_stream_whose_takeover_is_not_finished() {
     let world = World::new(Layout::ClientLibrary, usual());
     world.table.put_table(APP, Layout::Lease, Vec::new());
