@@ -2,6 +2,7 @@
 
 mod crashes;
 mod golden;
+mod markers;
 mod plans;
 
 use frazil_model::{PausedClock, SeededRandom, SequenceNumber};
