@@ -238,7 +238,9 @@ async fn case_84_a_source_that_moves_is_not_taken() {
         matches!(&error, Error::SourceAlive { detail, .. } if detail.contains("000000000002")),
         "{error}"
     );
-    assert_eq!(world.table.count(Operation::Delete), 0);
+    let writes =
+        world.table.count(Operation::Update(Purpose::Migrate)) + world.table.count(Operation::Create);
+    assert_eq!(writes, 0, "it was refused before anything was written");
 }
 
 #[tokio::test]
