@@ -99,8 +99,8 @@ fn weights(shards: &[ShardView<'_>]) -> (Vec<u64>, bool) {
 struct Player<'a> {
     id: &'a WorkerId,
     load: u64,
-    /// Its shards, by their place in the view.
-    shards: Vec<usize>,
+    /// Its shards, by their place in the view, with its preference for them: thousands are compared again and again.
+    shards: Vec<(usize, u64)>,
 }
 
 struct Game<'a> {
@@ -132,7 +132,8 @@ impl<'a> Game<'a> {
     fn give(&mut self, player: usize, shard: usize) {
         let player = &mut self.players[player];
         player.load = player.load.saturating_add(self.weights[shard]);
-        player.shards.push(shard);
+        let preference = preference(player.id, self.view.shards[shard].shard);
+        player.shards.push((shard, preference));
     }
 
     fn may_have(&self, player: usize, shard: usize) -> bool {
@@ -204,24 +205,20 @@ impl<'a> Game<'a> {
             }
             // A hand-over has its price: a light shard is worth it only where the numbers are uneven too.
             let more = self.players[from].shards.len() > self.players[to].shards.len() + 1;
-            let fitting = self.players[from].shards.iter().copied().filter(|shard| {
+            let fitting = self.players[from].shards.iter().copied().filter(|(shard, _)| {
                 let weight = self.weights[*shard];
                 let worth = more || weight.saturating_mul(2) >= average;
                 worth && weight.saturating_mul(3) <= gap.saturating_mul(2) && self.may_have(to, *shard)
             });
             // The one that leaves them closest; of equal ones the least preferred: it is the likeliest to be another's choice.
-            let best = fitting.min_by_key(|shard| {
-                let id = self.view.shards[*shard].shard;
+            let best = fitting.min_by_key(|(shard, preference)| {
                 let apart = self.weights[*shard].saturating_mul(2).abs_diff(gap);
-                (
-                    apart,
-                    std::cmp::Reverse(preference(self.players[from].id, id)),
-                    id,
-                )
+                let id = self.view.shards[*shard].shard;
+                (apart, std::cmp::Reverse(*preference), id)
             });
-            if let Some(shard) = best {
+            if let Some((shard, _)) = best {
                 let giver = &mut self.players[from];
-                giver.shards.retain(|held| *held != shard);
+                giver.shards.retain(|(held, _)| *held != shard);
                 giver.load = giver.load.saturating_sub(self.weights[shard]);
                 self.give(to, shard);
                 return Some((shard, from, to));
@@ -238,7 +235,7 @@ pub fn plan(view: &View<'_>) -> Plan {
     game.deal();
     let mut owners: BTreeMap<usize, &WorkerId> = BTreeMap::new();
     for player in &game.players {
-        owners.extend(player.shards.iter().map(|shard| (*shard, player.id)));
+        owners.extend(player.shards.iter().map(|(shard, _)| (*shard, player.id)));
     }
     // Each move brings two players closer, so that it ends; the bound is for the reader.
     for _ in 0..view.shards.len() {

@@ -8,6 +8,9 @@
 //! their own clock how long its beat stood still ([`liveness`]). Who should hold how many shards follows from the rows
 //! alone, the same for every worker ([`assign`]). Each change of a row is one conditional update ([`update`]).
 //!
+//! Beside the coordinator stand what a person needs while nothing runs: [`migrate`] takes over another program's table,
+//! [`upkeep`] rewinds and removes leases. [`FileLeases`] keeps the same rows in one local file.
+//!
 //! What it guarantees:
 //! - a shard's row changes its owner only by a write that saw its exact values, and each such change raises its *epoch*;
 //! - a checkpoint is written only by the owner in its own epoch, and never goes back (I3, I4);

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | shard | the shard's id | `sequenceNumber` (S, digits: the last **wholly** committed Kinesis record), `leaseOwner` (S), `leaseExpiry` (N), `lastUpdateTimestamp` (N, for people); ours: `frazilEpoch`, `frazilGeneration`, `frazilSerial` (N), `frazilPosition` (S, token), `frazilSequence` (S, the `sequenceNumber` that Frazil last wrote), `frazilShardEnd` (BOOL), `frazilChannel` (S, JSON), `frazilRowsInserted`, `frazilRowErrors` (N), `frazilDestination`, `frazilStream`, `frazilStop` (S), `frazilStart` (S, JSON: where to begin while there is no position), `frazilRate` (N, bytes/s), `frazilFailedOn` (S, the worker that offered it to others) |
 //! | worker | `__node__#frazil-worker-…` | `nodeHeartbeat`, `lastUpdateTimestamp` (N, for Openflow and people), `frazilWorkerId`, `frazilWorker` (S, for people), `frazilBeat` (N). Without `frazilWorkerId` the row is free for the next worker |
+//! | takeover's marker | `__migration__` | `frazilMigration`, `frazilMigrationWorker`, `frazilMigrationRows` (S), `frazilMigrationAttempt`, `frazilMigrationBeat` (N); see [`crate::migrate`] |
 //! | pin | `__node__#frazil-pin` | `frazilPin` (S, JSON). Openflow skips rows of its prefix, and counts as nodes only those with `nodeHeartbeat` |
 //!
 //! While a worker of Frazil owns a shard, `leaseExpiry` is [`HELD_EXPIRY`]: so far ahead that Openflow never takes it, and
@@ -56,7 +57,6 @@ pub mod name {
     pub const MIGRATION_WORKER: &str = "frazilMigrationWorker";
     pub const MIGRATION_BEAT: &str = "frazilMigrationBeat";
     pub const MIGRATION_ATTEMPT: &str = "frazilMigrationAttempt";
-    pub const MIGRATION_SOURCE: &str = "frazilMigrationSource";
     pub const MIGRATION_ROWS: &str = "frazilMigrationRows";
 }
 

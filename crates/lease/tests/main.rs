@@ -12,7 +12,7 @@ use frazil_lease::row::{Item, Row, ShardRow, decode};
 use frazil_lease::update::{Memory, Update};
 use frazil_lease::{
     Checkpoint, CheckpointOutcome, Counters, DynamoLeases, Error, LeaseCoordinator, LeaseOptions, LeaseStore,
-    Pin, PinnedStart, Scope, StreamIdentity, Tenure, Written,
+    Pin, PinnedStart, Scope, ShardStart, StreamIdentity, Tenure, Written,
 };
 use frazil_model::{
     ErrorKind, Events, Position, Random, SeededRandom, SequenceNumber, ShardId, StreamName, SystemClock,
@@ -76,12 +76,14 @@ fn shard_row(item: Option<&Item>) -> Option<ShardRow> {
 fn any_update(random: &SeededRandom, seen: &[Option<ShardRow>]) -> Update {
     let worker = WorkerId::new(["one", "two"][usize::from(random.below(2) == 1)]).expect("valid");
     let shard = ShardId::new("shardId-000000000000").expect("valid");
+    let row = seen[usize::try_from(random.below(seen.len() as u64)).expect("small")].as_ref();
+    let known = row.filter(|_| random.below(3) > 0);
+    let worker = known.and_then(|row| row.state.owner.clone()).unwrap_or(worker);
     let tenure = Tenure {
         shard: shard.clone(),
-        epoch: random.below(4),
-        generation: 0,
+        epoch: known.map_or(random.below(4), |row| row.state.epoch),
+        generation: known.map_or(0, |row| row.state.generation),
     };
-    let row = seen[usize::try_from(random.below(seen.len() as u64)).expect("small")].as_ref();
     let sequence = SequenceNumber::new(random.below(1200).to_string()).expect("digits");
     let position = Position {
         last: random.below(3) > 0,
@@ -97,8 +99,8 @@ fn any_update(random: &SeededRandom, seen: &[Option<ShardRow>]) -> Update {
         ..Checkpoint::default()
     };
     let key = "__node__#frazil-worker-1";
-    match random.below(9) {
-        0 | 1 => {
+    match random.below(14) {
+        0 | 1 | 13 => {
             let memory = [Memory::Keep, Memory::Adopt, Memory::Forget]
                 [usize::try_from(random.below(3)).expect("small")];
             let epoch = row.map_or(0, |row| row.state.epoch) + 1;
@@ -106,6 +108,16 @@ fn any_update(random: &SeededRandom, seen: &[Option<ShardRow>]) -> Update {
         }
         2..=4 => Update::checkpoint(&worker, &tenure, random.below(6), &checkpoint, 6),
         5 => Update::release(&worker, &tenure, 7),
+        9 => Update::rewind(&shard, row, &ShardStart::TrimHorizon, &stream(), 5),
+        10 => match row {
+            Some(row) => Update::clear(row, random.below(2) == 0, 6),
+            None => Update::release(&worker, &tenure, 7),
+        },
+        11 => Update::offer(&worker, &tenure, 7).with_rate(Some(random.below(9))),
+        12 => match row {
+            Some(row) if random.below(3) == 0 => Update::forget(row),
+            _ => Update::checkpoint(&worker, &tenure, random.below(6), &checkpoint, 6).with_rate(Some(3)),
+        },
         6 => Update::claim(key, &worker, "host", 1, 8),
         7 => Update::beat(key, &worker, random.below(9), 9),
         _ => Update::retire(key, &worker, (random.below(2) == 0).then_some(3)),
@@ -119,7 +131,7 @@ async fn random_updates_end_as_they_do_in_memory() {
     let random = SeededRandom::new(11);
     let mut seen = vec![None];
     let (mut done, mut refused) = (0, 0);
-    for step in 0..600 {
+    for step in 0..900 {
         let update = any_update(&random, &seen);
         let expected = memory.update(&scope, &update).await.expect("memory answers");
         let answer = dynamo.update(&scope, &update).await.expect("dynoxide answers");
@@ -130,8 +142,8 @@ async fn random_updates_end_as_they_do_in_memory() {
         }
         let row = dynamo.row(&scope, &update.key).await.expect("dynoxide answers");
         assert_eq!(row, memory.peek(&scope, &update.key), "step {step}: {update:?}");
-        if let Some(row) = shard_row(row.as_ref()) {
-            seen = vec![Some(row), seen.swap_remove(0)];
+        if update.key.starts_with("shardId") {
+            seen = vec![shard_row(row.as_ref()), seen.swap_remove(0)];
         }
     }
     assert!(

@@ -128,6 +128,23 @@ fn case_16_heavy_shards_are_spread_and_then_stay() {
 }
 
 #[test]
+fn case_16_many_shards_of_wandering_rates_stand_still() {
+    let (all, ids) = (workers(2), shards(80));
+    let owners = ids.iter().enumerate().map(|(n, id)| (id.clone(), Some(n % 2)));
+    let mut owners: HashMap<ShardId, Option<usize>> = owners.collect();
+    let random = frazil_model::SeededRandom::new(5);
+    for _ in 0..100 {
+        let rates = ids.iter().map(|id| {
+            (
+                id.clone(),
+                200_000 + frazil_model::Random::below(&random, 200_000),
+            )
+        });
+        assert_eq!(play(&all, &mut owners, &rates.collect()), 0);
+    }
+}
+
+#[test]
 fn case_16_one_shard_that_outweighs_all_others_stays_where_it_is() {
     let (all, ids) = (workers(2), shards(10));
     let mut owners: HashMap<ShardId, Option<usize>> = ids.iter().map(|id| (id.clone(), Some(0))).collect();
@@ -159,6 +176,20 @@ fn case_15_idle_shards_count_little_beside_busy_ones() {
     assert!(
         loads.iter().all(|load| (4_000_000..4_100_000).contains(load)),
         "{loads:?}"
+    );
+}
+
+#[test]
+fn case_9_five_thousand_shards_are_planned_in_a_moment() {
+    let (all, ids) = (workers(2), shards(5000));
+    let owners: HashMap<_, _> = ids.iter().map(|id| (id.clone(), Some(0))).collect();
+    let began = std::time::Instant::now();
+    assert_eq!(plan(&view(&all[0], &all, &owners)).drain.len(), 2500);
+    // Far more than it takes, for a build without optimisation on a busy machine.
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
     );
 }
 

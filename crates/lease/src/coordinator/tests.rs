@@ -1,5 +1,6 @@
 //! Workers over one table in memory, on one clock that the test moves.
 
+mod crowds;
 mod faults;
 mod foreign;
 mod rows;
@@ -49,6 +50,8 @@ fn up_to(sequence: u64) -> Checkpoint {
 struct HostClock {
     inner: PausedClock,
     frozen: watch::Sender<bool>,
+    /// How wrong the host's wall clock is.
+    skew_ms: i64,
 }
 
 #[async_trait]
@@ -58,7 +61,7 @@ impl Clock for HostClock {
     }
 
     fn wall_ms(&self) -> i64 {
-        self.inner.wall_ms()
+        self.inner.wall_ms() + self.skew_ms
     }
 
     async fn sleep(&self, time: Duration) {
@@ -72,6 +75,8 @@ struct World {
     table: MemoryLeases,
     scope: Scope,
     hosts: std::cell::Cell<u64>,
+    /// Of the next host's wall clock.
+    skew_ms: std::cell::Cell<i64>,
 }
 
 struct Host {
@@ -94,6 +99,7 @@ impl World {
             table: MemoryLeases::default(),
             scope,
             hosts: std::cell::Cell::new(0),
+            skew_ms: std::cell::Cell::new(0),
         }
     }
 
@@ -115,6 +121,7 @@ impl World {
         let clock = HostClock {
             inner: self.clock.clone(),
             frozen: frozen.clone(),
+            skew_ms: self.skew_ms.get(),
         };
         let door = self.table.another_door();
         let events = Events::new("test", Vec::new());

@@ -208,10 +208,15 @@ async fn a_full_disk_is_told_and_loses_nothing() {
     assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
     assert_eq!(leases.row(&scope(), shard().as_str()).await, before);
     full.store(false, Ordering::SeqCst);
+    // The old file is replaced, never written over.
+    let link = folder.file().with_extension("old");
+    std::fs::hard_link(folder.file(), &link).expect("linked");
+    let old = std::fs::read(&link).expect("readable");
     assert_eq!(
         leases.update(&scope(), &checkpoint("77")).await,
         Ok(Written::Done)
     );
+    assert_eq!(std::fs::read(&link).expect("readable"), old);
     full.store(true, Ordering::SeqCst);
     drop(leases.update(&scope(), &Update::resume(&shard(), "x")).await);
     let kept = leases.row(&scope(), shard().as_str()).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use frazil_model::Instant;
+use frazil_model::{Instant, RetryPolicy};
 
 use super::marker::{self, Copied, Marker};
 use super::plan::{NewRow, plan};
@@ -17,6 +17,8 @@ use crate::store::Written;
 
 /// How often the source is looked at while it is watched.
 const WATCH_LOOK: Duration = Duration::from_secs(10);
+/// How often the delete of the source is tried.
+const DELETE_TRIES: u32 = 8;
 /// Rows between two beats.
 const ROWS_A_BEAT: usize = 256;
 
@@ -293,19 +295,29 @@ impl Migration {
         Ok(marker::sorted(copy))
     }
 
-    /// Right before it: this run was awake and at work a moment ago, so that no other has taken over. A delete has no condition.
+    /// Deletes the source. A delete has no condition: so before each try this run makes sure that it still is the one that
+    /// works, and was awake a moment ago. What is left is a process that stops for minutes between that and its request.
     async fn delete_source(&self, run: &mut Run) -> Result<(), Error> {
         let (application, work) = (&self.options.application, self.work_table());
-        if !self.beat(None, run).await? || self.clock.now().since(run.beaten) > self.options.stale / 3 {
-            return Ok(());
-        }
-        tracing::info!(table = %application, copy = %work, "the copy is proved; the old table is deleted");
-        match self.delete(application).await {
-            Err(Error::AccessDenied { .. }) => Err(self.refuse(format!(
-                "the copy in table {work} is proved, but the right dynamodb:DeleteTable on {application} is missing; grant \
-                 it, or delete {application} yourself, and start again; or take over to another application name"
-            ))),
-            other => other,
+        let mut backoff = RetryPolicy::NETWORK.start();
+        loop {
+            if !self.beat(None, run).await? || self.clock.now().since(run.beaten) > self.options.stale / 3 {
+                return Ok(());
+            }
+            tracing::info!(table = %application, copy = %work, "the copy is proved; the old table is deleted");
+            match self.delete_once(application).await {
+                Err(Error::AccessDenied { .. }) => {
+                    return Err(self.refuse(format!(
+                        "the copy in table {work} is proved, but the right dynamodb:DeleteTable on {application} is missing; \
+                         grant it, or delete {application} yourself, and start again; or take over to another application name"
+                    )));
+                }
+                Err(error) if error.kind().may_heal() && backoff.failures() + 1 < DELETE_TRIES => {
+                    tracing::info!(%error, "the old table could not be deleted yet");
+                    backoff.wait(&*self.clock, &*self.random).await;
+                }
+                other => return other,
+            }
         }
     }
 

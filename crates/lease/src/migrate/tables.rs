@@ -90,6 +90,16 @@ impl Migration {
             .await
     }
 
+    /// One try, bounded.
+    pub(super) async fn delete_once(&self, table: &str) -> Result<(), Error> {
+        tokio::select! {
+            deleted = self.store.delete(table) => deleted,
+            () = self.clock.sleep(CALL) => {
+                Err(Error::Unreachable { call: "DeleteTable", detail: format!("no answer within {CALL:?}") })
+            }
+        }
+    }
+
     pub(super) async fn delete(&self, table: &str) -> Result<(), Error> {
         let began = self.clock.now();
         loop {

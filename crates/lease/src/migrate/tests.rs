@@ -1,6 +1,8 @@
 //! Takeovers over tables in memory, on a clock that the test moves.
 
 mod crashes;
+mod golden;
+mod markers;
 mod plans;
 
 use frazil_model::{PausedClock, SeededRandom, SequenceNumber};

@@ -5,7 +5,7 @@ use crate::fake::{Fault, Operation};
 use crate::update::Purpose;
 
 #[tokio::test]
-async fn a_take_whose_answer_was_lost_is_recognised() {
+async fn case_6_a_take_whose_answer_was_lost_is_recognised() {
     let world = World::new();
     world
         .table
@@ -21,7 +21,7 @@ async fn a_take_whose_answer_was_lost_is_recognised() {
 }
 
 #[tokio::test]
-async fn a_claim_and_a_beat_whose_answers_were_lost_are_recognised() {
+async fn case_6_a_claim_and_a_beat_whose_answers_were_lost_are_recognised() {
     let world = World::new();
     world
         .table
@@ -39,7 +39,7 @@ async fn a_claim_and_a_beat_whose_answers_were_lost_are_recognised() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_whose_answer_was_lost_is_recognised() {
+async fn case_6_a_checkpoint_whose_answer_was_lost_is_recognised() {
     let world = World::new();
     let a = world.host(1).await;
     world.run(seconds(1)).await;
@@ -88,7 +88,7 @@ async fn a_checkpoint_that_arrives_late_undoes_no_later_one() {
 }
 
 #[tokio::test]
-async fn a_release_whose_answer_was_lost_is_not_undone() {
+async fn case_6_a_release_whose_answer_was_lost_is_not_undone() {
     let world = World::new();
     let a = world.host(1).await;
     world.run(seconds(1)).await;
@@ -120,7 +120,7 @@ async fn a_release_that_could_not_be_written_is_tried_until_it_is() {
 }
 
 #[tokio::test]
-async fn a_table_that_nobody_reaches_moves_nothing() {
+async fn case_7_a_table_that_nobody_reaches_moves_nothing() {
     for silence in [5, 40, 400] {
         let world = World::new();
         let mut a = world.host(4).await;
@@ -155,7 +155,7 @@ async fn a_table_that_nobody_reaches_moves_nothing() {
 }
 
 #[tokio::test]
-async fn a_table_that_hangs_is_as_one_that_nobody_reaches() {
+async fn case_7_a_table_that_hangs_is_as_one_that_nobody_reaches() {
     let world = World::new();
     let a = world.host(2).await;
     world.run(seconds(12)).await;

@@ -97,7 +97,7 @@ const ALL: [&str; 12] = [
 ];
 
 #[tokio::test]
-async fn after_openflow_frazil_goes_on_and_after_frazil_openflow_does() {
+async fn case_88_after_openflow_frazil_goes_on_and_after_frazil_openflow_does() {
     let world = World::new();
     let openflow = Openflow {
         world: &world,

@@ -64,7 +64,7 @@ async fn within_a_record_the_sequence_number_stays_at_the_last_whole_one() {
 }
 
 #[tokio::test]
-async fn a_row_that_an_operator_deleted_begins_above_the_old_epochs() {
+async fn case_18_a_row_that_an_operator_deleted_begins_above_the_old_epochs() {
     let world = World::new();
     let a = world.host(1).await;
     world.run(seconds(1)).await;

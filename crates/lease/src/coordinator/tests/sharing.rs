@@ -36,7 +36,7 @@ async fn rows_of_dead_workers_without_shards_hold_up_nobody() {
 }
 
 #[tokio::test]
-async fn two_race_for_one_shard_and_one_wins() {
+async fn case_1_two_race_for_one_shard_and_one_wins() {
     let world = World::new();
     let (a, b) = (world.host(0).await, world.host(0).await);
     let one = Arc::new(vec![shard(0)]);
@@ -50,7 +50,7 @@ async fn two_race_for_one_shard_and_one_wins() {
 }
 
 #[tokio::test]
-async fn one_who_joins_has_its_share_in_seconds() {
+async fn case_10_one_who_joins_has_its_share_in_seconds() {
     let world = World::new();
     let a = world.host(5).await;
     world.run(seconds(60)).await;
@@ -70,7 +70,7 @@ async fn one_who_joins_has_its_share_in_seconds() {
 }
 
 #[tokio::test]
-async fn one_who_leaves_is_followed_in_seconds() {
+async fn case_11_one_who_leaves_is_followed_in_seconds() {
     let world = World::new();
     let a = world.host(4).await;
     let b = world.host(4).await;
@@ -122,7 +122,7 @@ async fn one_who_is_leaving_takes_nothing() {
 }
 
 #[tokio::test]
-async fn a_killed_workers_shards_move_in_under_45_s_and_not_while_it_may_live() {
+async fn case_2_a_killed_workers_shards_move_in_under_45_s_and_not_while_it_may_live() {
     for offset in [0, 3, 7, 9] {
         let world = World::new();
         let a = world.host(4).await;
@@ -140,7 +140,7 @@ async fn a_killed_workers_shards_move_in_under_45_s_and_not_while_it_may_live() 
 }
 
 #[tokio::test]
-async fn a_worker_that_comes_back_after_a_kill_is_another_one() {
+async fn case_12_a_worker_that_comes_back_after_a_kill_is_another_one() {
     let world = World::new();
     let a = world.host(2).await;
     world.run(seconds(15)).await;
@@ -155,7 +155,7 @@ async fn a_worker_that_comes_back_after_a_kill_is_another_one() {
 }
 
 #[tokio::test]
-async fn a_frozen_worker_may_not_act_and_lets_go_when_it_wakes() {
+async fn case_3_case_4_a_frozen_worker_may_not_act_and_lets_go_when_it_wakes() {
     let world = World::new();
     let mut a = world.host(2).await;
     world.run(seconds(25)).await;
@@ -261,7 +261,7 @@ async fn children_are_taken_as_soon_as_they_may_be_read() {
 }
 
 #[tokio::test]
-async fn an_ended_shard_is_taken_by_nobody() {
+async fn case_15_an_ended_shard_is_taken_by_nobody() {
     let world = World::new();
     let a = world.host(2).await;
     world.run(seconds(1)).await;
@@ -280,7 +280,7 @@ async fn an_ended_shard_is_taken_by_nobody() {
 }
 
 #[tokio::test]
-async fn idle_leases_cost_one_write_per_worker_and_tick() {
+async fn case_9_idle_leases_cost_one_write_per_worker_and_tick() {
     let world = World::new();
     let a = world.host(200).await;
     world.run(seconds(1)).await;

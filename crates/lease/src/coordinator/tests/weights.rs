@@ -80,7 +80,7 @@ async fn a_rate_costs_no_write_of_its_own() {
 }
 
 #[tokio::test]
-async fn case_46_a_shard_that_fails_here_goes_to_another_and_does_not_come_back() {
+async fn a_shard_that_fails_here_goes_to_another_and_does_not_come_back() {
     let world = World::new();
     let one = world.host(2).await;
     let two = world.host(2).await;

@@ -238,7 +238,9 @@ async fn case_84_a_source_that_moves_is_not_taken() {
         matches!(&error, Error::SourceAlive { detail, .. } if detail.contains("000000000002")),
         "{error}"
     );
-    assert_eq!(world.table.count(Operation::Delete), 0);
+    let writes =
+        world.table.count(Operation::Update(Purpose::Migrate)) + world.table.count(Operation::Create);
+    assert_eq!(writes, 0, "it was refused before anything was written");
 }
 
 #[tokio::test]
@@ -262,6 +264,39 @@ async fn case_84_not_even_one_that_moves_after_it_was_watched() {
         .expect("in time")
         .expect_err("refused");
     assert!(matches!(error, Error::SourceAlive { .. }), "{error}");
+    assert_eq!(world.table.count(Operation::Delete), 0);
+}
+
+#[tokio::test]
+async fn case_82_a_copy_that_is_not_as_written_deletes_nothing() {
+    let world = World::new(Layout::ClientLibrary, usual());
+    let table = world.table.clone();
+    let run = world.migration(&world.table, World::options(1));
+    let copy = Scope {
+        application: "app_migration".to_owned(),
+        ..scope()
+    };
+    let spoils = async {
+        // The marker, four shards and the pin.
+        while table.count(Operation::Update(Purpose::Migrate)) < 6 {
+            tokio::task::yield_now().await;
+        }
+        let other = [("frazilPosition", Attribute::text(inside("4000", 0).token()))];
+        table.put(&copy, shard(2).as_str(), other);
+        std::future::pending::<()>().await;
+    };
+    let work = async {
+        tokio::select! { biased; () = spoils => unreachable!(), done = run.carry_out() => done }
+    };
+    let error = world
+        .drive(&world.table, work)
+        .await
+        .expect("in time")
+        .expect_err("refused");
+    assert!(
+        error.to_string().contains("not what was to be written"),
+        "{error}"
+    );
     assert_eq!(world.table.count(Operation::Delete), 0);
 }
 
@@ -355,6 +390,44 @@ async fn without_the_right_to_delete_a_person_is_told_what_to_do() {
         "{notes:?}"
     );
     assert!(world.pin(APP).await.is_some());
+}
+
+#[tokio::test]
+async fn case_83_one_that_was_overtaken_deletes_nothing_more() {
+    let world = World::new(Layout::ClientLibrary, usual());
+    let (table, door) = (world.table.clone(), world.table.another_door());
+    let run = world.migration(&door, World::options(1));
+    // Its delete is lost on the way; until it tries again, another run has taken the marker.
+    let unreachable = Error::Unreachable {
+        call: "DeleteTable",
+        detail: String::new(),
+    };
+    table.fail_next(Operation::Delete, Fault::Reject(unreachable));
+    let copy = Scope {
+        application: "app_migration".to_owned(),
+        ..scope()
+    };
+    let overtakes = async {
+        while table.count(Operation::Delete) < 1 {
+            tokio::task::yield_now().await;
+        }
+        let other = [
+            ("frazilMigrationWorker", Attribute::text("other")),
+            ("frazilMigrationAttempt", Attribute::number(2)),
+        ];
+        table.put(&copy, "__migration__", other);
+        frazil_model::Clock::sleep(&world.clock, Duration::from_secs(40)).await;
+    };
+    let work = async {
+        tokio::select! { biased; () = overtakes => true, _ = run.carry_out() => false }
+    };
+    assert_eq!(
+        world.drive(&door, work).await,
+        Some(true),
+        "it waits for the other one"
+    );
+    assert_eq!(table.count(Operation::Delete), 1);
+    assert_eq!(table.layout(APP), Some(Layout::ClientLibrary));
 }
 
 #[tokio::test]
