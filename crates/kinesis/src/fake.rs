@@ -32,6 +32,8 @@ pub enum Fault {
     Throttled,
     /// The iterator has expired.
     ExpiredIterator,
+    /// An answer without records, though there are some further on.
+    EmptyBehind,
     /// The answer ends in the middle.
     CutShort,
     /// A fault of the service.
@@ -250,6 +252,11 @@ impl FakeKinesis {
         }
     }
 
+    /// From now on it is another stream of the same name, made at this moment.
+    pub fn made_anew(&self, created_ms: i64) {
+        self.all().created_ms = created_ms;
+    }
+
     /// How often a call was made.
     #[must_use]
     pub fn calls(&self, call: &'static str) -> u64 {
@@ -408,6 +415,11 @@ impl Kinesis for FakeKinesis {
         let (mut body, _) = all.body(&shard, from, limit as usize)?;
         if body.len() > max_bytes {
             return Err(Error::PageTooLarge { bytes: body.len() });
+        }
+        if fault == Some(Fault::EmptyBehind) {
+            let next = format!("{shard}/{from}");
+            body =
+                json!({ "Records": [], "NextShardIterator": next, "MillisBehindLatest": 60_000 }).to_string();
         }
         if fault == Some(Fault::CutShort) {
             body.truncate(body.len() / 2);

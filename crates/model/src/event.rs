@@ -177,6 +177,13 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// No open shard takes these hash keys, in several complete lists: a shard is missing, and nobody reads it.
+    HashKeysUnread {
+        /// The first.
+        first: u128,
+        /// The last.
+        last: u128,
+    },
     /// Records begin as aggregates of the Kinesis Producer Library and are none; they were taken as plain ones.
     BrokenAggregates {
         /// The shard.
@@ -368,6 +375,9 @@ impl Events {
             }
             Event::DataExpired { shard, detail } => {
                 tracing::error!(connector, %shard, %detail, "data expired unread");
+            }
+            Event::HashKeysUnread { first, last } => {
+                tracing::error!(connector, first, last, "no open shard takes these hash keys");
             }
             Event::MayRepeat { shard, detail } => {
                 tracing::warn!(connector, %shard, %detail, "rows may repeat");

@@ -352,7 +352,7 @@ mod tests {
         }
 
         #[test]
-        fn text_order_is_position_order(a in any_position(), b in any_position()) {
+        fn case_38_text_order_is_position_order(a in any_position(), b in any_position()) {
             prop_assert_eq!(a.token().cmp(&b.token()), a.cmp(&b));
         }
 

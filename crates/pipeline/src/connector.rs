@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::batch::Compressors;
 use crate::error::Error;
 use crate::options::{ConnectorOptions, OnRowError, Parts};
@@ -101,6 +102,7 @@ struct Begun {
     /// What ends the connector.
     fatal: Option<Error>,
     looks: u32,
+    audit: Audit,
 }
 
 impl Begun {
@@ -179,6 +181,10 @@ impl Begun {
             self.parts.events.emit(Event::DataExpired { shard, detail });
         }
         self.offer();
+        if let Some(hole) = self.audit.look(&shards) {
+            let (first, last) = (hole.start, hole.end);
+            self.parts.events.emit(Event::HashKeysUnread { first, last });
+        }
         if self.looks.is_multiple_of(FORGET_EVERY) {
             let listed: HashSet<ShardId> = shards.into_iter().map(|shard| shard.id).collect();
             // What was not read to its end is told above, once, as it leaves.

@@ -13,6 +13,7 @@
 //! What it guarantees: invariants I1 to I9 of the architecture page, per shard and across workers; a fault in one shard
 //! never stops another. What it does not: it knows no files of configuration and draws no pictures; that is the runtime.
 
+mod audit;
 pub mod batch;
 pub mod budget;
 mod connector;

@@ -63,6 +63,7 @@ pub struct Metrics {
     replaced: Family<By, Counter>,
     broken_aggregates: Family<ByReason, Counter>,
     out_of_hash_range: Family<By, Counter>,
+    unread_keys: Family<By, Counter>,
     stalls: Family<ByReason, Counter>,
     batches: Family<By, Counter>,
     accepted_rows: Family<By, Counter>,
@@ -130,6 +131,11 @@ impl Metrics {
                 r,
                 "frazil_kinesis_out_of_hash_range",
                 "User records of aggregates whose hash key belongs to another shard, kept as rows",
+            ),
+            unread_keys: add(
+                r,
+                "frazil_kinesis_unread_hash_keys",
+                "Times that hash keys were found which no open shard takes",
             ),
             replaced: add(
                 r,
@@ -242,6 +248,7 @@ impl Metrics {
             &self.expirations,
             &self.replaced,
             &self.out_of_hash_range,
+            &self.unread_keys,
             &self.batches,
             &self.accepted_rows,
             &self.accepted_bytes,
@@ -312,6 +319,7 @@ impl Observer for Metrics {
                     .get_or_create(&by_reason(connector, reason))
                     .inc_by(*count);
             }
+            Event::HashKeysUnread { .. } => more(&self.unread_keys, 1),
             Event::MetadataReplaced { count, .. } => more(&self.replaced, *count),
             Event::OutOfHashRange { count, .. } => more(&self.out_of_hash_range, *count),
             Event::BrokenAggregates { count, reason, .. } => {

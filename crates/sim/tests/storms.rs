@@ -3,7 +3,7 @@
 use frazil_sim::{Storm, Verdict};
 
 #[tokio::test]
-async fn no_storm_loses_doubles_or_disorders_a_record() {
+async fn case_69_case_72_case_73_no_storm_loses_doubles_or_disorders_a_record() {
     let seeds: Vec<u64> = match std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => vec![seed],
         None => (0..std::env::var("STORMS")

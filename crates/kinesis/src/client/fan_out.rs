@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn case_56_each_exception_of_the_sdk_has_its_kind() {
+    fn case_43_case_56_each_exception_of_the_sdk_has_its_kind() {
         let cases = [
             (
                 StreamError::ResourceInUseException(service::ResourceInUseException::builder().build()),

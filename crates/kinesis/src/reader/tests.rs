@@ -74,7 +74,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn records_come_in_order_without_gap_or_double_whatever_fails() {
+async fn case_41_case_45_records_come_in_order_without_gap_or_double_whatever_fails() {
     let faults = [
         Fault::Lost,
         Fault::Throttled,
@@ -190,4 +190,19 @@ async fn a_shard_that_fails_on_is_told_to_stall_and_to_move_again() {
         }
     }
     assert_eq!(told, ["throttled", "moves"]);
+}
+
+#[tokio::test]
+async fn case_42_empty_answers_while_behind_cost_their_pace_and_nothing_more() {
+    let bench = Bench::new();
+    bench.put(3);
+    for _ in 0..1000 {
+        bench.fake.fault("GetRecords", Fault::EmptyBehind);
+    }
+    let mut reader = bench.reader(StartAt::TrimHorizon);
+    let begun = bench.clock.now();
+    assert_eq!(bench.read(&mut reader, 3).await, [2, 3, 4]);
+    let took = bench.clock.now().since(begun);
+    assert_eq!(bench.fake.calls("GetRecords"), 1001);
+    assert!(took < SPACING * 1300, "1,001 answers took {took:?}");
 }

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{Begun, Connector, START};
+use crate::audit::Audit;
 use crate::error::Error;
 use crate::options::{ConsumerType, InitialPosition, OnRowError};
 use crate::topology::{Pinned, Topology};
@@ -63,6 +64,7 @@ impl Connector {
             over: HashMap::new(),
             fatal: None,
             looks: 0,
+            audit: Audit::default(),
         })
     }
 

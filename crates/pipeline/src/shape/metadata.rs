@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_arrival_is_left_out() {
+    fn case_80_an_unknown_arrival_is_left_out() {
         for unknown in [None, Some(i64::MIN), Some(i64::MAX)] {
             let text = written(&MetadataOptions::default(), &origin(unknown));
             assert!(!text.contains("approximateArrival"), "{text}");

@@ -75,7 +75,7 @@ fn a_row_is_the_object_unchanged_with_its_metadata() {
 }
 
 #[test]
-fn each_record_that_is_no_object_becomes_a_letter_and_the_rest_go_on() {
+fn case_76_case_77_each_record_that_is_no_object_becomes_a_letter_and_the_rest_go_on() {
     let deep = ["[".repeat(600), "]".repeat(600)].concat();
     let deep = format!("{{\"a\":{deep}}}");
     let bad: [(&[u8], Reason); 10] = [
@@ -106,7 +106,7 @@ fn each_record_that_is_no_object_becomes_a_letter_and_the_rest_go_on() {
 }
 
 #[test]
-fn a_field_of_the_metadatas_name_is_replaced_in_any_case_and_counted() {
+fn case_78_a_field_of_the_metadatas_name_is_replaced_in_any_case_and_counted() {
     for data in [
         &br#"{"KINESISMETADATA":{"x":[1]},"a":1}"#[..],
         br#"{"a":1,"kinesisMetadata":"}"}"#,
@@ -154,7 +154,7 @@ fn a_ten_mebibyte_record_goes_alone_or_becomes_a_letter() {
 
 proptest! {
     #[test]
-    fn no_record_is_lost_and_rows_mean_what_was_sent(
+    fn case_79_no_record_is_lost_and_rows_mean_what_was_sent(
         records in prop::collection::vec(
             prop_oneof![
                 prop::collection::vec(any::<u8>(), 0..20),

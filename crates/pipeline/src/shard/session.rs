@@ -1,15 +1,17 @@
 //! One session of a shard: from the open of its channel to whatever ends it.
 
+mod remember;
 mod stop;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use frazil_kinesis::{ChildShard, RecordPage, StartAt};
-use frazil_lease::{ChannelMark, Checkpoint, CheckpointOutcome, Counters, Tenure};
+use frazil_lease::{ChannelMark, Tenure};
 use frazil_model::{Event, Instant, Position};
 use frazil_snowflake::{Baseline, Batch, Channel, ChannelStatus, Counts, Proof, StatusWatch};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::batch::{BatchBuilder, Filled, Finished};
 use crate::budget::Reservation;
@@ -23,6 +25,7 @@ use crate::shard::place::{
 };
 use crate::shard::reading::{Pages, Read};
 use crate::shard::{Ended, Wanted, Way, until};
+use remember::{Remembered, remembered};
 
 /// Pages that are here already are gathered into one batch while it holds less than this.
 const ENOUGH_RAW: usize = 2 * 1024 * 1024;
@@ -75,6 +78,8 @@ struct Session<'a> {
     /// The shard is closed and was read to its end.
     read_to_end: Option<Vec<ChildShard>>,
     checkpoint_due: Instant,
+    /// A checkpoint on its way to the lease table, which data does not wait for.
+    remembering: Option<JoinHandle<Remembered>>,
     /// When the channel is given up if it commits nothing until then.
     commit_due: Instant,
     moved: &'a mut bool,
@@ -143,6 +148,7 @@ impl<'a> Session<'a> {
             on_row_error: way.on_row_error,
             beginning,
             read_to_end: None,
+            remembering: None,
             checkpoint_due: now + way.options.checkpoint_interval,
             commit_due: now + way.options.commit_timeout,
             way,
@@ -168,6 +174,7 @@ impl<'a> Session<'a> {
                 biased;
                 () = until(wanted, Wanted::Drain) => return self.drain().await,
                 status = self.status.next() => self.prove(&status).await?,
+                remembered = remembered(&mut self.remembering) => self.meet_remembered(remembered)?,
                 () = clock.sleep(wait) => self.meet_due().await?,
                 read = self.pages.next(), if reading => self.take(read).await?,
             }
@@ -192,7 +199,7 @@ impl<'a> Session<'a> {
             return Err(Error::NotCommitted { channel, waited });
         }
         if now >= self.checkpoint_due {
-            self.remember().await?;
+            self.remember_beside();
         }
         Ok(())
     }
@@ -367,41 +374,6 @@ impl<'a> Session<'a> {
             up_to: up_to.clone(),
             latency,
         });
-    }
-
-    /// Tells the lease row the end of the committed span, if it moved.
-    async fn remember(&mut self) -> Result<(), Error> {
-        self.checkpoint_due = self.way.parts.clock.now() + self.way.options.checkpoint_interval;
-        if self.committed.is_none() || self.committed <= self.checkpointed {
-            return Ok(());
-        }
-        self.checkpoint(false).await
-    }
-
-    async fn checkpoint(&mut self, ended: bool) -> Result<(), Error> {
-        let Counts {
-            rows_inserted,
-            row_errors,
-        } = self.channel.proved();
-        let checkpoint = Checkpoint {
-            position: self.committed.clone(),
-            ended,
-            channel: Some(self.mark.clone()),
-            counters: Counters {
-                rows_inserted,
-                row_errors,
-            },
-            destination: Some(self.way.options.destination.clone()),
-        };
-        match self.way.leases.checkpoint(self.tenure, checkpoint).await? {
-            CheckpointOutcome::Done => {
-                self.checkpointed.clone_from(&self.committed);
-                Ok(())
-            }
-            CheckpointOutcome::LeaseLost => Err(Error::LeaseLost {
-                shard: self.way.shard.clone(),
-            }),
-        }
     }
 
     /// The shard is read to its end and all of it is committed.

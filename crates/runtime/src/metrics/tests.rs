@@ -62,6 +62,7 @@ fn events() -> Vec<Event> {
             reason: "too_large",
         },
         Event::MetadataReplaced { shard: s(), count: 6 },
+        Event::HashKeysUnread { first: 1, last: 2 },
         Event::OutOfHashRange { shard: s(), count: 2 },
         Event::BrokenAggregates {
             shard: s(),

@@ -1,5 +1,6 @@
 //! Situations of a stream, one at a time, through the real connector: what happens, and what a person is told.
 
+mod delivery;
 mod positions;
 mod shard_life;
 mod stops;

@@ -89,7 +89,7 @@ async fn case_23_children_that_no_list_shows_are_learnt_from_their_parents_end()
 }
 
 #[tokio::test]
-async fn case_23_children_that_no_end_names_are_learnt_from_the_list() {
+async fn case_23_case_28_children_that_no_end_names_are_learnt_from_the_list() {
     let mut world = World::at(ARRIVAL_MS);
     world.kinesis.set_tells_children(false);
     world.put(3);

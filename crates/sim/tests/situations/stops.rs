@@ -1,17 +1,8 @@
 //! What stops a shard, what is kept, and how it goes on.
 
 use frazil_pipeline::dead_letters::Reason;
-use frazil_snowflake::TableFacts;
 
-use crate::world::{ARRIVAL_MS, HOUR_MS, Worker, World};
-
-fn table(created_on_ms: i64, error_logging: bool) -> Option<TableFacts> {
-    Some(TableFacts {
-        created_on_ms,
-        error_logging: Some(error_logging),
-        schema_evolution: Some(true),
-    })
-}
+use crate::world::{ARRIVAL_MS, HOUR_MS, Worker, World, table};
 
 #[tokio::test]
 async fn refused_rows_stop_the_shard_and_their_span_is_kept() {
@@ -98,7 +89,7 @@ async fn a_table_made_anew_stops_the_shard_until_a_person_says_so() {
 }
 
 #[tokio::test]
-async fn a_channel_that_the_service_forgot_is_made_anew_behind_the_checkpoint() {
+async fn case_71_a_channel_that_the_service_forgot_is_made_anew_behind_the_checkpoint() {
     let (world, worker) = channel_taken_away(0).await;
     world.goes_on(10).await;
     assert_eq!(world.rows(), 15, "what was checkpointed is not sent again");

@@ -12,6 +12,7 @@ use frazil_model::event::Observer;
 use frazil_model::{Event, Events, PausedClock, SeededRandom, ShardId, StreamName};
 use frazil_pipeline::{Connector, ConnectorOptions, InitialPosition, MemoryBudget, Parts};
 use frazil_sim::Letters;
+use frazil_snowflake::TableFacts;
 use frazil_snowflake::fake::FakeSnowpipe;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,7 @@ impl Observer for Told {
             Event::DataExpired { shard, .. } => format!("expired {shard}"),
             Event::ShardStalled { shard, reason, .. } => format!("stalled {shard} {reason}"),
             Event::MayRepeat { shard, .. } => format!("may repeat {shard}"),
+            Event::PageRead { shard, behind, .. } => format!("page {shard} {} ms behind", behind.as_millis()),
             Event::LeaseReleased { shard } => format!("released {shard}"),
             _ => return,
         };
@@ -68,6 +70,8 @@ pub(crate) struct World {
 pub(crate) struct Worker {
     pub(crate) task: JoinHandle<()>,
     pub(crate) stop: CancellationToken,
+    /// Its own door to the lease table.
+    pub(crate) leases: MemoryLeases,
 }
 
 impl World {
@@ -101,10 +105,19 @@ impl World {
     }
 
     pub(crate) fn worker(&mut self) -> Worker {
+        let (connector, stop, leases) = self.connector();
+        let stopping = stop.clone();
+        let task = tokio::spawn(async move { connector.run(stopping).await.expect("it runs") });
+        Worker { task, stop, leases }
+    }
+
+    /// A worker's connector that does not run yet, what stops it, and its own door to the lease table.
+    pub(crate) fn connector(&mut self) -> (Connector, CancellationToken, MemoryLeases) {
         self.started += 1;
+        let leases = self.leases.another_door();
         let parts = Parts {
             kinesis: self.kinesis.clone(),
-            leases: Arc::new(self.leases.another_door()),
+            leases: Arc::new(leases.clone()),
             tables: None,
             snowpipe: self.snowpipe.clone(),
             dead_letters: self.letters.clone(),
@@ -115,11 +128,7 @@ impl World {
         };
         let mut options = ConnectorOptions::new("app", "eu-central-1", "A.D.S.T-STREAMING");
         options.initial_position = self.initial_position;
-        let connector = Connector::new(options, parts);
-        let stop = CancellationToken::new();
-        let stopping = stop.clone();
-        let task = tokio::spawn(async move { connector.run(stopping).await.expect("it runs") });
-        Worker { task, stop }
+        (Connector::new(options, parts), CancellationToken::new(), leases)
     }
 
     /// Lets time go by until this holds.
@@ -217,9 +226,19 @@ impl World {
 
     /// Commits what is accepted, and counts this many rows of it as errors.
     pub(crate) fn commit_with_errors(&self, errors: i64) {
-        let channel = self.snowpipe.channels().pop().expect("a channel");
-        self.snowpipe.commit(&channel, usize::MAX);
-        self.snowpipe.turn_into_errors(&channel, errors);
+        self.commit_with_errors_of(&self.kinesis.shard_ids()[0], errors);
+    }
+
+    /// The same for one shard.
+    pub(crate) fn commit_with_errors_of(&self, shard: &ShardId, errors: i64) {
+        let part = shard.as_str().to_uppercase().replace('-', "_");
+        let channels = self.snowpipe.channels();
+        let channel = channels
+            .iter()
+            .find(|name| name.contains(&part))
+            .expect("a channel");
+        self.snowpipe.commit(channel, usize::MAX);
+        self.snowpipe.turn_into_errors(channel, errors);
     }
 
     pub(crate) async fn goes_on(&self, rows_before: u64) {
@@ -228,4 +247,13 @@ impl World {
         self.advance(120).await;
         assert_eq!(self.stop_mark().await, None, "it stopped again");
     }
+}
+
+/// What is known of the table.
+pub(crate) fn table(created_on_ms: i64, error_logging: bool) -> Option<TableFacts> {
+    Some(TableFacts {
+        created_on_ms,
+        error_logging: Some(error_logging),
+        schema_evolution: Some(true),
+    })
 }

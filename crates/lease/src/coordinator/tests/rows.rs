@@ -7,7 +7,7 @@ use crate::state::{PinnedShard, PinnedStart};
 use crate::update::Purpose;
 
 #[tokio::test]
-async fn a_checkpoint_does_not_go_back() {
+async fn case_74_a_checkpoint_does_not_go_back() {
     let world = World::new();
     let a = world.host(1).await;
     world.run(seconds(1)).await;
@@ -79,7 +79,7 @@ async fn case_18_a_row_that_an_operator_deleted_begins_above_the_old_epochs() {
 }
 
 #[tokio::test]
-async fn a_damaged_row_stops_its_shard_alone() {
+async fn case_37_a_damaged_row_stops_its_shard_alone() {
     let world = World::new();
     let theirs = [(name::SEQUENCE_NUMBER, Attribute::text("LATEST"))];
     world.table.put(&world.scope, shard(0).as_str(), theirs);

@@ -1,0 +1,122 @@
+//! Telling the lease row what is committed.
+//!
+//! How it works: while data flows, a checkpoint is written beside it, one at a time: a lease table that hangs or is gone holds up
+//! nothing, and what was committed meanwhile is in the next one. At a drain, an end and a stop it is waited for.
+//!
+//! What it guarantees: only what is committed is written (I3), and nothing goes back (I4: the row's own condition). A lease
+//! that is found lost ends the session.
+
+use frazil_lease::{Checkpoint, CheckpointOutcome, Counters};
+use frazil_model::{Event, Position};
+use frazil_snowflake::Counts;
+use tokio::task::JoinHandle;
+
+use super::Session;
+use crate::error::Error;
+
+/// How a checkpoint beside the data ended, and what it was to remember.
+pub(super) type Remembered = (Result<CheckpointOutcome, frazil_lease::Error>, Option<Position>);
+
+/// Waits for a checkpoint on its way; for ever, if there is none.
+pub(super) async fn remembered(on_its_way: &mut Option<JoinHandle<Remembered>>) -> Option<Remembered> {
+    match on_its_way {
+        None => std::future::pending().await,
+        Some(task) => {
+            let ended = task.await;
+            *on_its_way = None;
+            // A task that was ended by a panic has been told by the panic hook; the next checkpoint says the same again.
+            ended.ok()
+        }
+    }
+}
+
+impl Session<'_> {
+    fn moved_since_checkpoint(&self) -> bool {
+        self.committed.is_some() && self.committed > self.checkpointed
+    }
+
+    /// Begins a checkpoint, if the committed span moved, and none is on its way.
+    pub(super) fn remember_beside(&mut self) {
+        self.checkpoint_due = self.way.parts.clock.now() + self.way.options.checkpoint_interval;
+        if self.remembering.is_some() || !self.moved_since_checkpoint() {
+            return;
+        }
+        let (leases, tenure) = (self.way.leases.clone(), self.tenure.clone());
+        let (checkpoint, position) = (self.as_checkpoint(false), self.committed.clone());
+        self.remembering = Some(tokio::spawn(async move {
+            (leases.checkpoint(&tenure, checkpoint).await, position)
+        }));
+    }
+
+    /// Takes in how a checkpoint beside the data ended.
+    pub(super) fn meet_remembered(&mut self, ended: Option<Remembered>) -> Result<(), Error> {
+        match ended {
+            None => Ok(()),
+            Some((Ok(outcome), position)) => self.meet_outcome(outcome, position),
+            // The next one says the same and more.
+            Some((Err(error), _)) if error.kind().may_heal() => {
+                self.way.parts.events.emit(Event::CallFailed {
+                    shard: Some(self.way.shard.clone()),
+                    room: "lease",
+                    call: "checkpoint",
+                    kind: error.kind(),
+                    error: error.to_string(),
+                    failures: 1,
+                });
+                Ok(())
+            }
+            Some((Err(error), _)) => Err(error.into()),
+        }
+    }
+
+    /// Tells the lease row the end of the committed span, if it moved, and waits until it stands there.
+    pub(super) async fn remember(&mut self) -> Result<(), Error> {
+        if let Some(task) = self.remembering.take()
+            && let Ok(ended) = task.await
+        {
+            self.meet_remembered(Some(ended))?;
+        }
+        self.checkpoint_due = self.way.parts.clock.now() + self.way.options.checkpoint_interval;
+        if !self.moved_since_checkpoint() {
+            return Ok(());
+        }
+        self.checkpoint(false).await
+    }
+
+    /// Writes a checkpoint and waits for it.
+    pub(super) async fn checkpoint(&mut self, ended: bool) -> Result<(), Error> {
+        let position = self.committed.clone();
+        let checkpoint = self.as_checkpoint(ended);
+        let outcome = self.way.leases.checkpoint(self.tenure, checkpoint).await?;
+        self.meet_outcome(outcome, position)
+    }
+
+    fn meet_outcome(&mut self, outcome: CheckpointOutcome, position: Option<Position>) -> Result<(), Error> {
+        match outcome {
+            CheckpointOutcome::Done => {
+                self.checkpointed = position;
+                Ok(())
+            }
+            CheckpointOutcome::LeaseLost => Err(Error::LeaseLost {
+                shard: self.way.shard.clone(),
+            }),
+        }
+    }
+
+    fn as_checkpoint(&self, ended: bool) -> Checkpoint {
+        let Counts {
+            rows_inserted,
+            row_errors,
+        } = self.channel.proved();
+        Checkpoint {
+            position: self.committed.clone(),
+            ended,
+            channel: Some(self.mark.clone()),
+            counters: Counters {
+                rows_inserted,
+                row_errors,
+            },
+            destination: Some(self.way.options.destination.clone()),
+        }
+    }
+}
