@@ -3,7 +3,7 @@
 //! It keeps what it was given as (channel, end token, rows, body); [`FakeSnowpipe::committed`] is what a table would hold.
 //! Faults stand in a queue per call and are used up one by one.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -63,6 +63,7 @@ struct All {
     /// A replayed request is answered as stale, as a harsh service might.
     stale_on_replay: bool,
     made: i64,
+    refused: HashSet<String>,
     table: Option<TableFacts>,
 }
 
@@ -138,6 +139,11 @@ impl FakeSnowpipe {
     /// Forgets the channel, with its token.
     pub fn forget(&self, channel: &str) {
         self.all().channels.remove(channel);
+    }
+
+    /// Refuses every append of this channel from now on, as a request that cannot be.
+    pub fn refuse(&self, channel: &str) {
+        self.all().refused.insert(channel.to_owned());
     }
 
     /// Says this of the table from now on.
@@ -269,6 +275,14 @@ impl Snowpipe for FakeSnowpipe {
         let mut all = self.all();
         all.appends += 1;
         let after = all.meet("append")?;
+        if all.refused.contains(channel) {
+            return Err(Error::Refused {
+                call: "fake",
+                status: 400,
+                code: "SCRIPTED".to_owned(),
+                message: "scripted".to_owned(),
+            });
+        }
         let stale_on_replay = all.stale_on_replay;
         let gone = || Error::MustReopen {
             channel: channel.to_owned(),

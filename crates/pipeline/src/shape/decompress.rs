@@ -280,7 +280,7 @@ mod tests {
     fn a_bomb_stops_at_the_hard_limit() {
         let zeros = vec![0; MAX_DECOMPRESSED_BYTES + 1];
         for payload in [gzip(&zeros), zstd_streamed(&zeros)] {
-            assert!(payload.len() < 400_000);
+            assert!(payload.len() < MAX_DECOMPRESSED_BYTES / 20);
             assert_eq!(
                 decompressed(usize::MAX, &payload),
                 Err(Reason::DecompressedTooLarge)

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod positions;
+mod scale;
 mod shard_life;
 mod stops;
 mod world;

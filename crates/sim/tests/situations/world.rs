@@ -224,6 +224,13 @@ impl World {
         self.snowpipe.committed().iter().map(|batch| batch.rows).sum()
     }
 
+    /// Rows that came through one channel.
+    pub(crate) fn rows_of(&self, channel: &str) -> u64 {
+        let committed = self.snowpipe.committed();
+        let of_it = committed.iter().filter(|batch| batch.channel == channel);
+        of_it.map(|batch| batch.rows).sum()
+    }
+
     /// Commits what is accepted, and counts this many rows of it as errors.
     pub(crate) fn commit_with_errors(&self, errors: i64) {
         self.commit_with_errors_of(&self.kinesis.shard_ids()[0], errors);
