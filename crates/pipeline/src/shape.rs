@@ -172,6 +172,7 @@ impl Shaper {
         if self.open.sequence == record.sequence_number {
             return self.user_records(record, after, out, letters);
         }
+        let is_settled = after.is_some_and(|after| after.settles(record.sequence_number, 0, 0));
         let escaped;
         let mut user = plain(record);
         if !validate::is_inside_of_string(user.origin.partition_key) {
@@ -183,13 +184,19 @@ impl Shaper {
         if !self.has_room(&user.origin, record.data.decoded_bound(), out) {
             return Step::Full(None);
         }
-        if !record.data.decode_into(&mut out.raw) {
+        let is_readable = record.data.decode_into(&mut out.raw);
+        let form = Form::of(&out.raw[start..]);
+        if is_settled && form != Form::Aggregate {
+            // The position is another program's, which did not know that nothing comes after it in this record.
+            out.raw.truncate(start);
+            return Step::Whole(0);
+        }
+        if !is_readable {
             let what = "the payload came as base64 that cannot be read; it is kept as it came";
             let reason = Reason::UnreadableBase64;
             self.refuse(&user, &Flaw { reason, what, at: 0 }, start, out, letters);
             return Step::Whole(0);
         }
-        let form = Form::of(&out.raw[start..]);
         if form == Form::Aggregate {
             return self.aggregate(&user, record, after, start, out, letters);
         }
@@ -218,6 +225,10 @@ impl Shaper {
                 self.open.sequence.push_str(record.sequence_number);
                 self.open.place = Place::default();
                 self.user_records(record, after, out, letters)
+            }
+            Err(_) if after.is_some_and(|after| after.settles(record.sequence_number, 0, 0)) => {
+                out.raw.truncate(start);
+                Step::Whole(0)
             }
             Err(broken) => {
                 // Never JSON: the bytes it begins with are not UTF-8.

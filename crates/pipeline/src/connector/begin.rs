@@ -123,14 +123,14 @@ impl Connector {
             return Ok(());
         };
         let application = &self.options.application;
-        let ours = [application.clone(), migration_table(application)];
-        let mut foreign = false;
-        for (index, table) in ours.iter().enumerate() {
-            let found = tables.describe(table).await?;
-            // A copy that was not finished is known by its own table.
-            foreign |= found.is_some_and(|found| index == 1 || found.layout == Layout::ClientLibrary);
-        }
-        if !foreign {
+        // A takeover that was not finished is known by its copy. Who may not look at that has none under way.
+        let unfinished = match tables.describe(&migration_table(application)).await {
+            Err(frazil_lease::Error::AccessDenied { .. }) => false,
+            found => found?.is_some(),
+        };
+        let found = tables.describe(application).await?;
+        let foreign = found.is_some_and(|found| found.layout == Layout::ClientLibrary);
+        if !(foreign || unfinished) {
             return Ok(());
         }
         let stream_name = self.parts.kinesis.describe_stream().await?.name;

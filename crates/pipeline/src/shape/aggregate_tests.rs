@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 use frazil_kinesis::{Aggregator, AimedRecord, BrokenAggregate, NewRecord, hash_key};
+use frazil_model::SequenceNumber;
 use md5::{Digest, Md5};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -117,6 +118,36 @@ fn gzip(data: &[u8]) -> Vec<u8> {
 
 fn zstd(data: &[u8]) -> Vec<u8> {
     zstd::encode_all(data, 1).expect("memory")
+}
+
+#[test]
+fn case_81_a_record_that_another_program_checkpointed_is_not_read_again() {
+    // The client library writes "sub-sequence 0" of a plain record and of an aggregate's first user record alike.
+    let mut broken = numbered(3);
+    let end = broken.len() - 1;
+    broken[end] ^= 1;
+    let payloads: [(&[u8], u64); 4] = [
+        (b"{\"n\":0}", 0),
+        (b"no object", 0),
+        (&broken, 0),
+        (&numbered(3), 2),
+    ];
+    for (first, rows_of_it) in payloads {
+        let page = page(&[first, b"{\"n\":1}"]);
+        let sequence = page
+            .records()
+            .next()
+            .expect("a record")
+            .sequence_number
+            .to_owned();
+        let after = Position {
+            last: false,
+            ..Position::whole(SequenceNumber::new(sequence).expect("digits"))
+        };
+        let shaped = shape_page(&ShapeOptions::default(), &page, Some(&after));
+        assert_eq!(shaped.rows.len() as u64, rows_of_it + 1, "{:?}", shaped.rows);
+        assert!(shaped.letters.is_empty(), "{:?}", shaped.letters);
+    }
 }
 
 #[test]

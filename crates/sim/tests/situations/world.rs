@@ -118,7 +118,7 @@ impl World {
         let parts = Parts {
             kinesis: self.kinesis.clone(),
             leases: Arc::new(leases.clone()),
-            tables: None,
+            tables: Some(Arc::new(leases.clone())),
             snowpipe: self.snowpipe.clone(),
             dead_letters: self.letters.clone(),
             clock: Arc::new(self.clock.clone()),
@@ -139,7 +139,15 @@ impl World {
             }
             self.clock.advance(Duration::from_millis(100)).await;
         }
-        panic!("ten minutes went by without: {what}");
+        panic!(
+            "ten minutes went by without: {what}; {} rows, told {:?}",
+            self.rows(),
+            self.told
+                .all()
+                .iter()
+                .filter(|t| !t.starts_with("page"))
+                .collect::<Vec<_>>()
+        );
     }
 
     /// Puts records and waits until the worker's append was accepted.
