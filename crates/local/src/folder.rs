@@ -9,8 +9,10 @@ use crate::{Error, Result};
 
 const LOCK: &str = "lock";
 const VERSION_FILE: &str = "format-version";
-/// Raised when a data folder of an earlier version cannot be read any more.
-const VERSION: u32 = 1;
+/// Raised when an earlier program would read a data folder wrongly.
+const VERSION: u32 = 2;
+/// The earliest version that is upgraded: its parts do that when they are opened, before anything else is written.
+const UPGRADED_FROM: u32 = 1;
 
 /// A locked data folder. The lock ends with this value, or with the process.
 #[derive(Debug)]
@@ -60,16 +62,23 @@ impl DataFolder {
         if ours {
             let found = read_small(&version, 64).map_err(Error::disk("read", &version))?;
             let found = String::from_utf8_lossy(&found).trim().to_owned();
-            if found.parse() != Ok(VERSION) {
+            let known = found
+                .parse()
+                .ok()
+                .filter(|version| (UPGRADED_FROM..=VERSION).contains(version));
+            let Some(known) = known else {
                 return Err(Error::DataFolderVersion {
                     path,
                     found,
                     expected: VERSION,
                 });
+            };
+            if known < VERSION {
+                write_version(&version)?;
+                tracing::info!(from = known, to = VERSION, "data folder upgraded");
             }
         } else {
-            replace_private(&version, format!("{VERSION}\n").as_bytes())
-                .map_err(Error::disk("write", &version))?;
+            write_version(&version)?;
         }
         Ok(Self { path, _lock: lock })
     }
@@ -97,6 +106,10 @@ pub(crate) fn held<F: Future + Send>(
         drop(folder);
         done
     }
+}
+
+fn write_version(path: &Path) -> Result<()> {
+    replace_private(path, format!("{VERSION}\n").as_bytes()).map_err(Error::disk("write", path))
 }
 
 #[cfg(test)]
@@ -131,6 +144,15 @@ mod tests {
             matches!(&error, Error::DataFolderVersion { found, .. } if found == "99"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn folder_of_the_version_before_is_upgraded() {
+        let folder = tempfile::tempdir().unwrap();
+        let version = folder.path().join(VERSION_FILE);
+        std::fs::write(&version, "1\n").unwrap();
+        DataFolder::open(folder.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(&version).unwrap(), "2\n");
     }
 
     #[test]

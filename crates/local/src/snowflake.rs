@@ -15,6 +15,7 @@ mod committer;
 #[cfg(test)]
 mod crash_tests;
 mod decode;
+mod error_table;
 mod keys;
 mod late;
 mod log;

@@ -25,7 +25,7 @@ pub use self::pins::Pin;
 pub use self::users::UserRow;
 
 use self::pins::Pins;
-use super::model::{CreateMode, Segment, TableSnapshot};
+use super::model::{CreateMode, Segment, SegmentKind, TableSnapshot};
 use crate::{Error, Result};
 
 /// The catalog of one data folder.
@@ -48,6 +48,7 @@ impl Catalog {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         connection.set_prepared_statement_cache_capacity(64);
+        upgrade(&connection)?;
         connection.execute_batch(schema::TABLES)?;
         Ok(Self {
             connection: Mutex::new(connection),
@@ -56,37 +57,44 @@ impl Catalog {
         })
     }
 
-    /// A table and its segments as of now, in one read.
+    /// A table and its segments of one kind as of now, in one read.
     ///
     /// # Errors
     /// [`Error::Catalog`], [`Error::Damaged`].
-    pub fn snapshot(&self, database: &str, schema: &str, name: &str) -> Result<Option<TableSnapshot>> {
+    pub fn snapshot(
+        &self,
+        database: &str,
+        schema: &str,
+        name: &str,
+        kind: SegmentKind,
+    ) -> Result<Option<TableSnapshot>> {
         let connection = self.lock();
         let Some(table) = objects::table(&connection, database, schema, name)? else {
             return Ok(None);
         };
-        let segments = segments(&connection, table.id)?;
+        let segments = segments(&connection, table.id, kind)?;
         let pin = self.pins.pin();
         Ok(Some(TableSnapshot { table, segments, pin }))
     }
 
-    /// All segments of a table, oldest first. Their files are not protected: use [`Catalog::snapshot`] to read rows.
+    /// All segments of a kind of a table, oldest first. Their files are not protected: use [`Catalog::snapshot`] to read
+    /// rows.
     ///
     /// # Errors
     /// [`Error::Catalog`].
-    pub fn segments(&self, table_id: i64) -> Result<Vec<Segment>> {
-        segments(&self.lock(), table_id)
+    pub fn segments(&self, table_id: i64, kind: SegmentKind) -> Result<Vec<Segment>> {
+        segments(&self.lock(), table_id, kind)
     }
 
-    /// Tables with at least so many segments.
-    pub(crate) fn tables_with_segments(&self, least: usize) -> Result<Vec<i64>> {
+    /// Tables with at least so many segments of a kind.
+    pub(crate) fn tables_with_segments(&self, least: usize) -> Result<Vec<(i64, SegmentKind)>> {
         let connection = self.lock();
-        let mut statement = connection
-            .prepare_cached("SELECT table_id FROM segments GROUP BY table_id HAVING count(*) >= ?1")?;
+        let mut statement = connection.prepare_cached(
+            "SELECT table_id, kind FROM segments GROUP BY table_id, kind HAVING count(*) >= ?1",
+        )?;
         let least = i64::try_from(least).unwrap_or(i64::MAX);
-        Ok(statement
-            .query_map([least], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?)
+        let rows = statement.query_map([least], |row| Ok((row.get(0)?, kind(row.get(1)?))))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Whether `path` is a segment of some table.
@@ -174,11 +182,47 @@ fn write(connection: &mut Connection) -> Result<Transaction<'_>> {
     Ok(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
 }
 
-fn segments(connection: &Connection, table_id: i64) -> Result<Vec<Segment>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, table_id, path, rows, bytes FROM segments WHERE table_id = ?1 ORDER BY id",
+/// Brings a file of an earlier version up to this one; refuses one of a later version.
+fn upgrade(connection: &Connection) -> Result<()> {
+    let latest = schema::UPGRADES.len();
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let is_new: bool = connection.query_row(
+        "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'segments')",
+        [],
+        |row| row.get(0),
     )?;
-    let rows = statement.query_map([table_id], |row| {
+    let version = usize::try_from(version).unwrap_or(usize::MAX);
+    if version > latest {
+        return Err(Error::Damaged(format!(
+            "the catalog is of version {version}, and this program knows {latest}"
+        )));
+    }
+    if is_new {
+        connection.pragma_update(None, "user_version", latest)?;
+        return Ok(());
+    }
+    for (step, statements) in schema::UPGRADES.iter().enumerate().skip(version) {
+        let next = step + 1;
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {statements} PRAGMA user_version = {next}; COMMIT;"
+        ))?;
+        tracing::info!(version = next, "catalog upgraded");
+    }
+    Ok(())
+}
+
+fn kind(number: i64) -> SegmentKind {
+    match number {
+        0 => SegmentKind::Rows,
+        _ => SegmentKind::Errors,
+    }
+}
+
+fn segments(connection: &Connection, table_id: i64, kind: SegmentKind) -> Result<Vec<Segment>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, table_id, path, rows, bytes FROM segments WHERE table_id = ?1 AND kind = ?2 ORDER BY id",
+    )?;
+    let rows = statement.query_map((table_id, kind as i64), |row| {
         Ok(Segment {
             id: row.get(0)?,
             table_id: row.get(1)?,

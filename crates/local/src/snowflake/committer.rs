@@ -10,20 +10,20 @@ mod runner;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, btree_map};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 pub(crate) use self::runner::Runner;
 use super::backlog::Backlog;
-use super::catalog::commit::{ChannelCommit, Outcome, RowError, TableCommit};
+use super::catalog::commit::{ChannelCommit, NewSegment, Outcome, RowError, TableCommit};
 use super::catalog::{Catalog, now_ms};
 use super::late::LateCounters;
 use super::log::Batch;
 use super::model::{ColumnDef, Counters, TableDef};
 use super::rows::{self, AcceptedRows, Converted};
-use super::{RAW_LIMIT, decode, segments};
+use super::{RAW_LIMIT, decode, error_table, segments};
 use crate::disk::Disk;
 use crate::{Error, Result};
 
@@ -75,7 +75,7 @@ impl Committer {
         let mut channels = BTreeMap::new();
         for batch in &batches {
             let id = batch.record.channel_id;
-            if let std::collections::btree_map::Entry::Vacant(entry) = channels.entry(id) {
+            if let btree_map::Entry::Vacant(entry) = channels.entry(id) {
                 entry.insert(self.catalog.channel_by_id(id)?);
             }
         }
@@ -140,18 +140,20 @@ impl Committer {
                     &converted.record_batch,
                 )?),
             };
+            let errors = self.errors(&table, &loaded, &converted)?;
             let commit = TableCommit {
                 table_id: table.id,
                 columns_before: table.columns.clone(),
                 columns_after: evolved(&table, &converted),
                 segment,
+                errors,
                 channels: moves(&loaded, &converted),
             };
             let outcome = self.catalog.commit(&commit);
-            if let (Ok(Outcome::Fenced(_) | Outcome::TableGone | Outcome::TableChanged), Some(segment)) =
-                (&outcome, &commit.segment)
-            {
-                segments::remove(self.disk.as_ref(), &segment.path);
+            if let Ok(Outcome::Fenced(_) | Outcome::TableGone | Outcome::TableChanged) = &outcome {
+                for segment in [&commit.segment, &commit.errors].into_iter().flatten() {
+                    segments::remove(self.disk.as_ref(), &segment.path);
+                }
             }
             match outcome? {
                 Outcome::Done => {
@@ -169,6 +171,37 @@ impl Committer {
             }
         }
         Ok(())
+    }
+
+    /// The refused rows as a segment of the error table, if there are any.
+    fn errors(
+        &self,
+        table: &TableDef,
+        loaded: &[Loaded],
+        converted: &Converted<'_>,
+    ) -> Result<Option<NewSegment>> {
+        if converted.refused.is_empty() {
+            return Ok(None);
+        }
+        let mut names: BTreeMap<i64, (String, String)> = BTreeMap::new();
+        let mut origins = Vec::with_capacity(loaded.len());
+        for one in loaded {
+            let record = &one.batch.record;
+            if let btree_map::Entry::Vacant(entry) = names.entry(record.channel_id) {
+                // One that was dropped meanwhile is left out by the transaction.
+                let row = self.catalog.channel_by_id(record.channel_id)?;
+                entry.insert(row.map(|row| (row.pipe, row.name)).unwrap_or_default());
+            }
+            let (pipe, channel) = names.get(&record.channel_id).cloned().unwrap_or_default();
+            origins.push(error_table::Origin {
+                pipe,
+                channel,
+                start_token: record.start_token.clone(),
+                end_token: record.offset_token.clone(),
+            });
+        }
+        let rows = error_table::rows(&converted.refused, &origins, now_ms());
+        segments::write(self.disk.as_ref(), table.id, &rows).map(Some)
     }
 
     fn invalidate(&self, loaded: &mut Vec<Loaded>, invalid: &rows::Invalid) -> Result<()> {
@@ -213,7 +246,7 @@ impl Committer {
 }
 
 /// The table's columns after this batch, if they differ.
-fn evolved(table: &TableDef, converted: &Converted) -> Option<Vec<ColumnDef>> {
+fn evolved(table: &TableDef, converted: &Converted<'_>) -> Option<Vec<ColumnDef>> {
     if converted.added_columns.is_empty() && converted.dropped_not_null.is_empty() {
         return None;
     }
@@ -229,7 +262,7 @@ fn evolved(table: &TableDef, converted: &Converted) -> Option<Vec<ColumnDef>> {
 }
 
 /// What each channel gains.
-fn moves(loaded: &[Loaded], converted: &Converted) -> Vec<ChannelCommit> {
+fn moves(loaded: &[Loaded], converted: &Converted<'_>) -> Vec<ChannelCommit> {
     let mut channels: BTreeMap<i64, ChannelCommit> = BTreeMap::new();
     for (one, counts) in loaded.iter().zip(&converted.per_batch) {
         let record = &one.batch.record;

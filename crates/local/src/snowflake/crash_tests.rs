@@ -14,6 +14,8 @@ use super::segments;
 use super::store::Appended;
 use crate::disk::Disk as _;
 use crate::disk::crash::Crash;
+use crate::snowflake::Store;
+use crate::snowflake::model::SegmentKind;
 
 /// Plays with a crash; gives whether it happened, and what was wrong afterwards.
 async fn crash_once(crash: Crash, lying_disk: bool) -> (bool, Result<(), String>) {
@@ -193,6 +195,11 @@ async fn opens_that_race_with_commits_lose_and_double_nothing() {
     store.log.stop();
 }
 
+fn segments_of(store: &Store, world: &World) -> usize {
+    let found = store.catalog.segments(world.table, SegmentKind::Rows);
+    found.unwrap().len()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crash_while_merging_segments_loses_and_doubles_nothing() {
     for at in 0.. {
@@ -205,15 +212,15 @@ async fn crash_while_merging_segments_loses_and_doubles_nothing() {
                 world.append(&store, "A").await.unwrap();
                 world.commit(&store).unwrap();
             }
-            assert_eq!(store.catalog.segments(world.table).unwrap().len(), 16);
+            assert_eq!(segments_of(&store, &world), 16);
             world.disk.crash_at(Crash { at, after, torn: 0 });
-            let merged = segments::merge_small(&world.disk, &store.catalog, world.table);
+            let merged = segments::merge_small(&world.disk, &store.catalog, world.table, SegmentKind::Rows);
             let collected = segments::collect_garbage(&world.disk, &store.catalog);
             crashed |= world.disk.dead();
             if !world.disk.dead() {
                 assert!(merged.unwrap());
                 collected.unwrap();
-                assert_eq!(store.catalog.segments(world.table).unwrap().len(), 1);
+                assert_eq!(segments_of(&store, &world), 1);
                 assert_eq!(world.disk.list(Path::new(segments::FOLDER)).unwrap().len(), 1);
                 world.check(&store, &world.disk).unwrap();
             }
@@ -234,7 +241,11 @@ async fn files_of_a_dropped_table_stay_while_a_snapshot_lives() {
     world.open_channel(&store, "A").await.unwrap();
     world.append(&store, "A").await.unwrap();
     world.commit(&store).unwrap();
-    let snapshot = store.catalog.snapshot("D", "PUBLIC", "T").unwrap().unwrap();
+    let snapshot = store
+        .catalog
+        .snapshot("D", "PUBLIC", "T", SegmentKind::Rows)
+        .unwrap()
+        .unwrap();
     store.catalog.drop_table("D", "PUBLIC", "T").unwrap();
     segments::collect_garbage(&world.disk, &store.catalog).unwrap();
     segments::read(&world.disk, &snapshot.segments[0]).unwrap();

@@ -117,6 +117,15 @@ pub struct NewTable {
     pub error_logging: bool,
 }
 
+/// What the rows of a segment are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentKind {
+    /// Rows of the table.
+    Rows = 0,
+    /// Rows of its error table.
+    Errors = 1,
+}
+
 /// One immutable Parquet file of a table. Columns that were added after it was written are absent from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {

@@ -14,6 +14,7 @@ mod cell;
 mod column;
 pub(crate) mod json;
 mod moment;
+mod refusal;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -28,6 +29,7 @@ use super::model::{ColumnDef, DataType, TableDef};
 
 pub(crate) use self::cell::MAX_VARCHAR;
 pub use self::column::{TYPE_KEY, field};
+pub use self::refusal::{Content, Refusal, RefusedRow};
 
 /// Columns that one batch may add (Snowflake documentation, "Table schema evolution", limits).
 const MAX_NEW_COLUMNS: usize = 100;
@@ -67,7 +69,7 @@ pub struct Invalid {
 
 /// What became of the rows.
 #[derive(Debug)]
-pub struct Converted {
+pub struct Converted<'a> {
     /// Columns in table order, new ones last.
     pub record_batch: RecordBatch,
     /// Columns to add.
@@ -76,6 +78,8 @@ pub struct Converted {
     pub dropped_not_null: Vec<String>,
     /// One for each batch.
     pub per_batch: Vec<BatchCounts>,
+    /// The lines that failed, in order, where the table keeps them.
+    pub refused: Vec<RefusedRow<'a>>,
     /// With this, nothing else counts.
     pub invalid: Option<Invalid>,
 }
@@ -122,9 +126,13 @@ pub fn schema(columns: &[ColumnDef]) -> SchemaRef {
 
 /// Turns the rows of some batches into columns.
 #[must_use]
-pub fn convert(table: &TableDef, batches: &[AcceptedRows<'_>], now_ms: i64) -> Converted {
-    let mut per_batch = vec![BatchCounts::default(); batches.len()];
-    let parsed: Vec<(usize, Fields<'_>)> = parse_all(batches, &mut per_batch);
+pub fn convert<'a>(table: &TableDef, batches: &[AcceptedRows<'a>], now_ms: i64) -> Converted<'a> {
+    let mut outcome = Outcomes {
+        per_batch: vec![BatchCounts::default(); batches.len()],
+        keeps: table.error_logging,
+        refused: Vec::new(),
+    };
+    let parsed = parse_all(batches, &mut outcome);
     let mut columns = table.columns.clone();
     let mut invalid = None;
     if table.schema_evolution {
@@ -135,44 +143,79 @@ pub fn convert(table: &TableDef, batches: &[AcceptedRows<'_>], now_ms: i64) -> C
     }
     let mut work = Work::new(table, &columns, now_ms);
     if invalid.is_none() {
-        for (batch, fields) in &parsed {
-            let Some(counts) = per_batch.get_mut(*batch) else {
-                continue;
-            };
-            match work.row(fields) {
-                Ok(()) => counts.inserted += 1,
-                Err(reason) => {
-                    counts.errors += 1;
-                    counts.last_error = Some(reason);
-                }
+        for row in &parsed {
+            match work.row(&row.fields) {
+                Ok(()) => outcome.inserted(row.batch),
+                Err(refusal) => outcome.refused(row.batch, row.line, refusal),
             }
         }
     }
     let (record_batch, dropped_not_null) = work.finish();
     let added_columns = columns.split_off(table.columns.len());
+    // Those that are no JSON were found first; a batch's lines stand in one piece of memory, in order.
+    outcome.refused.sort_by_key(|row| (row.batch, row.line.as_ptr()));
     Converted {
         record_batch,
         added_columns,
         dropped_not_null,
-        per_batch,
+        per_batch: outcome.per_batch,
+        refused: outcome.refused,
         invalid,
     }
 }
 
-fn parse_all<'a>(batches: &[AcceptedRows<'a>], per_batch: &mut [BatchCounts]) -> Vec<(usize, Fields<'a>)> {
+/// What became of the lines so far.
+struct Outcomes<'a> {
+    per_batch: Vec<BatchCounts>,
+    /// Whether refused lines are kept.
+    keeps: bool,
+    refused: Vec<RefusedRow<'a>>,
+}
+
+impl<'a> Outcomes<'a> {
+    fn inserted(&mut self, batch: usize) {
+        if let Some(counts) = self.per_batch.get_mut(batch) {
+            counts.inserted += 1;
+        }
+    }
+
+    fn refused(&mut self, batch: usize, line: &'a [u8], refusal: Refusal) {
+        if let Some(counts) = self.per_batch.get_mut(batch) {
+            counts.errors += 1;
+            counts.last_error = Some(refusal.reason.clone());
+        }
+        if self.keeps {
+            self.refused.push(RefusedRow { batch, line, refusal });
+        }
+    }
+}
+
+/// A line that is a JSON object.
+struct Parsed<'a> {
+    batch: usize,
+    line: &'a [u8],
+    fields: Fields<'a>,
+}
+
+fn parse_all<'a>(batches: &[AcceptedRows<'a>], outcome: &mut Outcomes<'a>) -> Vec<Parsed<'a>> {
     let mut parsed = Vec::new();
-    for (index, (batch, counts)) in batches.iter().zip(per_batch).enumerate() {
+    for (index, batch) in batches.iter().enumerate() {
         for line in batch.ndjson.split(|byte| *byte == b'\n') {
             let line = line.trim_ascii();
             if line.is_empty() {
                 continue;
             }
-            counts.parsed += 1;
+            if let Some(counts) = outcome.per_batch.get_mut(index) {
+                counts.parsed += 1;
+            }
             match object(line) {
-                Ok(fields) => parsed.push((index, fields)),
-                Err(reason) => {
-                    counts.errors += 1;
-                    counts.last_error = Some(reason.to_owned());
+                Ok(fields) => parsed.push(Parsed {
+                    batch: index,
+                    line,
+                    fields,
+                }),
+                Err((reason, content)) => {
+                    outcome.refused(index, line, Refusal::no_object(reason, content));
                 }
             }
         }
@@ -180,9 +223,10 @@ fn parse_all<'a>(batches: &[AcceptedRows<'a>], per_batch: &mut [BatchCounts]) ->
     parsed
 }
 
-fn object(line: &[u8]) -> Result<Fields<'_>, &'static str> {
-    const MALFORMED: &str = "json-invalid: the line is no JSON object";
-    let text = std::str::from_utf8(line).map_err(|_| "json-invalid: the line is no UTF-8")?;
+fn object(line: &[u8]) -> Result<Fields<'_>, (&'static str, Content)> {
+    const MALFORMED: (&str, Content) = ("json-invalid: the line is no JSON object", Content::InvalidJson);
+    let binary = ("json-invalid: the line is no UTF-8", Content::Binary);
+    let text = std::str::from_utf8(line).map_err(|_| binary)?;
     let mut reader = Reader::new(text);
     reader.space();
     if !reader.take(b'{') {
@@ -210,20 +254,16 @@ fn object(line: &[u8]) -> Result<Fields<'_>, &'static str> {
     if fields.iter().all(|(key, _)| seen.insert(key.as_ref())) {
         return Ok(fields);
     }
-    Err("json-invalid: a key stands twice")
+    Err(("json-invalid: a key stands twice", Content::InvalidJson))
 }
 
 /// The columns that keys without one ask for.
-fn evolve(
-    columns: &[ColumnDef],
-    parsed: &[(usize, Fields<'_>)],
-    batches: usize,
-) -> Result<Vec<ColumnDef>, Invalid> {
+fn evolve(columns: &[ColumnDef], parsed: &[Parsed<'_>], batches: usize) -> Result<Vec<ColumnDef>, Invalid> {
     let known = Columns::of(columns);
     let mut added: Vec<ColumnDef> = Vec::new();
     let mut index_of: HashMap<String, usize> = HashMap::new();
     let mut new_in_batch: Vec<HashSet<usize>> = vec![HashSet::new(); batches];
-    for (batch, fields) in parsed {
+    for Parsed { batch, fields, .. } in parsed {
         for (key, value) in fields {
             if known.of_key(key).is_some() {
                 continue;
@@ -339,7 +379,7 @@ impl<'t> Work<'t> {
     }
 
     /// Adds a row, or nothing.
-    fn row(&mut self, fields: &Fields<'_>) -> Result<(), String> {
+    fn row(&mut self, fields: &Fields<'_>) -> Result<(), Refusal> {
         let mut cells: Vec<Option<Cell<'_>>> = vec![None; self.columns.len()];
         for (key, value) in fields {
             let exact = self.by_key.exact.contains_key(key.as_ref());
@@ -355,8 +395,7 @@ impl<'t> Work<'t> {
                     continue;
                 }
                 *cell = Some(
-                    coerce(value, &column.data_type)
-                        .map_err(|why| format!("column {}: {why}", column.name))?,
+                    coerce(value, &column.data_type).map_err(|why| Refusal::misfit(column, value, why))?,
                 );
             }
         }
@@ -371,7 +410,7 @@ impl<'t> Work<'t> {
             let is_null = matches!(cell, None | Some(Cell::Null));
             if is_null && !column.nullable {
                 if !self.evolution {
-                    return Err(format!("column {}: NULL is not allowed", column.name));
+                    return Err(Refusal::null(column));
                 }
                 self.dropped_not_null.insert(index);
             }

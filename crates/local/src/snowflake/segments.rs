@@ -16,7 +16,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::catalog::Catalog;
 use super::catalog::commit::NewSegment;
-use super::model::Segment;
+use super::model::{Segment, SegmentKind};
 use crate::disk::{Disk, DiskFile};
 use crate::{Error, Result};
 
@@ -120,10 +120,15 @@ pub(crate) fn collect_garbage(disk: &dyn Disk, catalog: &Catalog) -> Result<()> 
     Ok(())
 }
 
-/// Merges small segments of a table, if there are enough; true if it did.
-pub(crate) fn merge_small(disk: &dyn Disk, catalog: &Catalog, table_id: i64) -> Result<bool> {
+/// Merges small segments of a kind of a table, if there are enough; true if it did.
+pub(crate) fn merge_small(
+    disk: &dyn Disk,
+    catalog: &Catalog,
+    table_id: i64,
+    kind: SegmentKind,
+) -> Result<bool> {
     let mut classes: [Vec<Segment>; CLASSES.len()] = Default::default();
-    for segment in catalog.segments(table_id)? {
+    for segment in catalog.segments(table_id, kind)? {
         if let Some(class) = CLASSES.iter().position(|end| segment.bytes < *end) {
             classes[class].push(segment);
         }
@@ -141,7 +146,7 @@ pub(crate) fn merge_small(disk: &dyn Disk, catalog: &Catalog, table_id: i64) -> 
     let merged = write_all(disk, table_id, schema, batches)?;
     let ids: Vec<i64> = alike.iter().map(|segment| segment.id).collect();
     let rows: u64 = alike.iter().map(|segment| segment.rows).sum();
-    if rows != merged.rows || !catalog.replace_segments(table_id, &ids, &merged)? {
+    if rows != merged.rows || !catalog.replace_segments(table_id, kind, &ids, &merged)? {
         remove(disk, &merged.path);
         return Ok(false);
     }

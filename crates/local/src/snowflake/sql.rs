@@ -174,9 +174,13 @@ impl Engine {
     /// # Errors
     /// [`SqlError`] with Snowflake's code where there is one.
     pub async fn execute(&self, session: &mut Session, sql: &str) -> Result<QueryResult> {
-        let words = Words::of(sql)?;
+        let mut words = Words::of(sql)?;
+        words.mark_error_tables();
         if let Some(shown) = show::run(&self.catalog, session, &words)? {
             return Ok(shown);
+        }
+        if words.are(0, &["TRUNCATE"]) {
+            return define::truncate(&self.catalog, session, &words);
         }
         let (text, options) = words.without_table_options();
         // What is left of `ALTER TABLE t SET <options>` is no statement any more.

@@ -36,6 +36,7 @@ pub(crate) struct Incoming {
     pub(crate) request_id: String,
     /// `None` leaves the committed token.
     pub(crate) offset_token: Option<String>,
+    pub(crate) start_token: Option<String>,
     pub(crate) encoding: Encoding,
     pub(crate) rows: Bytes,
     pub(crate) raw_length: u32,
@@ -139,6 +140,7 @@ impl Store {
             row_sequencer: state.row_sequencer + 1,
             request_id: batch.request_id.clone(),
             offset_token: batch.offset_token,
+            start_token: batch.start_token,
             encoding: batch.encoding,
             raw_length: batch.raw_length,
         };

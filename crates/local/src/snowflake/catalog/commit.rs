@@ -6,7 +6,7 @@
 
 use rusqlite::{OptionalExtension as _, Transaction};
 
-use super::super::model::{ColumnDef, Counters};
+use super::super::model::{ColumnDef, Counters, SegmentKind};
 use super::{Catalog, now_ms, objects, write};
 use crate::Result;
 
@@ -50,6 +50,8 @@ pub(crate) struct TableCommit {
     pub(crate) columns_after: Option<Vec<ColumnDef>>,
     /// `None` when no row was good.
     pub(crate) segment: Option<NewSegment>,
+    /// The refused rows, where the table keeps them.
+    pub(crate) errors: Option<NewSegment>,
     pub(crate) channels: Vec<ChannelCommit>,
 }
 
@@ -77,7 +79,8 @@ impl Catalog {
         if !fenced.is_empty() {
             return Ok(Outcome::Fenced(fenced));
         }
-        if table.columns != commit.columns_before {
+        let keeps_errors = table.error_logging || commit.errors.is_none();
+        if table.columns != commit.columns_before || !keeps_errors {
             return Ok(Outcome::TableChanged);
         }
         if let Some(columns) = &commit.columns_after {
@@ -85,8 +88,13 @@ impl Catalog {
                 .prepare_cached("UPDATE tables SET columns = ?2 WHERE id = ?1")?
                 .execute((table.id, objects::columns_text(columns)?))?;
         }
-        if let Some(segment) = &commit.segment {
-            insert_segment(&transaction, commit.table_id, segment)?;
+        for (segment, kind) in [
+            (&commit.segment, SegmentKind::Rows),
+            (&commit.errors, SegmentKind::Errors),
+        ] {
+            if let Some(segment) = segment {
+                insert_segment(&transaction, commit.table_id, segment, kind)?;
+            }
         }
         for channel in &commit.channels {
             move_channel(&transaction, channel)?;
@@ -96,7 +104,13 @@ impl Catalog {
     }
 
     /// Replaces segments of a table by one that holds the same rows; false (and no change) if one of them is gone.
-    pub(crate) fn replace_segments(&self, table_id: i64, old: &[i64], new: &NewSegment) -> Result<bool> {
+    pub(crate) fn replace_segments(
+        &self,
+        table_id: i64,
+        kind: SegmentKind,
+        old: &[i64],
+        new: &NewSegment,
+    ) -> Result<bool> {
         let mut connection = self.lock();
         let transaction = write(&mut connection)?;
         let generation = self.pins.number();
@@ -113,7 +127,7 @@ impl Catalog {
                 .prepare_cached("DELETE FROM segments WHERE id = ?1")?
                 .execute([id])?;
         }
-        insert_segment(&transaction, table_id, new)?;
+        insert_segment(&transaction, table_id, new, kind)?;
         transaction.commit()?;
         Ok(true)
     }
@@ -140,14 +154,22 @@ fn fenced(transaction: &Transaction<'_>, channels: &[ChannelCommit]) -> Result<V
     Ok(fenced)
 }
 
-fn insert_segment(transaction: &Transaction<'_>, table_id: i64, segment: &NewSegment) -> Result<()> {
+fn insert_segment(
+    transaction: &Transaction<'_>,
+    table_id: i64,
+    segment: &NewSegment,
+    kind: SegmentKind,
+) -> Result<()> {
     transaction
-        .prepare_cached("INSERT INTO segments (table_id, path, rows, bytes) VALUES (?1, ?2, ?3, ?4)")?
+        .prepare_cached(
+            "INSERT INTO segments (table_id, path, rows, bytes, kind) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
         .execute((
             table_id,
             &segment.path,
             segment.rows.cast_signed(),
             segment.bytes.cast_signed(),
+            kind as i64,
         ))?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 
-use super::super::model::{ColumnDef, CreateMode, Created, NamespaceRow, NewTable, TableDef};
+use super::super::model::{ColumnDef, CreateMode, Created, NamespaceRow, NewTable, SegmentKind, TableDef};
 use super::{Catalog, existing, now_ms, write};
 use crate::{Error, Result};
 
@@ -169,14 +169,52 @@ impl Catalog {
         id: i64,
         change: impl FnOnce(&mut TableDef) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        let connection = self.lock();
+        let mut connection = self.lock();
+        let transaction = write(&mut connection)?;
         let missing = || Error::NoSuchObject {
             kind: "Table",
             name: id.to_string(),
         };
-        let mut table = table_by_id(&connection, id)?.ok_or_else(missing)?;
+        let mut table = table_by_id(&transaction, id)?.ok_or_else(missing)?;
+        let kept_errors = table.error_logging;
         change(&mut table)?;
-        self.store_table(&connection, &table)?;
+        self.store_table(&transaction, &table)?;
+        if kept_errors && !table.error_logging {
+            self.remove_segments(&transaction, id, Some(SegmentKind::Errors))?;
+        }
+        transaction.commit().map_err(Error::from)?;
+        Ok(())
+    }
+
+    /// TRUNCATE TABLE of a table or of its error table. Channels and their tokens stay.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn truncate(&self, table_id: i64, kind: SegmentKind) -> Result<()> {
+        let mut connection = self.lock();
+        let transaction = write(&mut connection)?;
+        self.remove_segments(&transaction, table_id, Some(kind))?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Turns a table's segments, of one kind or all, into garbage.
+    fn remove_segments(
+        &self,
+        transaction: &Transaction<'_>,
+        table_id: i64,
+        kind: Option<SegmentKind>,
+    ) -> Result<()> {
+        let kind = kind.map(|kind| kind as i64);
+        transaction.execute(
+            "INSERT INTO garbage (path, generation)
+             SELECT path, ?2 FROM segments WHERE table_id = ?1 AND (?3 IS NULL OR kind = ?3)",
+            (table_id, self.pins.number(), kind),
+        )?;
+        transaction.execute(
+            "DELETE FROM segments WHERE table_id = ?1 AND (?2 IS NULL OR kind = ?2)",
+            (table_id, kind),
+        )?;
         Ok(())
     }
 
@@ -279,7 +317,7 @@ impl Catalog {
     pub fn table_size(&self, table_id: i64) -> Result<(u64, u64)> {
         let connection = self.lock();
         let mut statement = connection.prepare_cached(
-            "SELECT coalesce(sum(rows), 0), coalesce(sum(bytes), 0) FROM segments WHERE table_id = ?1",
+            "SELECT coalesce(sum(rows), 0), coalesce(sum(bytes), 0) FROM segments WHERE table_id = ?1 AND kind = 0",
         )?;
         let (rows, bytes): (i64, i64) =
             statement.query_row([table_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -314,11 +352,8 @@ impl Catalog {
     }
 
     fn remove_table(&self, transaction: &Transaction<'_>, id: i64) -> Result<()> {
-        transaction.execute(
-            "INSERT INTO garbage (path, generation) SELECT path, ?2 FROM segments WHERE table_id = ?1",
-            (id, self.pins.number()),
-        )?;
-        for from in ["segments", "channels", "pipes"] {
+        self.remove_segments(transaction, id, None)?;
+        for from in ["channels", "pipes"] {
             transaction.execute(&format!("DELETE FROM {from} WHERE table_id = ?1"), [id])?;
         }
         transaction.execute("DELETE FROM tables WHERE id = ?1", [id])?;

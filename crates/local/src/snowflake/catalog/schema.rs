@@ -32,7 +32,8 @@ CREATE TABLE IF NOT EXISTS segments (
     table_id INTEGER NOT NULL REFERENCES tables (id),
     path TEXT NOT NULL UNIQUE,
     rows INTEGER NOT NULL,
-    bytes INTEGER NOT NULL) STRICT;
+    bytes INTEGER NOT NULL,
+    kind INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE INDEX IF NOT EXISTS segments_by_table ON segments (table_id);
 CREATE TABLE IF NOT EXISTS garbage (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -68,3 +69,6 @@ CREATE TABLE IF NOT EXISTS channels (
 CREATE INDEX IF NOT EXISTS channels_by_table ON channels (table_id);
 CREATE INDEX IF NOT EXISTS pipes_by_table ON pipes (table_id);
 ";
+
+/// What a catalog file of an earlier version lacks, by version; each step is run once.
+pub(super) const UPGRADES: [&str; 1] = ["ALTER TABLE segments ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;"];

@@ -58,6 +58,7 @@ fn commit_of(
             rows: 3,
             bytes: 10,
         }),
+        errors: None,
         channels: vec![ChannelCommit {
             id: channel.id,
             client_sequencer: channel.client_sequencer,
@@ -228,4 +229,53 @@ fn state_is_there_after_opening_again() {
     drop(catalog);
     let again = Catalog::open(&folder.path().join("catalog.db")).unwrap();
     assert_eq!(again.table("D", "PUBLIC", "T").unwrap().unwrap(), table);
+}
+
+#[test]
+fn refused_rows_are_not_committed_to_a_table_that_stopped_keeping_them() {
+    let (_folder, catalog, table) = with_table();
+    let channel = open_channel(&catalog);
+    let mut commit = commit_of(&table, &channel);
+    commit.errors = Some(NewSegment {
+        path: "segments/errors".into(),
+        rows: 1,
+        bytes: 10,
+    });
+    assert!(!table.error_logging);
+    assert_eq!(catalog.commit(&commit).unwrap(), Outcome::TableChanged);
+    catalog
+        .alter_table(table.id, |table| {
+            table.error_logging = true;
+            Ok::<(), Error>(())
+        })
+        .unwrap();
+    assert_eq!(catalog.commit(&commit).unwrap(), Outcome::Done);
+    assert_eq!(catalog.segments(table.id, SegmentKind::Errors).unwrap().len(), 1);
+    assert_eq!(catalog.segments(table.id, SegmentKind::Rows).unwrap().len(), 1);
+}
+
+#[test]
+fn file_of_the_first_version_is_upgraded_and_a_later_one_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalog.db");
+    let first = schema::TABLES.replace(",\n    kind INTEGER NOT NULL DEFAULT 0", "");
+    assert!(first.len() < schema::TABLES.len());
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(&first).unwrap();
+    old.execute_batch(
+        "INSERT INTO databases VALUES ('D', 0); INSERT INTO schemas VALUES ('D', 'PUBLIC', 0);
+         INSERT INTO tables VALUES (1, 'D', 'PUBLIC', 'T', '[]', 0, 0, 0);
+         INSERT INTO segments VALUES (1, 1, 'segments/x', 5, 50);",
+    )
+    .unwrap();
+    drop(old);
+    for _ in 0..2 {
+        let catalog = Catalog::open(&path).unwrap();
+        assert_eq!(catalog.segments(1, SegmentKind::Rows).unwrap()[0].rows, 5);
+        assert!(catalog.segments(1, SegmentKind::Errors).unwrap().is_empty());
+    }
+    let later = Connection::open(&path).unwrap();
+    later.pragma_update(None, "user_version", 99).unwrap();
+    drop(later);
+    assert!(matches!(Catalog::open(&path), Err(Error::Damaged(_))));
 }

@@ -173,8 +173,8 @@ fn commit_table(committer: &Committer, table: i64) -> crate::Result<bool> {
 }
 
 fn merge_tables(committer: &Committer) -> crate::Result<()> {
-    for table in committer.catalog.tables_with_segments(segments::MERGE_FROM)? {
-        segments::merge_small(committer.disk.as_ref(), &committer.catalog, table)?;
+    for (table, kind) in committer.catalog.tables_with_segments(segments::MERGE_FROM)? {
+        segments::merge_small(committer.disk.as_ref(), &committer.catalog, table, kind)?;
     }
     Ok(())
 }

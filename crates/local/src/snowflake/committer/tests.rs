@@ -78,6 +78,7 @@ async fn append(store: &Arc<Store>, pipe: &PipeRow) {
         continuation_token: Some(token),
         request_id: "r".into(),
         offset_token: Some("1".into()),
+        start_token: None,
         encoding: Encoding::Zstd,
         rows: zstd::encode_all(&b"{\"n\":\"1\"}\n"[..], 1).unwrap().into(),
         raw_length: 10,

@@ -11,7 +11,7 @@ use crate::disk::crash::{Crash, CrashDisk};
 use crate::snowflake::catalog::{Catalog, PipeLookup};
 use crate::snowflake::late::LateCounters;
 use crate::snowflake::log::Encoding;
-use crate::snowflake::model::{ColumnDef, CreateMode, DataType, NewTable, PipeRow};
+use crate::snowflake::model::{ColumnDef, CreateMode, DataType, NewTable, PipeRow, SegmentKind};
 use crate::snowflake::registry::Found;
 use crate::snowflake::segments;
 use crate::snowflake::store::{Appended, Incoming, Opened, Store};
@@ -274,6 +274,7 @@ pub(super) async fn append_rows(
         continuation_token: Some(token.to_owned()),
         request_id: format!("{name}-{offset_token:?}"),
         offset_token,
+        start_token: None,
         encoding: Encoding::Zstd,
         rows: Bytes::from(rows),
         raw_length: 64,
@@ -288,7 +289,7 @@ pub(super) fn rows(
     table: i64,
 ) -> Result<BTreeMap<String, Vec<i64>>, String> {
     let mut rows: BTreeMap<String, Vec<i64>> = BTreeMap::new();
-    for segment in store.catalog.segments(table).unwrap() {
+    for segment in store.catalog.segments(table, SegmentKind::Rows).unwrap() {
         let (_, batches) = segments::read(disk, &segment).map_err(|error| error.to_string())?;
         for batch in batches {
             let column = |name| {

@@ -8,7 +8,9 @@ use crate::disk::DiskRead;
 use crate::{Error, Result};
 
 /// First bytes of each file; the digit is the format version.
-pub(super) const FILE_HEADER: &[u8] = b"FRZLOG1\n";
+pub(super) const FILE_HEADER: &[u8] = b"FRZLOG2\n";
+/// Of an earlier version, which had no start tokens; its files are still read.
+const FIRST_HEADER: &[u8] = b"FRZLOG1\n";
 /// Length (u32) and CRC-32 (u32), both little-endian.
 const PREFIX: usize = 8;
 /// No record is larger: 4 MiB on the wire, less after compression, and its head.
@@ -31,6 +33,8 @@ pub(crate) struct Record {
     pub(crate) request_id: String,
     /// The end token; `None` leaves the committed one.
     pub(crate) offset_token: Option<String>,
+    /// The start token, for the error table.
+    pub(crate) start_token: Option<String>,
     pub(crate) encoding: Encoding,
     /// Bytes after decompression.
     pub(crate) raw_length: u32,
@@ -46,6 +50,7 @@ impl Record {
             row_sequencer: 0,
             request_id: String::new(),
             offset_token: None,
+            start_token: None,
             encoding: Encoding::Zstd,
             raw_length: 0,
         }
@@ -74,8 +79,10 @@ pub(super) fn encode(buffer: &mut Vec<u8>, record: &Record, rows: &[u8]) -> Resu
         Encoding::Gzip => 1,
     });
     put_text(buffer, &record.request_id)?;
-    buffer.push(u8::from(record.offset_token.is_some()));
-    put_text(buffer, record.offset_token.as_deref().unwrap_or_default())?;
+    for token in [&record.offset_token, &record.start_token] {
+        buffer.push(u8::from(token.is_some()));
+        put_text(buffer, token.as_deref().unwrap_or_default())?;
+    }
     let rows_at = buffer.len();
     buffer.extend_from_slice(rows);
     let body = &buffer[start + PREFIX..];
@@ -116,9 +123,14 @@ pub(super) fn scan(file: &dyn DiskRead) -> std::io::Result<Vec<Found>> {
     let length = file.len()?;
     let mut found = Vec::new();
     let mut at = FILE_HEADER.len() as u64;
-    if length < at || file.read_at(0, FILE_HEADER.len())? != FILE_HEADER {
+    if length < at {
         return Ok(found);
     }
+    let has_start_tokens = match &file.read_at(0, FILE_HEADER.len())?[..] {
+        FILE_HEADER => true,
+        FIRST_HEADER => false,
+        _ => return Ok(found),
+    };
     while at + PREFIX as u64 <= length {
         let prefix = file.read_at(at, PREFIX)?;
         let (size, checksum) = (word(&prefix, 0) as usize, word(&prefix, 4));
@@ -130,7 +142,7 @@ pub(super) fn scan(file: &dyn DiskRead) -> std::io::Result<Vec<Found>> {
         if crc(&body) != checksum {
             break;
         }
-        let Some((record, head)) = decode(&body) else {
+        let Some((record, head)) = decode(&body, has_start_tokens) else {
             break;
         };
         found.push(Found {
@@ -150,7 +162,7 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 }
 
 /// The head of a record, and its length.
-fn decode(body: &Bytes) -> Option<(Record, usize)> {
+fn decode(body: &Bytes, has_start_token: bool) -> Option<(Record, usize)> {
     let mut reader = Reader { bytes: body, at: 0 };
     let record = Record {
         channel_id: reader.long()?,
@@ -164,10 +176,8 @@ fn decode(body: &Bytes) -> Option<(Record, usize)> {
             _ => return None,
         },
         request_id: reader.text()?,
-        offset_token: match (reader.take(1)?[0], reader.text()?) {
-            (0, _) => None,
-            (_, token) => Some(token),
-        },
+        offset_token: reader.token()?,
+        start_token: if has_start_token { reader.token()? } else { None },
     };
     Some((record, reader.at))
 }
@@ -192,6 +202,11 @@ impl<'a> Reader<'a> {
         Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
     }
 
+    fn token(&mut self) -> Option<Option<String>> {
+        let (is_there, token) = (self.take(1)?[0] != 0, self.text()?);
+        Some(is_there.then_some(token))
+    }
+
     fn text(&mut self) -> Option<String> {
         let length = self.word()? as usize;
         String::from_utf8(self.take(length)?.to_vec()).ok()
@@ -214,6 +229,7 @@ mod tests {
             row_sequencer,
             request_id: "r-1".into(),
             offset_token: offset_token.map(str::to_owned),
+            start_token: Some("s".to_owned()),
             encoding: Encoding::Gzip,
             raw_length: 99,
         }
@@ -239,6 +255,30 @@ mod tests {
             b"first"
         );
         assert_eq!(found[1].record, record(2, Some("")));
+    }
+
+    #[test]
+    fn files_without_start_tokens_are_still_read() {
+        let mut bytes = FILE_HEADER.to_vec();
+        encode(&mut bytes, &record(1, Some("t")), b"rows").unwrap();
+        // The first version's record ended its head with the end token.
+        let body = bytes.split_off(FILE_HEADER.len() + PREFIX);
+        let start_token = 1 + 4 + "s".len();
+        let head = body.len() - b"rows".len();
+        let body = [&body[..head - start_token], &body[head..]].concat();
+        let mut first = FIRST_HEADER.to_vec();
+        first.extend_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
+        first.extend_from_slice(&crc(&body).to_le_bytes());
+        first.extend_from_slice(&body);
+        let file = file(&first);
+        let found = scan(file.as_ref()).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].record.offset_token.as_deref(), Some("t"));
+        assert_eq!(found[0].record.start_token, None);
+        assert_eq!(
+            &file.read_at(found[0].rows_at, found[0].rows_length).unwrap()[..],
+            b"rows"
+        );
     }
 
     #[test]

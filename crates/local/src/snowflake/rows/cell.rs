@@ -51,14 +51,37 @@ impl Cell<'_> {
     }
 }
 
-const NO_NUMBER: &str = "the value is no number";
-const NO_BOOLEAN: &str = "the value is no boolean";
-const NO_MOMENT: &str = "the value is no date or time that the column takes";
-const TOO_LONG: &str = "the value is too long";
-const OUT_OF_RANGE: &str = "the number is out of range";
+/// Why a column does not take a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Misfit {
+    Number,
+    OutOfRange,
+    Boolean,
+    Moment,
+    TooLong,
+    Base64,
+    Object,
+    Kind,
+}
+
+impl Misfit {
+    /// Without the value: a channel's status shows it.
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::Number => "the value is no number",
+            Self::OutOfRange => "the number is out of range",
+            Self::Boolean => "the value is no boolean",
+            Self::Moment => "the value is no date or time that the column takes",
+            Self::TooLong => "the value is too long",
+            Self::Base64 => "the value is no base64",
+            Self::Object => "the value is no object",
+            Self::Kind => "the value is of a kind that the column does not take",
+        }
+    }
+}
 
 /// A JSON value for a column of this type.
-pub(super) fn coerce<'a>(value: &Raw<'a>, to: &DataType) -> Result<Cell<'a>, &'static str> {
+pub(super) fn coerce<'a>(value: &Raw<'a>, to: &DataType) -> Result<Cell<'a>, Misfit> {
     match (to, value.kind) {
         (DataType::Variant, _) => return Ok(Cell::Text(value.compact())),
         (_, Kind::Null) => return Ok(Cell::Null),
@@ -67,61 +90,69 @@ pub(super) fn coerce<'a>(value: &Raw<'a>, to: &DataType) -> Result<Cell<'a>, &'s
         }
         (DataType::Array, _) => return Ok(Cell::Text(Cow::Owned(format!("[{}]", value.compact())))),
         (DataType::Varchar { length }, Kind::Text(_)) => {
-            return fitting(value.string().ok_or("the value is no text")?, *length);
+            return fitting(value.string().ok_or(Misfit::Kind)?, *length);
         }
         (DataType::Varchar { length }, _) => return fitting(value.compact(), *length),
         (DataType::Boolean, Kind::Boolean(truth)) => return Ok(Cell::Boolean(truth)),
-        (DataType::Boolean, Kind::Number) => return Err(NO_BOOLEAN),
+        (DataType::Boolean, Kind::Number) => return Err(Misfit::Boolean),
         (DataType::Number { .. }, Kind::Boolean(truth)) => {
             return coerce_text(if truth { "1" } else { "0" }, to).map(Cell::into_owned);
         }
-        (DataType::Date | DataType::Time { .. }, Kind::Number) => return Err(NO_MOMENT),
+        (DataType::Date | DataType::Time { .. }, Kind::Number) => return Err(Misfit::Moment),
         (
             DataType::TimestampNtz { .. } | DataType::TimestampLtz { .. } | DataType::TimestampTz { .. },
             Kind::Number,
-        ) => return moment::seconds(value.text).map(Cell::Moment).ok_or(NO_MOMENT),
+        ) => {
+            return moment::seconds(value.text)
+                .map(Cell::Moment)
+                .ok_or(Misfit::Moment);
+        }
         _ => {}
     }
     match value.kind {
         Kind::Number => coerce_text(value.text, to).map(Cell::into_owned),
         Kind::Text(_) => {
-            let text = value.string().ok_or("the value is no text")?;
+            let text = value.string().ok_or(Misfit::Kind)?;
             coerce_text(&text, to).map(Cell::into_owned)
         }
-        _ => Err("the value is of a kind that the column does not take"),
+        _ => Err(Misfit::Kind),
     }
 }
 
-fn fitting(text: Cow<'_, str>, length: u32) -> Result<Cell<'_>, &'static str> {
+fn fitting(text: Cow<'_, str>, length: u32) -> Result<Cell<'_>, Misfit> {
     // Characters are at most bytes.
     let fits = text.len() <= length as usize || text.chars().count() <= length as usize;
-    if fits { Ok(Cell::Text(text)) } else { Err(TOO_LONG) }
+    if fits {
+        Ok(Cell::Text(text))
+    } else {
+        Err(Misfit::TooLong)
+    }
 }
 
 /// A text for a column of this type.
-pub(super) fn coerce_text<'a>(text: &'a str, to: &DataType) -> Result<Cell<'a>, &'static str> {
+pub(super) fn coerce_text<'a>(text: &'a str, to: &DataType) -> Result<Cell<'a>, Misfit> {
     let trimmed = text.trim();
     match to {
         DataType::Number { precision, scale } => decimal(trimmed, *precision, *scale).map(Cell::Number),
-        DataType::Float => float(trimmed).map(Cell::Float).ok_or(NO_NUMBER),
-        DataType::Boolean => boolean(trimmed).map(Cell::Boolean).ok_or(NO_BOOLEAN),
+        DataType::Float => float(trimmed).map(Cell::Float).ok_or(Misfit::Number),
+        DataType::Boolean => boolean(trimmed).map(Cell::Boolean).ok_or(Misfit::Boolean),
         DataType::Varchar { length } => fitting(Cow::Borrowed(text), *length),
         DataType::Binary { length } => {
-            let bytes = STANDARD.decode(trimmed).map_err(|_| "the value is no base64")?;
+            let bytes = STANDARD.decode(trimmed).map_err(|_| Misfit::Base64)?;
             if bytes.len() <= *length as usize {
                 Ok(Cell::Bytes(bytes))
             } else {
-                Err(TOO_LONG)
+                Err(Misfit::TooLong)
             }
         }
-        DataType::Date => moment::date(trimmed).map(Cell::Date).ok_or(NO_MOMENT),
-        DataType::Time { .. } => moment::time(trimmed).map(Cell::Time).ok_or(NO_MOMENT),
+        DataType::Date => moment::date(trimmed).map(Cell::Date).ok_or(Misfit::Moment),
+        DataType::Time { .. } => moment::time(trimmed).map(Cell::Time).ok_or(Misfit::Moment),
         DataType::TimestampNtz { .. } => moment::timestamp(trimmed, true)
             .map(Cell::Moment)
-            .ok_or(NO_MOMENT),
+            .ok_or(Misfit::Moment),
         DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => moment::timestamp(trimmed, false)
             .map(Cell::Moment)
-            .ok_or(NO_MOMENT),
+            .ok_or(Misfit::Moment),
         DataType::Variant => {
             let mut quoted = String::with_capacity(text.len() + 2);
             quote(text, &mut quoted);
@@ -129,7 +160,7 @@ pub(super) fn coerce_text<'a>(text: &'a str, to: &DataType) -> Result<Cell<'a>, 
         }
         DataType::Object => match Raw::parse(text) {
             Ok(raw) if raw.kind == Kind::Object => Ok(Cell::Text(raw.compact())),
-            _ => Err("the value is no object"),
+            _ => Err(Misfit::Object),
         },
         DataType::Array => {
             let mut quoted = String::from("[");
@@ -165,20 +196,23 @@ fn boolean(text: &str) -> Option<bool> {
 }
 
 /// The unscaled value of a number, rounded half away from zero to the column's scale.
-fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, &'static str> {
+fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, Misfit> {
     let (negative, rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
         Some(b'+') => (false, &text[1..]),
         _ => (false, text),
     };
     let (mantissa, exponent) = match rest.find(['e', 'E']) {
-        Some(at) => (&rest[..at], rest[at + 1..].parse::<i64>().map_err(|_| NO_NUMBER)?),
+        Some(at) => (
+            &rest[..at],
+            rest[at + 1..].parse::<i64>().map_err(|_| Misfit::Number)?,
+        ),
         None => (rest, 0),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits: String = [whole, fraction].concat();
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(NO_NUMBER);
+        return Err(Misfit::Number);
     }
     // How many of the digits stand before the point of the unscaled value.
     let kept = whole.len() as i64 + exponent.clamp(-100_000, 100_000) + i64::from(scale);
@@ -188,21 +222,23 @@ fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, &'static str> {
         let next = value
             .checked_mul(10)
             .and_then(|v| v.checked_add(i128::from(byte - b'0')));
-        value = next.ok_or(OUT_OF_RANGE)?;
+        value = next.ok_or(Misfit::OutOfRange)?;
     }
     for _ in kept_digits as i64..kept.max(0) {
         if value == 0 {
             break;
         }
-        value = value.checked_mul(10).ok_or(OUT_OF_RANGE)?;
+        value = value.checked_mul(10).ok_or(Misfit::OutOfRange)?;
     }
     let rounds_up = kept >= 0
         && digits.as_bytes().get(kept_digits).is_some_and(|d| *d >= b'5')
         && kept as usize == kept_digits;
     value += i128::from(rounds_up);
-    let limit = 10_i128.checked_pow(u32::from(precision)).ok_or(OUT_OF_RANGE)?;
+    let limit = 10_i128
+        .checked_pow(u32::from(precision))
+        .ok_or(Misfit::OutOfRange)?;
     if value >= limit {
-        return Err(OUT_OF_RANGE);
+        return Err(Misfit::OutOfRange);
     }
     Ok(if negative { -value } else { value })
 }
@@ -211,7 +247,7 @@ fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, &'static str> {
 mod tests {
     use super::*;
 
-    fn number(text: &str, precision: u8, scale: i8) -> Result<i128, &'static str> {
+    fn number(text: &str, precision: u8, scale: i8) -> Result<i128, Misfit> {
         decimal(text, precision, scale)
     }
 
@@ -227,9 +263,9 @@ mod tests {
             ("15e-1", 38, 0, Ok(2)),
             ("1e-9", 38, 0, Ok(0)),
             ("5e-1", 38, 0, Ok(1)),
-            ("9.96", 2, 1, Err(OUT_OF_RANGE)),
+            ("9.96", 2, 1, Err(Misfit::OutOfRange)),
             ("9.94", 2, 1, Ok(99)),
-            ("12345678901", 10, 2, Err(OUT_OF_RANGE)),
+            ("12345678901", 10, 2, Err(Misfit::OutOfRange)),
             ("99999999999999999.99", 38, 2, Ok(9_999_999_999_999_999_999)),
             (
                 "99999999999999999999999999999999999999",
@@ -241,14 +277,14 @@ mod tests {
                 "100000000000000000000000000000000000000",
                 38,
                 0,
-                Err(OUT_OF_RANGE),
+                Err(Misfit::OutOfRange),
             ),
             ("0e999999999", 38, 0, Ok(0)),
-            ("1e999999999", 38, 0, Err(OUT_OF_RANGE)),
-            ("", 38, 0, Err(NO_NUMBER)),
-            ("-", 38, 0, Err(NO_NUMBER)),
-            ("1x", 38, 0, Err(NO_NUMBER)),
-            ("é", 38, 0, Err(NO_NUMBER)),
+            ("1e999999999", 38, 0, Err(Misfit::OutOfRange)),
+            ("", 38, 0, Err(Misfit::Number)),
+            ("-", 38, 0, Err(Misfit::Number)),
+            ("1x", 38, 0, Err(Misfit::Number)),
+            ("é", 38, 0, Err(Misfit::Number)),
         ];
         for (text, precision, scale, expected) in cases {
             assert_eq!(number(text, precision, scale), expected, "{text}");

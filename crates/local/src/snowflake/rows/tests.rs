@@ -28,7 +28,7 @@ fn table(columns: Vec<ColumnDef>, schema_evolution: bool) -> TableDef {
     }
 }
 
-fn run(table: &TableDef, batches: &[&str]) -> Converted {
+fn run<'a>(table: &TableDef, batches: &[&'a str]) -> Converted<'a> {
     let batches: Vec<_> = batches
         .iter()
         .map(|text| AcceptedRows {
@@ -38,7 +38,7 @@ fn run(table: &TableDef, batches: &[&str]) -> Converted {
     convert(table, &batches, 1_700_000_000_000)
 }
 
-fn texts(converted: &Converted, name: &str) -> Vec<Option<String>> {
+fn texts(converted: &Converted<'_>, name: &str) -> Vec<Option<String>> {
     let column = converted.record_batch.column_by_name(name).expect("the column");
     column
         .as_string::<i32>()
@@ -201,4 +201,62 @@ fn more_than_100_new_columns_in_a_batch_invalidate_its_channel() {
         "an empty name is none"
     );
     assert!(run(&table(vec![], false), &[&row(101)]).invalid.is_none());
+}
+
+#[test]
+fn refused_lines_are_kept_in_order_with_their_codes_where_the_table_logs_errors() {
+    let mut n = column("N", WHOLE);
+    n.nullable = false;
+    let mut table = table(
+        vec![
+            n,
+            column("S", DataType::Varchar { length: 3 }),
+            column("D", DataType::Date),
+        ],
+        false,
+    );
+    let lines = "{\"n\":\"x\"}\nno json\n{\"s\":\"a\"}\n{\"n\":1}\n{\"n\":1,\"s\":\"abcd\"}\n{\"n\":1,\"d\":\"soon\"}";
+    assert!(run(&table, &[lines]).refused.is_empty());
+    table.error_logging = true;
+    let converted = run(&table, &["{\"n\":1}", lines]);
+    let refused: Vec<_> = converted
+        .refused
+        .iter()
+        .map(|row| {
+            (
+                row.batch,
+                row.refusal.code,
+                row.refusal.column.as_deref(),
+                row.refusal.message.as_str(),
+            )
+        })
+        .collect();
+    let parse = "Error parsing JSON: json-invalid: the line is no JSON object";
+    assert_eq!(
+        refused,
+        [
+            (
+                1,
+                100_071,
+                Some("N"),
+                "Failed to cast variant value \"x\" to FIXED"
+            ),
+            (1, 100_069, None, parse),
+            (1, 100_072, Some("N"), "NULL result in a non-nullable column"),
+            (
+                1,
+                100_078,
+                Some("S"),
+                "String 'abcd' is too long and would be truncated"
+            ),
+            (
+                1,
+                100_071,
+                Some("D"),
+                "Failed to cast variant value \"soon\" to DATE"
+            ),
+        ]
+    );
+    assert_eq!(converted.refused[1].line, b"no json");
+    assert_eq!(converted.per_batch[1].errors, 5);
 }

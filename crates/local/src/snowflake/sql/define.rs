@@ -5,10 +5,10 @@ use sqlparser::ast::{
     ObjectName, ObjectType, SchemaName, Statement, TimezoneInfo,
 };
 
-use super::words::TableOptions;
+use super::words::{TableOptions, Words, error_table_of};
 use super::{QueryResult, Result, Session, SqlError};
 use crate::snowflake::catalog::Catalog;
-use crate::snowflake::model::{ColumnDef, CreateMode, Created, DataType, NewTable, TableDef};
+use crate::snowflake::model::{ColumnDef, CreateMode, Created, DataType, NewTable, SegmentKind, TableDef};
 use crate::snowflake::rows::MAX_VARCHAR;
 
 /// Bytes of BINARY without a length.
@@ -220,6 +220,33 @@ pub(super) fn set_options(
         set(table, options);
         Result::Ok(())
     })?;
+    Ok(QueryResult::status("Statement executed successfully.".to_owned()))
+}
+
+/// `TRUNCATE [TABLE] [IF EXISTS] <name>`, of a table or of its error table.
+pub(super) fn truncate(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResult> {
+    let at = if words.are(1, &["TABLE"]) { 2 } else { 1 };
+    let if_exists = words.are(at, &["IF", "EXISTS"]);
+    let (name, end) = words
+        .name(if if_exists { at + 2 } else { at })
+        .ok_or_else(|| SqlError::syntax("a table's name is missing"))?;
+    if end != words.len() {
+        return Err(SqlError::syntax("unexpected words behind the table's name"));
+    }
+    let mut name = session.resolve(&name)?;
+    let mut kind = SegmentKind::Rows;
+    if let Some(table) = error_table_of(&name.name) {
+        (name.name, kind) = (table.to_owned(), SegmentKind::Errors);
+    }
+    let found = catalog.table(&name.database, &name.schema, &name.name)?;
+    match found.filter(|table| kind == SegmentKind::Rows || table.error_logging) {
+        Some(table) => catalog.truncate(table.id, kind)?,
+        None if if_exists => {}
+        None if kind == SegmentKind::Errors => {
+            return Err(SqlError::missing("Error table of", &name.to_string()));
+        }
+        None => return Err(SqlError::missing("Table", &name.to_string())),
+    }
     Ok(QueryResult::status("Statement executed successfully.".to_owned()))
 }
 

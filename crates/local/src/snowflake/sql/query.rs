@@ -18,9 +18,11 @@ use futures::StreamExt;
 use sqlparser::ast::{Query, Statement, visit_relations};
 
 use super::define::parts;
+use super::words::error_table_of;
 use super::{Name, QueryResult, Result, Session, SqlError, result, rewrite, variant};
 use crate::snowflake::catalog::Catalog;
-use crate::snowflake::model::{DataType, TableSnapshot};
+use crate::snowflake::error_table;
+use crate::snowflake::model::{DataType, SegmentKind, TableSnapshot};
 use crate::snowflake::rows::schema;
 
 /// Memory of one query.
@@ -80,9 +82,7 @@ fn snapshots(
             }
             let name = session.resolve(&parts)?;
             if let Entry::Vacant(vacant) = found.entry(name) {
-                let name = vacant.key();
-                let snapshot = catalog.snapshot(&name.database, &name.schema, &name.name)?;
-                let snapshot = snapshot.ok_or_else(|| SqlError::missing("Object", &name.to_string()))?;
+                let snapshot = snapshot(catalog, vacant.key())?;
                 vacant.insert(snapshot);
             }
             Ok(())
@@ -96,6 +96,20 @@ fn snapshots(
         }
     });
     failed.map_or(Ok(found), Err)
+}
+
+fn snapshot(catalog: &Catalog, name: &Name) -> Result<TableSnapshot> {
+    let (database, schema) = (&name.database, &name.schema);
+    let Some(table) = error_table_of(&name.name) else {
+        let found = catalog.snapshot(database, schema, &name.name, SegmentKind::Rows)?;
+        return found.ok_or_else(|| SqlError::missing("Object", &name.to_string()));
+    };
+    let found = catalog.snapshot(database, schema, table, SegmentKind::Errors)?;
+    let mut found = found
+        .filter(|found| found.table.error_logging)
+        .ok_or_else(|| SqlError::missing("Error table of", &format!("{database}.{schema}.{table}")))?;
+    found.table.columns = error_table::columns();
+    Ok(found)
 }
 
 fn common_names(statement: &Statement) -> HashSet<String> {

@@ -9,9 +9,9 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    CastKind, DataType as Type, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, JsonPathElem, ObjectName, Statement, TimezoneInfo, Value,
-    visit_expressions_mut,
+    BinaryOperator, CastKind, DataType as Type, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, JsonPathElem, ObjectName,
+    Statement, TimezoneInfo, Value, visit_expressions_mut,
 };
 
 use super::define::data_type;
@@ -79,9 +79,67 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
                 }
             }
         }
+        Expr::Function(function) if is_date_add(function) => *expression = date_add(function)?,
         _ => {}
     }
     Ok(())
+}
+
+fn is_date_add(function: &Function) -> bool {
+    matches!(
+        function.name.to_string().as_str(),
+        "DATEADD" | "TIMEADD" | "TIMESTAMPADD"
+    )
+}
+
+/// `DATEADD(hour, -1, t)` as `t + INTERVAL '-1 hour'`.
+fn date_add(function: &Function) -> Result<Expr> {
+    let FunctionArguments::List(list) = &function.args else {
+        return Err(SqlError::syntax("DATEADD takes three arguments"));
+    };
+    let arguments: Vec<&Expr> = list
+        .args
+        .iter()
+        .filter_map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
+            _ => None,
+        })
+        .collect();
+    let [unit, count, moment] = arguments[..] else {
+        return Err(SqlError::syntax("DATEADD takes three arguments"));
+    };
+    let unit = unit.to_string();
+    let unit = unit.trim_matches(['"', '\'']).to_lowercase();
+    let (unit, times) = match unit.trim_end_matches('s') {
+        "year" | "yy" | "yyyy" | "y" | "yr" => ("year", 1),
+        "quarter" | "q" | "qtr" => ("month", 3),
+        "month" | "mm" | "mon" => ("month", 1),
+        "week" | "w" | "wk" => ("week", 1),
+        "day" | "d" | "dd" => ("day", 1),
+        "hour" | "h" | "hh" | "hr" => ("hour", 1),
+        "minute" | "m" | "mi" | "min" => ("minute", 1),
+        "second" | "sec" => ("second", 1),
+        "millisecond" | "msec" => ("millisecond", 1),
+        "microsecond" | "usec" => ("microsecond", 1),
+        other => return Err(SqlError::syntax(format!("'{other}' is no date or time part"))),
+    };
+    let count: i64 = count
+        .to_string()
+        .replace(' ', "")
+        .parse()
+        .map_err(|_| SqlError::unsupported("DATEADD of a computed number"))?;
+    let interval = text(&format!("{} {unit}", count.saturating_mul(times)));
+    Ok(Expr::Nested(Box::new(Expr::BinaryOp {
+        left: Box::new(moment.clone()),
+        op: BinaryOperator::Plus,
+        right: Box::new(Expr::Interval(Interval {
+            value: Box::new(interval),
+            leading_field: None,
+            leading_precision: None,
+            last_field: None,
+            fractional_seconds_precision: None,
+        })),
+    })))
 }
 
 fn literal(expression: &Expr) -> Option<&Value> {

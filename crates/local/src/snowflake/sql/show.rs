@@ -170,7 +170,7 @@ fn tables(
             some(count.to_string()),
             some(bytes.to_string()),
             yes(table.schema_evolution),
-            yes(table.error_logging),
+            some(if table.error_logging { "ON" } else { "OFF" }),
         ]);
     }
     let names = [

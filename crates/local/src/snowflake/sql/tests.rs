@@ -79,6 +79,7 @@ impl Bench {
             columns_before: table.columns,
             columns_after: Some(after),
             segment: Some(segment),
+            errors: None,
             channels: Vec::new(),
         };
         catalog.commit(&commit).expect("committed");
@@ -106,7 +107,7 @@ async fn names_fold_to_upper_case_unless_quoted() {
             rows[0][7].as_deref(),
             rows[0][8].as_deref()
         ),
-        (Some("2"), Some("Y"), Some("Y"))
+        (Some("2"), Some("Y"), Some("ON"))
     );
     let rows = bench.run("desc table t").await;
     assert_eq!(rows[1][0].as_deref(), Some("b"));

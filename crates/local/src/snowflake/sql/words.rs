@@ -3,6 +3,7 @@
 //! The parts of a path into a VARIANT (`col:path.to`) are no names and keep their case.
 
 use sqlparser::dialect::SnowflakeDialect;
+use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::{Result, SqlError};
@@ -12,6 +13,15 @@ const LONGEST: usize = 1024 * 1024;
 
 /// Operators, steps of paths and set operations of one statement: parser and planner go one level deeper for each.
 const MOST_OPERATORS: usize = 300;
+
+/// Behind the name of a table whose error table is meant. No name that a statement writes ends so: it is a control
+/// character, and [`Words::of`] refuses those.
+const ERROR_TABLE: &str = "\u{1}ERROR_TABLE";
+
+/// The table of a name that stands for its error table.
+pub(super) fn error_table_of(name: &str) -> Option<&str> {
+    name.strip_suffix(ERROR_TABLE)
+}
 
 /// Options of a table that the parser does not know, or that we read for ourselves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,6 +40,9 @@ impl Words {
             return Err(SqlError::syntax(format!(
                 "the statement has more than {LONGEST} bytes"
             )));
+        }
+        if sql.contains('\u{1}') {
+            return Err(SqlError::syntax("the statement has a control character"));
         }
         let tokens = Tokenizer::new(&SnowflakeDialect {}, sql)
             .tokenize()
@@ -101,6 +114,27 @@ impl Words {
             "TRUE" => Some(true),
             "FALSE" => Some(false),
             _ => None,
+        }
+    }
+
+    /// Turns each `ERROR_TABLE(name)` into a name that [`error_table_of`] knows; the parser would take it for a function.
+    pub(super) fn mark_error_tables(&mut self) {
+        let mut at = 0;
+        while at < self.0.len() {
+            if self.are(at, &["ERROR_TABLE"])
+                && self.0.get(at + 1) == Some(&Token::LParen)
+                && let Some((_, end)) = self.name(at + 2)
+                && self.0.get(end) == Some(&Token::RParen)
+            {
+                if let Some(Token::Word(word)) = self.0.get_mut(end - 1) {
+                    word.value.push_str(ERROR_TABLE);
+                    word.quote_style = Some('"');
+                    word.keyword = Keyword::NoKeyword;
+                }
+                self.0.remove(end);
+                self.0.drain(at..at + 2);
+            }
+            at += 1;
         }
     }
 

@@ -158,6 +158,7 @@ async fn incoming(
         continuation_token: query.continuation_token.clone(),
         request_id: query.request_id.clone().unwrap_or_default(),
         offset_token,
+        start_token: query.start_offset_token.clone(),
         encoding,
         rows,
         raw_length,

@@ -1,6 +1,7 @@
 //! The protocol over real HTTP, as a client meets it.
 
 mod client;
+mod errors;
 mod evolution;
 mod faults;
 

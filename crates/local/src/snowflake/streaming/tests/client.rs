@@ -1,12 +1,14 @@
 //! A client of the protocol for tests, on its own running stack.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::snowflake::auth::tests::Signer;
 use crate::snowflake::catalog::{Catalog, now_ms};
 use crate::snowflake::model::{ColumnDef, CreateMode, DataType, NewTable, TableDef};
+use crate::snowflake::sql::{Engine, Session, SqlError};
 use crate::{Addresses, Local, LocalOptions};
 
 const PIPE: &str = "/v2/streaming/databases/D/schemas/PUBLIC/pipes/T-STREAMING";
@@ -137,6 +139,19 @@ impl Client {
 
     pub(super) fn catalog(&self) -> &Catalog {
         &self.local.snowflake().catalog
+    }
+
+    /// A statement's rows; D.PUBLIC is where names are looked up.
+    pub(super) async fn sql(&self, statement: &str) -> Result<Vec<Vec<Option<String>>>, SqlError> {
+        let snowflake = self.local.snowflake();
+        let engine = Engine::new(Arc::clone(&snowflake.catalog), snowflake.data_dir.clone());
+        let mut session = Session {
+            database: Some("D".to_owned()),
+            schema: Some("PUBLIC".to_owned()),
+            user: "FRAZIL".to_owned(),
+        };
+        let result = engine.execute(&mut session, statement).await?;
+        Ok(result.rows)
     }
 
     pub(super) fn table(&self) -> TableDef {
@@ -302,9 +317,9 @@ impl Client {
                 .map(|byte| format!("%{byte:02X}"))
                 .collect::<String>()
         };
+        let offset = encode(offset);
         let query = format!(
-            "startOffsetToken=&endOffsetToken={}&continuationToken={}&requestId={}&retryCount=0",
-            encode(offset),
+            "startOffsetToken={offset}&endOffsetToken={offset}&continuationToken={}&requestId={}&retryCount=0",
             encode(token),
             encode(request)
         );
