@@ -11,6 +11,7 @@ mod channels;
 pub(crate) mod commit;
 mod objects;
 mod pins;
+mod pipes;
 mod schema;
 mod users;
 
@@ -20,8 +21,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
-pub(crate) use self::channels::{DEFAULT_PIPE_SUFFIX, ELASTIC, PipeLookup, SUCCESS};
+pub(crate) use self::channels::{ELASTIC, SUCCESS};
 pub use self::pins::Pin;
+pub(crate) use self::pipes::{DEFAULT_PIPE_SUFFIX, MOST_PIPES, PipeLookup};
 pub use self::users::UserRow;
 
 use self::pins::Pins;

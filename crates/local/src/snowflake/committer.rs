@@ -21,8 +21,9 @@ use super::catalog::commit::{ChannelCommit, NewSegment, Outcome, RowError, Table
 use super::catalog::{Catalog, now_ms};
 use super::late::LateCounters;
 use super::log::Batch;
-use super::model::{ColumnDef, Counters, TableDef};
+use super::model::{ChannelRow, ColumnDef, Counters, PipeRow, TableDef};
 use super::rows::{self, AcceptedRows, Converted};
+use super::sql::Prepared;
 use super::{RAW_LIMIT, decode, error_table, segments};
 use crate::disk::Disk;
 use crate::{Error, Result};
@@ -45,6 +46,9 @@ pub(crate) struct Committer {
     pub(super) commits: watch::Sender<u64>,
 }
 
+/// Channels by id; `None` for one that is gone.
+type Channels = BTreeMap<i64, Option<ChannelRow>>;
+
 /// A batch with its rows.
 struct Loaded {
     batch: Arc<Batch>,
@@ -57,39 +61,33 @@ impl Committer {
     /// # Errors
     /// What kept the table from committing; its batches stay in the backlog.
     pub(crate) fn commit_some(&self, table_id: i64) -> Result<bool> {
-        let batches = self.backlog.first(table_id, COMMIT_BYTES, COMMIT_BATCHES);
-        let taken = batches.len();
-        if taken == 0 {
+        let mut batches = self.backlog.first(table_id, COMMIT_BYTES, COMMIT_BATCHES);
+        if batches.is_empty() {
             return Ok(false);
         }
-        if let Some(table) = self.catalog.table_by_id(table_id)? {
-            let loaded = self.load(self.unfenced(batches)?)?;
-            self.commit(table, loaded)?;
+        let channels = self.channels(&batches)?;
+        let pipe = of_one_pipe(&mut batches, &channels);
+        let taken = batches.len();
+        let table = self.catalog.table_by_id(table_id)?;
+        let pipe = pipe.map(|id| self.catalog.pipe_by_id(id)).transpose()?.flatten();
+        if let (Some(table), Some(pipe)) = (table, pipe) {
+            let loaded = self.load(unfenced(batches, &channels))?;
+            self.commit(table, &pipe, loaded)?;
         }
         self.backlog.done(table_id, taken);
         Ok(true)
     }
 
-    /// Without the batches whose channel is gone, opened again, invalid, or that are committed already.
-    fn unfenced(&self, batches: Vec<Arc<Batch>>) -> Result<Vec<Arc<Batch>>> {
-        let mut channels = BTreeMap::new();
-        for batch in &batches {
+    /// The channels of some batches, as far as they are still there.
+    fn channels(&self, batches: &[Arc<Batch>]) -> Result<Channels> {
+        let mut channels = Channels::new();
+        for batch in batches {
             let id = batch.record.channel_id;
             if let btree_map::Entry::Vacant(entry) = channels.entry(id) {
                 entry.insert(self.catalog.channel_by_id(id)?);
             }
         }
-        let is_due = |batch: &Arc<Batch>| {
-            channels
-                .get(&batch.record.channel_id)
-                .and_then(Option::as_ref)
-                .is_some_and(|channel| {
-                    channel.client_sequencer == batch.record.client_sequencer
-                        && channel.committed_row_sequencer < batch.record.row_sequencer
-                        && channel.status_code == super::catalog::SUCCESS
-                })
-        };
-        Ok(batches.into_iter().filter(is_due).collect())
+        Ok(channels)
     }
 
     fn load(&self, batches: Vec<Arc<Batch>>) -> Result<Vec<Loaded>> {
@@ -121,13 +119,14 @@ impl Committer {
 
     /// Converts and commits; leaves out what turns out to be fenced. Each round but the last drops a channel or meets a
     /// changed table, so it ends.
-    fn commit(&self, mut table: TableDef, mut loaded: Vec<Loaded>) -> Result<()> {
+    fn commit(&self, mut table: TableDef, pipe: &PipeRow, mut loaded: Vec<Loaded>) -> Result<()> {
         while !loaded.is_empty() {
             let accepted: Vec<AcceptedRows<'_>> = loaded
                 .iter()
                 .map(|one| AcceptedRows { ndjson: &one.rows })
                 .collect();
-            let converted = rows::convert(&table, &accepted, now_ms());
+            let prepared = Prepared::of(pipe.copy.as_deref(), &table);
+            let converted = rows::convert(&table, prepared.mapping(), &accepted, now_ms());
             if let Some(invalid) = &converted.invalid {
                 self.invalidate(&mut loaded, invalid)?;
                 continue;
@@ -140,7 +139,7 @@ impl Committer {
                     &converted.record_batch,
                 )?),
             };
-            let errors = self.errors(&table, &loaded, &converted)?;
+            let errors = self.errors(&table, pipe, &loaded, &converted)?;
             let commit = TableCommit {
                 table_id: table.id,
                 columns_before: table.columns.clone(),
@@ -177,25 +176,25 @@ impl Committer {
     fn errors(
         &self,
         table: &TableDef,
+        pipe: &PipeRow,
         loaded: &[Loaded],
         converted: &Converted<'_>,
     ) -> Result<Option<NewSegment>> {
         if converted.refused.is_empty() {
             return Ok(None);
         }
-        let mut names: BTreeMap<i64, (String, String)> = BTreeMap::new();
+        let mut names: BTreeMap<i64, String> = BTreeMap::new();
         let mut origins = Vec::with_capacity(loaded.len());
         for one in loaded {
             let record = &one.batch.record;
             if let btree_map::Entry::Vacant(entry) = names.entry(record.channel_id) {
                 // One that was dropped meanwhile is left out by the transaction.
                 let row = self.catalog.channel_by_id(record.channel_id)?;
-                entry.insert(row.map(|row| (row.pipe, row.name)).unwrap_or_default());
+                entry.insert(row.map(|row| row.name).unwrap_or_default());
             }
-            let (pipe, channel) = names.get(&record.channel_id).cloned().unwrap_or_default();
             origins.push(error_table::Origin {
-                pipe,
-                channel,
+                pipe: pipe.name.clone(),
+                channel: names.get(&record.channel_id).cloned().unwrap_or_default(),
                 start_token: record.start_token.clone(),
                 end_token: record.offset_token.clone(),
             });
@@ -243,6 +242,35 @@ impl Committer {
             );
         }
     }
+}
+
+/// Cuts the batches to the first ones of one pipe, which is answered; those whose channel is gone belong to any.
+fn of_one_pipe(batches: &mut Vec<Arc<Batch>>, channels: &Channels) -> Option<i64> {
+    let pipe_of = |batch: &Arc<Batch>| {
+        let channel = channels.get(&batch.record.channel_id)?;
+        channel.as_ref().map(|channel| channel.pipe_id)
+    };
+    let pipe = batches.iter().find_map(pipe_of)?;
+    let other = batches
+        .iter()
+        .position(|batch| pipe_of(batch).is_some_and(|other| other != pipe));
+    batches.truncate(other.unwrap_or(batches.len()));
+    Some(pipe)
+}
+
+/// Without the batches whose channel is gone, opened again, invalid, or that are committed already.
+fn unfenced(batches: Vec<Arc<Batch>>, channels: &Channels) -> Vec<Arc<Batch>> {
+    let is_due = |batch: &Arc<Batch>| {
+        channels
+            .get(&batch.record.channel_id)
+            .and_then(Option::as_ref)
+            .is_some_and(|channel| {
+                channel.client_sequencer == batch.record.client_sequencer
+                    && channel.committed_row_sequencer < batch.record.row_sequencer
+                    && channel.status_code == super::catalog::SUCCESS
+            })
+    };
+    batches.into_iter().filter(is_due).collect()
 }
 
 /// The table's columns after this batch, if they differ.

@@ -248,7 +248,7 @@ pub struct ChannelFilter {
     pub table: Option<String>,
 }
 
-/// A pipe: today always a table's default pipe.
+/// A pipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PipeRow {
     /// Never reused.
@@ -259,10 +259,31 @@ pub struct PipeRow {
     pub database: String,
     /// Schema.
     pub schema: String,
-    /// `<TABLE>-STREAMING`.
+    /// `<TABLE>-STREAMING` for a table's default pipe.
     pub name: String,
     /// Table name.
     pub table: String,
     /// Milliseconds since 1970.
     pub created_on_ms: i64,
+    /// Its COPY statement; `None` for a default pipe.
+    pub copy: Option<String>,
+    /// COMMENT.
+    pub comment: Option<String>,
+}
+
+/// What `Catalog::create_pipe` takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPipe {
+    /// Its table.
+    pub table_id: i64,
+    /// Database.
+    pub database: String,
+    /// Schema.
+    pub schema: String,
+    /// Name.
+    pub name: String,
+    /// Its COPY statement.
+    pub copy: String,
+    /// COMMENT.
+    pub comment: Option<String>,
 }

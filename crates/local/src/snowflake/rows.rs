@@ -12,9 +12,11 @@
 
 mod cell;
 mod column;
+mod evolution;
 pub(crate) mod json;
 mod moment;
 mod refusal;
+mod value;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -24,17 +26,65 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use self::cell::{Cell, coerce, coerce_text};
 use self::column::ColumnBuilder;
-use self::json::{Kind, Raw, Reader};
-use super::model::{ColumnDef, DataType, TableDef};
+use self::evolution::evolve;
+use self::json::{Raw, Reader};
+use super::model::{ColumnDef, TableDef};
 
 pub(crate) use self::cell::MAX_VARCHAR;
 pub use self::column::{TYPE_KEY, field};
 pub use self::refusal::{Content, Refusal, RefusedRow};
+pub use self::value::{Value, cast, unhex};
 
-/// Columns that one batch may add (Snowflake documentation, "Table schema evolution", limits).
-const MAX_NEW_COLUMNS: usize = 100;
-/// Characters of an identifier (Snowflake documentation, "Identifier requirements").
-const MAX_NAME: usize = 255;
+/// How a pipe makes a table's row of a record.
+#[derive(Debug, Clone, Copy)]
+pub enum Mapping<'m> {
+    /// By the names of its keys; ignoring case, the exact case wins.
+    ByName {
+        /// Only the exact case counts.
+        case_sensitive: bool,
+    },
+    /// By expressions over the record.
+    Select(&'m dyn Select),
+    /// The pipe does not fit its table any more: every row fails with this.
+    Broken(&'m str),
+}
+
+impl Mapping<'_> {
+    /// The default pipe's.
+    pub const DEFAULT: Self = Self::ByName {
+        case_sensitive: false,
+    };
+}
+
+/// Expressions over records.
+pub trait Select: std::fmt::Debug {
+    /// The columns that they fill, as places in the table.
+    fn targets(&self) -> &[usize];
+
+    /// For each record, which is a JSON object, a value for each target, or why there is none.
+    fn select(&self, records: &[&str]) -> Vec<Result<Vec<Picked>, String>>;
+}
+
+/// A value that an expression gave; see [`Value`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Picked {
+    /// SQL NULL.
+    Null,
+    /// VARIANT, number or boolean.
+    Json(String),
+    /// What is written as text.
+    Text(String),
+}
+
+impl Picked {
+    fn value(&self) -> Value<'_> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Json(json) => Value::Json(json),
+            Self::Text(text) => Value::Text(text),
+        }
+    }
+}
 
 /// The rows of one accepted batch.
 #[derive(Debug, Clone, Copy)]
@@ -89,17 +139,21 @@ type Fields<'a> = Vec<(Cow<'a, str>, Raw<'a>)>;
 /// Which columns a key fills.
 struct Columns {
     exact: HashMap<String, usize>,
+    /// Empty where the case counts.
     folded: HashMap<String, Vec<usize>>,
 }
 
 impl Columns {
-    fn of(columns: &[ColumnDef]) -> Self {
+    fn of(columns: &[ColumnDef], case_sensitive: bool) -> Self {
         let mut all = Self {
             exact: HashMap::new(),
             folded: HashMap::new(),
         };
         for (index, column) in columns.iter().enumerate() {
             all.exact.insert(column.name.clone(), index);
+            if case_sensitive {
+                continue;
+            }
             all.folded
                 .entry(column.name.to_uppercase())
                 .or_default()
@@ -126,7 +180,12 @@ pub fn schema(columns: &[ColumnDef]) -> SchemaRef {
 
 /// Turns the rows of some batches into columns.
 #[must_use]
-pub fn convert<'a>(table: &TableDef, batches: &[AcceptedRows<'a>], now_ms: i64) -> Converted<'a> {
+pub fn convert<'a>(
+    table: &TableDef,
+    mapping: Mapping<'_>,
+    batches: &[AcceptedRows<'a>],
+    now_ms: i64,
+) -> Converted<'a> {
     let mut outcome = Outcomes {
         per_batch: vec![BatchCounts::default(); batches.len()],
         keeps: table.error_logging,
@@ -135,16 +194,29 @@ pub fn convert<'a>(table: &TableDef, batches: &[AcceptedRows<'a>], now_ms: i64) 
     let parsed = parse_all(batches, &mut outcome);
     let mut columns = table.columns.clone();
     let mut invalid = None;
-    if table.schema_evolution {
-        match evolve(&table.columns, &parsed, batches.len()) {
+    if let (true, Mapping::ByName { case_sensitive }) = (table.schema_evolution, mapping) {
+        match evolve(&table.columns, case_sensitive, &parsed, batches.len()) {
             Ok(added) => columns.extend(added),
             Err(found) => invalid = Some(found),
         }
     }
-    let mut work = Work::new(table, &columns, now_ms);
+    let mut work = Work::new(table, mapping, &columns, now_ms);
     if invalid.is_none() {
-        for row in &parsed {
-            match work.row(&row.fields) {
+        let done: Vec<Result<(), Refusal>> = match mapping {
+            Mapping::ByName { .. } => parsed.iter().map(|row| work.row(&row.fields)).collect(),
+            Mapping::Select(select) => {
+                let records: Vec<&str> = parsed.iter().map(|row| row.text).collect();
+                let selected = select.select(&records).into_iter();
+                let rows = selected.map(|row| match row {
+                    Ok(picked) => work.selected(select.targets(), &picked),
+                    Err(message) => Err(Refusal::failed(&message)),
+                });
+                rows.collect()
+            }
+            Mapping::Broken(message) => vec![Err(Refusal::broken_pipe(message)); parsed.len()],
+        };
+        for (row, done) in parsed.iter().zip(done) {
+            match done {
                 Ok(()) => outcome.inserted(row.batch),
                 Err(refusal) => outcome.refused(row.batch, row.line, refusal),
             }
@@ -194,6 +266,7 @@ impl<'a> Outcomes<'a> {
 struct Parsed<'a> {
     batch: usize,
     line: &'a [u8],
+    text: &'a str,
     fields: Fields<'a>,
 }
 
@@ -209,9 +282,10 @@ fn parse_all<'a>(batches: &[AcceptedRows<'a>], outcome: &mut Outcomes<'a>) -> Ve
                 counts.parsed += 1;
             }
             match object(line) {
-                Ok(fields) => parsed.push(Parsed {
+                Ok((text, fields)) => parsed.push(Parsed {
                     batch: index,
                     line,
+                    text,
                     fields,
                 }),
                 Err((reason, content)) => {
@@ -223,7 +297,8 @@ fn parse_all<'a>(batches: &[AcceptedRows<'a>], outcome: &mut Outcomes<'a>) -> Ve
     parsed
 }
 
-fn object(line: &[u8]) -> Result<Fields<'_>, (&'static str, Content)> {
+/// A line that is a JSON object, and its members.
+fn object(line: &[u8]) -> Result<(&str, Fields<'_>), (&'static str, Content)> {
     const MALFORMED: (&str, Content) = ("json-invalid: the line is no JSON object", Content::InvalidJson);
     let binary = ("json-invalid: the line is no UTF-8", Content::Binary);
     let text = std::str::from_utf8(line).map_err(|_| binary)?;
@@ -252,89 +327,9 @@ fn object(line: &[u8]) -> Result<Fields<'_>, (&'static str, Content)> {
     reader.end().map_err(|_| MALFORMED)?;
     let mut seen = HashSet::with_capacity(fields.len());
     if fields.iter().all(|(key, _)| seen.insert(key.as_ref())) {
-        return Ok(fields);
+        return Ok((text, fields));
     }
     Err(("json-invalid: a key stands twice", Content::InvalidJson))
-}
-
-/// The columns that keys without one ask for.
-fn evolve(columns: &[ColumnDef], parsed: &[Parsed<'_>], batches: usize) -> Result<Vec<ColumnDef>, Invalid> {
-    let known = Columns::of(columns);
-    let mut added: Vec<ColumnDef> = Vec::new();
-    let mut index_of: HashMap<String, usize> = HashMap::new();
-    let mut new_in_batch: Vec<HashSet<usize>> = vec![HashSet::new(); batches];
-    for Parsed { batch, fields, .. } in parsed {
-        for (key, value) in fields {
-            if known.of_key(key).is_some() {
-                continue;
-            }
-            let name = key.to_uppercase();
-            let invalid = |message: String| Invalid {
-                batch: *batch,
-                code: "ERR_CHANNEL_MUST_BE_REOPENED".to_owned(),
-                message,
-            };
-            if name.is_empty() || name.chars().count() > MAX_NAME {
-                return Err(invalid("schema evolution: a key is no column name".to_owned()));
-            }
-            let inferred = inferred(value);
-            let index = *index_of.entry(name.clone()).or_insert(added.len());
-            match added.get_mut(index) {
-                Some(column) => column.data_type = common(&column.data_type, inferred),
-                None => added.push(ColumnDef {
-                    name,
-                    // NULL alone says nothing; common() lets any later value decide.
-                    data_type: inferred.unwrap_or(UNDECIDED),
-                    nullable: true,
-                    default: None,
-                    identity: None,
-                }),
-            }
-            let new = new_in_batch.get_mut(*batch);
-            if new.is_some_and(|new| new.insert(index) && new.len() > MAX_NEW_COLUMNS) {
-                let message = format!("schema evolution: more than {MAX_NEW_COLUMNS} new columns in a batch");
-                return Err(invalid(message));
-            }
-        }
-    }
-    for column in &mut added {
-        if column.data_type == UNDECIDED {
-            column.data_type = DataType::Varchar { length: MAX_VARCHAR };
-        }
-    }
-    Ok(added)
-}
-
-/// Stands for a column that has seen nothing but NULL; never leaves this module.
-const UNDECIDED: DataType = DataType::Varchar { length: 0 };
-const WHOLE: DataType = DataType::Number {
-    precision: 38,
-    scale: 0,
-};
-const TEXT: DataType = DataType::Varchar { length: MAX_VARCHAR };
-
-fn inferred(value: &Raw<'_>) -> Option<DataType> {
-    match value.kind {
-        Kind::Null => None,
-        Kind::Boolean(_) => Some(DataType::Boolean),
-        Kind::Number if value.text.contains(['.', 'e', 'E']) => Some(DataType::Float),
-        Kind::Number => Some(WHOLE),
-        Kind::Text(_) => Some(TEXT),
-        Kind::Object | Kind::Array => Some(DataType::Variant),
-    }
-}
-
-/// The type that takes both: FLOAT for whole and broken numbers, VARIANT where an object or array is among them, else text.
-fn common(one: &DataType, other: Option<DataType>) -> DataType {
-    let Some(other) = other else { return one.clone() };
-    match (one, other) {
-        (one, other) if *one == other => other,
-        (one, other) if *one == UNDECIDED => other,
-        (one, DataType::Float) if *one == WHOLE => DataType::Float,
-        (DataType::Float, other) if other == WHOLE => DataType::Float,
-        (DataType::Variant, _) | (_, DataType::Variant) => DataType::Variant,
-        _ => TEXT,
-    }
 }
 
 /// A column's DEFAULT, ready to be used for each row.
@@ -363,10 +358,12 @@ struct Work<'t> {
 }
 
 impl<'t> Work<'t> {
-    fn new(table: &TableDef, columns: &'t [ColumnDef], now_ms: i64) -> Self {
+    fn new(table: &TableDef, mapping: Mapping<'_>, columns: &'t [ColumnDef], now_ms: i64) -> Self {
+        let by_name = matches!(mapping, Mapping::ByName { .. });
+        let case_sensitive = matches!(mapping, Mapping::ByName { case_sensitive: true });
         Self {
-            evolution: table.schema_evolution,
-            by_key: Columns::of(columns),
+            evolution: table.schema_evolution && by_name,
+            by_key: Columns::of(columns, case_sensitive),
             defaults: columns
                 .iter()
                 .map(|column| default_cell(column, now_ms))
@@ -395,10 +392,30 @@ impl<'t> Work<'t> {
                     continue;
                 }
                 *cell = Some(
-                    coerce(value, &column.data_type).map_err(|why| Refusal::misfit(column, value, why))?,
+                    coerce(value, &column.data_type)
+                        .map_err(|why| Refusal::misfit(column, value.text, why))?,
                 );
             }
         }
+        self.push(cells)
+    }
+
+    /// Adds a row of selected values, or nothing.
+    fn selected(&mut self, targets: &[usize], picked: &[Picked]) -> Result<(), Refusal> {
+        let mut cells: Vec<Option<Cell<'_>>> = vec![None; self.columns.len()];
+        for (index, picked) in targets.iter().zip(picked) {
+            let (Some(column), Some(cell)) = (self.columns.get(*index), cells.get_mut(*index)) else {
+                continue;
+            };
+            let value = picked.value();
+            let fitted = value::fit(value, &column.data_type);
+            *cell = Some(fitted.map_err(|why| Refusal::misfit(column, value::shown(value), why))?);
+        }
+        self.push(cells)
+    }
+
+    /// Adds a row: what is missing takes its DEFAULT, else NULL.
+    fn push(&mut self, mut cells: Vec<Option<Cell<'_>>>) -> Result<(), Refusal> {
         for ((cell, default), (index, column)) in cells
             .iter_mut()
             .zip(&self.defaults)

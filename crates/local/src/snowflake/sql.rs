@@ -8,10 +8,14 @@
 //! What it guarantees: a SELECT sees for each table the rows of whole commits only. What it does not: it does not know all
 //! of Snowflake's SQL; what it does not know is refused with a code, never guessed. Queries share 1 GiB of memory.
 
+mod casts;
 mod define;
+mod functions;
+mod pipe;
 mod query;
 mod result;
 mod rewrite;
+mod select;
 mod show;
 mod variant;
 mod words;
@@ -29,6 +33,7 @@ use sqlparser::parser::Parser;
 use super::catalog::Catalog;
 
 pub use self::result::{QueryResult, ResultColumn};
+pub(crate) use self::select::Prepared;
 use self::words::Words;
 
 /// Where unqualified names are looked up.
@@ -162,6 +167,18 @@ pub struct Engine {
     data_dir: PathBuf,
 }
 
+/// The verb of a statement about a pipe.
+fn pipe_statement(words: &Words) -> Option<&str> {
+    let at = if words.are(0, &["CREATE", "OR", "REPLACE"]) {
+        3
+    } else {
+        1
+    };
+    let verb = words.word(0)?;
+    let known = ["CREATE", "ALTER", "DROP", "DESC", "DESCRIBE"].contains(&verb);
+    (known && words.are(at, &["PIPE"])).then_some(verb)
+}
+
 impl Engine {
     /// An engine over a catalog whose segments lie below `data_dir`.
     #[must_use]
@@ -176,6 +193,12 @@ impl Engine {
     pub async fn execute(&self, session: &mut Session, sql: &str) -> Result<QueryResult> {
         let mut words = Words::of(sql)?;
         words.mark_error_tables();
+        if let Some(word) = pipe_statement(&words) {
+            return match word {
+                "CREATE" => pipe::create(&self.catalog, session, &words, sql),
+                _ => pipe::change(&self.catalog, session, &words),
+            };
+        }
         if let Some(shown) = show::run(&self.catalog, session, &words)? {
             return Ok(shown);
         }

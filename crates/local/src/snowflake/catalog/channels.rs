@@ -1,13 +1,10 @@
-//! Pipes and channels: find, open, drop, list.
+//! Channels: find, open, drop, list.
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::super::model::{ChannelFilter, ChannelRow, Counters, PipeRow, TableDef};
-use super::{Catalog, now_ms, objects, write};
+use super::super::model::{ChannelFilter, ChannelRow, Counters, PipeRow};
+use super::{Catalog, now_ms, write};
 use crate::Result;
-
-/// What the default pipe of a table is called: its name and this.
-pub(crate) const DEFAULT_PIPE_SUFFIX: &str = "-STREAMING";
 
 /// The implicit channel of each pipe, without order and tokens.
 pub(crate) const ELASTIC: &str = "ELASTIC";
@@ -20,59 +17,7 @@ const CHANNEL_COLUMNS: &str = "c.id, c.pipe_id, c.table_id, p.database, p.schema
     c.rows_error_count, c.last_error_message, c.last_error_offset_upper_bound, c.last_error_timestamp_ms
     FROM channels c JOIN pipes p ON p.id = c.pipe_id JOIN tables t ON t.id = c.table_id";
 
-/// Answer to looking a pipe up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum PipeLookup {
-    /// It is there.
-    Found(PipeRow),
-    /// Database or schema is missing.
-    NoNamespace,
-    /// They are there, the pipe is not, and it is no default pipe of a table.
-    NoPipe,
-}
-
 impl Catalog {
-    /// Finds a pipe; makes the default pipe of a table on first use.
-    pub(crate) fn pipe(&self, database: &str, schema: &str, name: &str) -> Result<PipeLookup> {
-        let mut connection = self.lock();
-        if let Some(pipe) = pipe(&connection, database, schema, name)? {
-            return Ok(PipeLookup::Found(pipe));
-        }
-        let transaction = write(&mut connection)?;
-        let there = transaction
-            .prepare_cached("SELECT 1 FROM schemas WHERE database = ?1 AND name = ?2")?
-            .exists([database, schema])?;
-        if !there {
-            return Ok(PipeLookup::NoNamespace);
-        }
-        let Some(table_name) = name.strip_suffix(DEFAULT_PIPE_SUFFIX) else {
-            return Ok(PipeLookup::NoPipe);
-        };
-        let Some(table) = objects::table(&transaction, database, schema, table_name)? else {
-            return Ok(PipeLookup::NoPipe);
-        };
-        make_pipe(&transaction, &table, name)?;
-        let made = pipe(&transaction, database, schema, name)?;
-        transaction.commit()?;
-        Ok(made.map_or(PipeLookup::NoPipe, PipeLookup::Found))
-    }
-
-    /// All pipes of one or all databases and schemas, by name.
-    ///
-    /// # Errors
-    /// [`crate::Error::Catalog`].
-    pub fn pipes(&self, database: Option<&str>, schema: Option<&str>) -> Result<Vec<PipeRow>> {
-        let connection = self.lock();
-        let mut statement = connection.prepare_cached(
-            "SELECT p.id, p.table_id, p.database, p.schema, p.name, t.name, p.created_on_ms
-             FROM pipes p JOIN tables t ON t.id = p.table_id
-             WHERE (?1 IS NULL OR p.database = ?1) AND (?2 IS NULL OR p.schema = ?2) ORDER BY p.database, p.schema, p.name",
-        )?;
-        Ok(statement
-            .query_map((database, schema), pipe_row)?
-            .collect::<rusqlite::Result<_>>()?)
-    }
-
     /// Opens or re-opens a channel: its client sequencer goes up, earlier appends that are not committed are fenced off.
     pub(crate) fn open_channel(
         &self,
@@ -189,36 +134,6 @@ impl Catalog {
         )?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
-}
-
-fn make_pipe(connection: &Connection, table: &TableDef, name: &str) -> Result<()> {
-    connection.execute(
-        "INSERT INTO pipes (table_id, database, schema, name, created_on_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
-        (table.id, &table.database, &table.schema, name, now_ms()),
-    )?;
-    Ok(())
-}
-
-fn pipe(connection: &Connection, database: &str, schema: &str, name: &str) -> Result<Option<PipeRow>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT p.id, p.table_id, p.database, p.schema, p.name, t.name, p.created_on_ms
-         FROM pipes p JOIN tables t ON t.id = p.table_id WHERE p.database = ?1 AND p.schema = ?2 AND p.name = ?3",
-    )?;
-    Ok(statement
-        .query_row([database, schema, name], pipe_row)
-        .optional()?)
-}
-
-fn pipe_row(row: &Row<'_>) -> rusqlite::Result<PipeRow> {
-    Ok(PipeRow {
-        id: row.get(0)?,
-        table_id: row.get(1)?,
-        database: row.get(2)?,
-        schema: row.get(3)?,
-        name: row.get(4)?,
-        table: row.get(5)?,
-        created_on_ms: row.get(6)?,
-    })
 }
 
 fn channel(connection: &Connection, pipe_id: i64, lookup: &str) -> Result<Option<ChannelRow>> {

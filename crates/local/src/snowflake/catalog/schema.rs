@@ -46,6 +46,8 @@ CREATE TABLE IF NOT EXISTS pipes (
     schema TEXT NOT NULL,
     name TEXT NOT NULL,
     created_on_ms INTEGER NOT NULL,
+    copy TEXT,
+    comment TEXT,
     UNIQUE (database, schema, name)) STRICT;
 CREATE TABLE IF NOT EXISTS channels (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -71,4 +73,7 @@ CREATE INDEX IF NOT EXISTS pipes_by_table ON pipes (table_id);
 ";
 
 /// What a catalog file of an earlier version lacks, by version; each step is run once.
-pub(super) const UPGRADES: [&str; 1] = ["ALTER TABLE segments ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;"];
+pub(super) const UPGRADES: [&str; 2] = [
+    "ALTER TABLE segments ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;",
+    "ALTER TABLE pipes ADD COLUMN copy TEXT; ALTER TABLE pipes ADD COLUMN comment TEXT;",
+];

@@ -258,14 +258,21 @@ fn refused_rows_are_not_committed_to_a_table_that_stopped_keeping_them() {
 fn file_of_the_first_version_is_upgraded_and_a_later_one_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalog.db");
-    let first = schema::TABLES.replace(",\n    kind INTEGER NOT NULL DEFAULT 0", "");
-    assert!(first.len() < schema::TABLES.len());
+    let mut first = schema::TABLES.to_owned();
+    for added in [
+        ",\n    kind INTEGER NOT NULL DEFAULT 0",
+        "    copy TEXT,\n    comment TEXT,\n",
+    ] {
+        assert!(first.contains(added), "{added}");
+        first = first.replace(added, "");
+    }
     let old = Connection::open(&path).unwrap();
     old.execute_batch(&first).unwrap();
     old.execute_batch(
         "INSERT INTO databases VALUES ('D', 0); INSERT INTO schemas VALUES ('D', 'PUBLIC', 0);
          INSERT INTO tables VALUES (1, 'D', 'PUBLIC', 'T', '[]', 0, 0, 0);
-         INSERT INTO segments VALUES (1, 1, 'segments/x', 5, 50);",
+         INSERT INTO segments VALUES (1, 1, 'segments/x', 5, 50);
+         INSERT INTO pipes VALUES (1, 1, 'D', 'PUBLIC', 'T-STREAMING', 0);",
     )
     .unwrap();
     drop(old);
@@ -273,6 +280,7 @@ fn file_of_the_first_version_is_upgraded_and_a_later_one_refused() {
         let catalog = Catalog::open(&path).unwrap();
         assert_eq!(catalog.segments(1, SegmentKind::Rows).unwrap()[0].rows, 5);
         assert!(catalog.segments(1, SegmentKind::Errors).unwrap().is_empty());
+        assert_eq!(catalog.pipes(None, None).unwrap()[0].copy, None);
     }
     let later = Connection::open(&path).unwrap();
     later.pragma_update(None, "user_version", 99).unwrap();

@@ -60,6 +60,7 @@ pub(super) enum Misfit {
     Moment,
     TooLong,
     Base64,
+    Hex,
     Object,
     Kind,
 }
@@ -74,6 +75,7 @@ impl Misfit {
             Self::Moment => "the value is no date or time that the column takes",
             Self::TooLong => "the value is too long",
             Self::Base64 => "the value is no base64",
+            Self::Hex => "the value is no hexadecimal text",
             Self::Object => "the value is no object",
             Self::Kind => "the value is of a kind that the column does not take",
         }
@@ -91,6 +93,9 @@ pub(super) fn coerce<'a>(value: &Raw<'a>, to: &DataType) -> Result<Cell<'a>, Mis
         (DataType::Array, _) => return Ok(Cell::Text(Cow::Owned(format!("[{}]", value.compact())))),
         (DataType::Varchar { length }, Kind::Text(_)) => {
             return fitting(value.string().ok_or(Misfit::Kind)?, *length);
+        }
+        (DataType::Varchar { length }, Kind::Number) => {
+            return fitting(Cow::Borrowed(without_zeros(value.text)), *length);
         }
         (DataType::Varchar { length }, _) => return fitting(value.compact(), *length),
         (DataType::Boolean, Kind::Boolean(truth)) => return Ok(Cell::Boolean(truth)),
@@ -117,6 +122,14 @@ pub(super) fn coerce<'a>(value: &Raw<'a>, to: &DataType) -> Result<Cell<'a>, Mis
         }
         _ => Err(Misfit::Kind),
     }
+}
+
+/// A number's text without the zeros that end its fraction, as Snowflake writes it.
+fn without_zeros(number: &str) -> &str {
+    if !number.contains('.') || number.contains(['e', 'E']) {
+        return number;
+    }
+    number.trim_end_matches('0').trim_end_matches('.')
 }
 
 fn fitting(text: Cow<'_, str>, length: u32) -> Result<Cell<'_>, Misfit> {
@@ -295,7 +308,7 @@ mod tests {
     fn each_type_takes_and_refuses_what_the_service_does() {
         let varchar = |length| DataType::Varchar { length };
         let text = |t: &str| Ok(Cell::Text(Cow::Owned(t.to_owned())));
-        let cases: [(&str, DataType, Result<Cell<'static>, ()>); 24] = [
+        let cases: [(&str, DataType, Result<Cell<'static>, ()>); 26] = [
             ("true", DataType::Boolean, Ok(Cell::Boolean(true))),
             (r#""Yes""#, DataType::Boolean, Ok(Cell::Boolean(true))),
             ("1", DataType::Boolean, Err(())),
@@ -331,6 +344,8 @@ mod tests {
             ("1.5", DataType::Float, Ok(Cell::Float(1.5))),
             (r#""abc""#, DataType::Float, Err(())),
             (r#"{"a": 1}"#, varchar(100), text(r#"{"a":1}"#)),
+            ("5.000", varchar(3), text("5")),
+            ("100", varchar(3), text("100")),
             (r#""üüü""#, varchar(3), text("üüü")),
             (r#""üüüü""#, varchar(3), Err(())),
             ("null", varchar(3), Ok(Cell::Null)),

@@ -4,7 +4,6 @@
 //! "VARIANT": 100069 for text that is no JSON; 100078 for text that is too long).
 
 use super::cell::Misfit;
-use super::json::Raw;
 use crate::snowflake::model::{ColumnDef, DataType};
 
 /// Characters of a value that a message shows.
@@ -61,6 +60,30 @@ impl Refusal {
         }
     }
 
+    /// An expression of the pipe failed on the row.
+    pub(super) fn failed(message: &str) -> Self {
+        Self {
+            code: 100_038,
+            sql_state: "22018",
+            reason: "the pipe's transformation failed on the row".to_owned(),
+            message: message.to_owned(),
+            column: None,
+            content: Content::Json,
+        }
+    }
+
+    /// The pipe does not fit its table any more.
+    pub(super) fn broken_pipe(message: &str) -> Self {
+        Self {
+            code: 1003,
+            sql_state: "42000",
+            reason: format!("the pipe is broken: {message}"),
+            message: message.to_owned(),
+            column: None,
+            content: Content::Json,
+        }
+    }
+
     pub(super) fn null(column: &ColumnDef) -> Self {
         Self {
             code: 100_072,
@@ -72,8 +95,8 @@ impl Refusal {
         }
     }
 
-    pub(super) fn misfit(column: &ColumnDef, value: &Raw<'_>, why: Misfit) -> Self {
-        let shown: String = value.text.chars().take(SHOWN).collect();
+    pub(super) fn misfit(column: &ColumnDef, value: &str, why: Misfit) -> Self {
+        let shown: String = value.chars().take(SHOWN).collect();
         let is_text = matches!(column.data_type, DataType::Varchar { .. });
         let (code, message) = match why {
             Misfit::TooLong if is_text => (

@@ -3,7 +3,9 @@
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Decimal128Type, Float64Type};
 
+use super::evolution::{TEXT, WHOLE};
 use super::*;
+use crate::snowflake::model::DataType;
 
 fn column(name: &str, data_type: DataType) -> ColumnDef {
     ColumnDef {
@@ -35,7 +37,7 @@ fn run<'a>(table: &TableDef, batches: &[&'a str]) -> Converted<'a> {
             ndjson: text.as_bytes(),
         })
         .collect();
-    convert(table, &batches, 1_700_000_000_000)
+    convert(table, Mapping::DEFAULT, &batches, 1_700_000_000_000)
 }
 
 fn texts(converted: &Converted<'_>, name: &str) -> Vec<Option<String>> {

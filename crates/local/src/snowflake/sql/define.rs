@@ -72,14 +72,14 @@ pub(super) fn run(
     }
 }
 
-fn told(kind: &str, name: &str, created: Created) -> QueryResult {
+pub(super) fn told(kind: &str, name: &str, created: Created) -> QueryResult {
     QueryResult::status(match created {
         Created::Made | Created::Replaced => format!("{kind} {name} successfully created."),
         Created::Existed => format!("{name} already exists, statement succeeded."),
     })
 }
 
-fn mode(or_replace: bool, if_not_exists: bool) -> Result<CreateMode> {
+pub(super) fn mode(or_replace: bool, if_not_exists: bool) -> Result<CreateMode> {
     match (or_replace, if_not_exists) {
         (true, true) => Err(SqlError::syntax(
             "OR REPLACE and IF NOT EXISTS exclude each other",

@@ -19,7 +19,7 @@ use sqlparser::ast::{Query, Statement, visit_relations};
 
 use super::define::parts;
 use super::words::error_table_of;
-use super::{Name, QueryResult, Result, Session, SqlError, result, rewrite, variant};
+use super::{Name, QueryResult, Result, Session, SqlError, casts, result, rewrite, variant};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::error_table;
 use crate::snowflake::model::{DataType, SegmentKind, TableSnapshot};
@@ -39,6 +39,7 @@ pub(super) async fn run(
     rewrite::run(&mut statement, &variants(&snapshots))?;
     let context = context(session)?;
     variant::register(&context);
+    casts::register(&context);
     for (name, snapshot) in &snapshots {
         register(&context, name, provider(snapshot, data_dir)?)?;
     }

@@ -1,7 +1,8 @@
 //! A SELECT of Snowflake's into one of DataFusion's.
 //!
 //! - `v:a.b[0]` becomes steps of functions ([`super::variant`]).
-//! - A cast of VARIANT goes through its text. An expression is taken for VARIANT where it is a path, or the name of a column
+//! - A cast of VARIANT follows the rules of the columns ([`super::casts`]); Snowflake's functions become those of
+//!   DataFusion or ours ([`super::functions`]). An expression is taken for VARIANT where it is a path, or the name of a column
 //!   that is VARIANT, OBJECT or ARRAY in one of the tables and of another type in none.
 //! - Types become those that hold them: NUMBER is DECIMAL, integers are DECIMAL(38,0), TIMESTAMP_NTZ is TIMESTAMP.
 
@@ -9,19 +10,28 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType as Type, ExactNumberInfo, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, JsonPathElem, ObjectName,
-    Statement, TimezoneInfo, Value, visit_expressions_mut,
+    AccessExpr, BinaryOperator, CastKind, DataType as Type, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, JsonPathElem, ObjectName, Statement,
+    Subscript, TimezoneInfo, Value, VisitMut, visit_expressions_mut,
 };
 
 use super::define::data_type;
-use super::{Result, SqlError};
+use super::{Result, SqlError, functions};
 use crate::snowflake::model::DataType;
 
-/// Rewrites in place.
+/// Rewrites a statement in place.
 pub(super) fn run(statement: &mut Statement, variants: &HashSet<String>) -> Result<()> {
+    visit(statement, variants)
+}
+
+/// Rewrites an expression in place.
+pub(super) fn expression(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
+    visit(expression, variants)
+}
+
+fn visit(node: &mut impl VisitMut, variants: &HashSet<String>) -> Result<()> {
     let mut failed = None;
-    let walked = visit_expressions_mut(statement, |expression| match one(expression, variants) {
+    let walked = visit_expressions_mut(node, |expression| match one(expression, variants) {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => {
             failed = Some(error);
@@ -42,11 +52,7 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
             for element in &path.path {
                 stepped = match element {
                     JsonPathElem::Dot { key, .. } => call("frazil_get", vec![stepped, text(key)]),
-                    JsonPathElem::Bracket { key } => match literal(key) {
-                        Some(Value::SingleQuotedString(key)) => call("frazil_get", vec![stepped, text(key)]),
-                        Some(Value::Number(..)) => call("frazil_at", vec![stepped, key.clone()]),
-                        _ => return Err(SqlError::unsupported("a computed step of a path")),
-                    },
+                    JsonPathElem::Bracket { key } => step(stepped, key)?,
                     #[allow(unreachable_patterns)]
                     _ => return Err(SqlError::unsupported("this step of a path")),
                 };
@@ -60,110 +66,151 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
             ..
         } => {
             let wanted = data_type(to)?;
-            let is_variant = is_variant(expr, variants);
-            match (&wanted, is_variant) {
-                (DataType::Variant | DataType::Object | DataType::Array, true) => {
-                    *expression = (**expr).clone()
-                }
-                (DataType::Variant | DataType::Object | DataType::Array, false) => {
-                    return Err(SqlError::unsupported("a cast to VARIANT, OBJECT or ARRAY"));
+            let lenient = matches!(kind, CastKind::TryCast | CastKind::SafeCast);
+            match (&wanted, is_variant(expr, variants)) {
+                (DataType::Variant, true) => *expression = (**expr).clone(),
+                (DataType::Variant, false) => *expression = call("frazil_variant", vec![(**expr).clone()]),
+                (DataType::Varchar { .. }, true) => *expression = call("frazil_text", vec![(**expr).clone()]),
+                (DataType::Object | DataType::Array, _) | (_, true) => {
+                    *expression = cast((**expr).clone(), &wanted, lenient)?;
                 }
                 _ => {
                     *to = stored(&wanted);
                     if *kind == CastKind::DoubleColon {
                         *kind = CastKind::Cast;
                     }
-                    if is_variant {
-                        **expr = call("frazil_text", vec![(**expr).clone()]);
-                    }
                 }
             }
         }
-        Expr::Function(function) if is_date_add(function) => *expression = date_add(function)?,
+        Expr::CompoundFieldAccess { root, access_chain } if is_variant(root, variants) => {
+            let mut stepped = (**root).clone();
+            for access in access_chain {
+                stepped = match access {
+                    AccessExpr::Subscript(Subscript::Index { index }) => step(stepped, index)?,
+                    AccessExpr::Dot(Expr::Identifier(key)) => {
+                        call("frazil_get", vec![stepped, text(&key.value)])
+                    }
+                    _ => return Err(SqlError::unsupported("this step of a path")),
+                };
+            }
+            *expression = stepped;
+        }
+        Expr::Function(function) => {
+            if let Some(rewritten) = functions::rewrite(function, variants)? {
+                *expression = rewritten;
+            }
+        }
+        Expr::Like { expr, .. }
+        | Expr::ILike { expr, .. }
+        | Expr::Substring { expr, .. }
+        | Expr::Trim { expr, .. }
+            if is_variant(expr, variants) =>
+        {
+            **expr = call("frazil_text", vec![(**expr).clone()]);
+        }
+        Expr::Ceil { expr, .. } | Expr::Floor { expr, .. } if is_variant(expr, variants) => {
+            **expr = cast((**expr).clone(), &DataType::Float, false)?;
+        }
+        Expr::InList { expr, list, .. } if is_variant(expr, variants) => {
+            if let Some(first) = list.first() {
+                operand(expr, &BinaryOperator::Eq, first)?;
+            }
+        }
+        Expr::Between { expr, low, .. } if is_variant(expr, variants) => {
+            operand(expr, &BinaryOperator::GtEq, low)?;
+        }
+        Expr::BinaryOp { left, op, right } => {
+            match (is_variant(left, variants), is_variant(right, variants)) {
+                (true, false) => operand(left, op, right)?,
+                (false, true) => operand(right, op, left)?,
+                _ => {}
+            }
+        }
         _ => {}
     }
     Ok(())
 }
 
-fn is_date_add(function: &Function) -> bool {
-    matches!(
-        function.name.to_string().as_str(),
-        "DATEADD" | "TIMEADD" | "TIMESTAMPADD"
-    )
+/// A VARIANT beside a value of another type is cast to that: to a number beside numbers and in arithmetic, else to text.
+fn operand(variant: &mut Expr, op: &BinaryOperator, other: &Expr) -> Result<()> {
+    let arithmetic = matches!(
+        op,
+        BinaryOperator::Plus
+            | BinaryOperator::Minus
+            | BinaryOperator::Multiply
+            | BinaryOperator::Divide
+            | BinaryOperator::Modulo
+    );
+    let other = match other {
+        Expr::UnaryOp { expr, .. } => expr,
+        other => other,
+    };
+    let inner = Box::new(variant.clone());
+    *variant = match literal(other) {
+        Some(Value::Number(..)) => cast(*inner, &DataType::Float, false)?,
+        Some(Value::Boolean(_)) => cast(*inner, &DataType::Boolean, false)?,
+        _ if arithmetic => cast(*inner, &DataType::Float, false)?,
+        Some(Value::SingleQuotedString(_)) => call("frazil_text", vec![*inner]),
+        _ if *op == BinaryOperator::StringConcat => call("frazil_text", vec![*inner]),
+        // What the other side is, only the plan knows.
+        _ => return Ok(()),
+    };
+    Ok(())
 }
 
-/// `DATEADD(hour, -1, t)` as `t + INTERVAL '-1 hour'`.
-fn date_add(function: &Function) -> Result<Expr> {
-    let FunctionArguments::List(list) = &function.args else {
-        return Err(SqlError::syntax("DATEADD takes three arguments"));
-    };
-    let arguments: Vec<&Expr> = list
-        .args
-        .iter()
-        .filter_map(|argument| match argument {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
-            _ => None,
-        })
-        .collect();
-    let [unit, count, moment] = arguments[..] else {
-        return Err(SqlError::syntax("DATEADD takes three arguments"));
-    };
-    let unit = unit.to_string();
-    let unit = unit.trim_matches(['"', '\'']).to_lowercase();
-    let (unit, times) = match unit.trim_end_matches('s') {
-        "year" | "yy" | "yyyy" | "y" | "yr" => ("year", 1),
-        "quarter" | "q" | "qtr" => ("month", 3),
-        "month" | "mm" | "mon" => ("month", 1),
-        "week" | "w" | "wk" => ("week", 1),
-        "day" | "d" | "dd" => ("day", 1),
-        "hour" | "h" | "hh" | "hr" => ("hour", 1),
-        "minute" | "m" | "mi" | "min" => ("minute", 1),
-        "second" | "sec" => ("second", 1),
-        "millisecond" | "msec" => ("millisecond", 1),
-        "microsecond" | "usec" => ("microsecond", 1),
-        other => return Err(SqlError::syntax(format!("'{other}' is no date or time part"))),
-    };
-    let count: i64 = count
-        .to_string()
-        .replace(' ', "")
-        .parse()
-        .map_err(|_| SqlError::unsupported("DATEADD of a computed number"))?;
-    let interval = text(&format!("{} {unit}", count.saturating_mul(times)));
-    Ok(Expr::Nested(Box::new(Expr::BinaryOp {
-        left: Box::new(moment.clone()),
-        op: BinaryOperator::Plus,
-        right: Box::new(Expr::Interval(Interval {
-            value: Box::new(interval),
-            leading_field: None,
-            leading_precision: None,
-            last_field: None,
-            fractional_seconds_precision: None,
-        })),
-    })))
+/// One step of a path: by a key, or by a place.
+fn step(value: Expr, key: &Expr) -> Result<Expr> {
+    match literal(key) {
+        Some(Value::SingleQuotedString(key)) => Ok(call("frazil_get", vec![value, text(key)])),
+        Some(Value::Number(..)) => Ok(call("frazil_at", vec![value, key.clone()])),
+        _ => Err(SqlError::unsupported("a computed step of a path")),
+    }
 }
 
-fn literal(expression: &Expr) -> Option<&Value> {
+/// A cast of VARIANT or text by the rules of the columns.
+pub(super) fn cast(value: Expr, to: &DataType, lenient: bool) -> Result<Expr> {
+    let name = if lenient { "frazil_try_cast" } else { "frazil_cast" };
+    let to = serde_json::to_string(to).map_err(SqlError::syntax)?;
+    Ok(call(name, vec![value, text(&to)]))
+}
+
+pub(super) fn literal(expression: &Expr) -> Option<&Value> {
     match expression {
         Expr::Value(value) => Some(&value.value),
         _ => None,
     }
 }
 
-fn is_variant(expression: &Expr, variants: &HashSet<String>) -> bool {
+/// Those of [`super::variant`] that answer JSON.
+const GIVES_VARIANT: [&str; 8] = [
+    "frazil_get",
+    "frazil_at",
+    "frazil_variant",
+    "frazil_parse",
+    "frazil_try_parse",
+    "frazil_object",
+    "frazil_array",
+    "frazil_split",
+];
+
+pub(super) fn is_variant(expression: &Expr, variants: &HashSet<String>) -> bool {
     match expression {
         Expr::Identifier(ident) => variants.contains(&ident.value),
         Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|ident| variants.contains(&ident.value)),
         Expr::Nested(inner) => is_variant(inner, variants),
-        Expr::Function(function) => matches!(function.name.to_string().as_str(), "frazil_get" | "frazil_at"),
+        Expr::Function(function) => {
+            let name = function.name.to_string();
+            GIVES_VARIANT.contains(&name.as_str())
+        }
         _ => false,
     }
 }
 
-fn text(text: &str) -> Expr {
+pub(super) fn text(text: &str) -> Expr {
     Expr::Value(Value::SingleQuotedString(text.to_owned()).into())
 }
 
-fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
     let args = arguments
         .into_iter()
         .map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)))

@@ -3,7 +3,7 @@
 use sqlparser::tokenizer::Token;
 
 use super::words::Words;
-use super::{QueryResult, Result, Session, SqlError};
+use super::{QueryResult, Result, Session, SqlError, pipe};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::model::{ChannelFilter, DataType, TableDef};
 
@@ -95,7 +95,7 @@ fn like(pattern: &str, text: &str) -> bool {
 }
 
 /// A moment as the REST API writes a timestamp: seconds since 1970 with nine digits behind the point.
-fn moment(ms: i64) -> Option<String> {
+pub(super) fn moment(ms: i64) -> Option<String> {
     let (seconds, rest) = (ms.div_euclid(1000), ms.rem_euclid(1000));
     Some(format!("{seconds}.{rest:03}000000"))
 }
@@ -129,15 +129,8 @@ fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResu
         Some("TABLES") => tables(catalog, &filter, database.as_deref(), schema.as_deref()),
         Some("PIPES") => {
             let rows = catalog.pipes(database.as_deref(), schema.as_deref())?;
-            let rows = rows.into_iter().filter(|row| filter.admits(&row.name)).map(|row| {
-                let definition = format!(
-                    "COPY INTO {} FROM TABLE(DATA_SOURCE(TYPE =>'STREAMING')) MATCH_BY_COLUMN_NAME=CASE_INSENSITIVE",
-                    row.table
-                );
-                vec![moment(row.created_on_ms), some(row.name), some(row.database), some(row.schema), some(definition)]
-            });
-            let names = ["created_on", "name", "database_name", "schema_name", "definition"];
-            Ok(QueryResult::texts(&names, rows.collect()))
+            let rows = rows.into_iter().filter(|row| filter.admits(&row.name));
+            Ok(QueryResult::texts(&pipe::SHOWN, rows.map(pipe::shown).collect()))
         }
         Some("CHANNELS") => channels(catalog, session, &filter),
         other => Err(SqlError::unsupported(&format!(

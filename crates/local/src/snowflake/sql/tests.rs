@@ -3,7 +3,7 @@
 use super::*;
 use crate::disk::RealDisk;
 use crate::snowflake::catalog::commit::TableCommit;
-use crate::snowflake::rows::{AcceptedRows, convert};
+use crate::snowflake::rows::{AcceptedRows, Mapping, convert};
 use crate::snowflake::segments;
 
 struct Bench {
@@ -64,6 +64,7 @@ impl Bench {
             .expect("the table");
         let converted = convert(
             &table,
+            Mapping::DEFAULT,
             &[AcceptedRows {
                 ndjson: ndjson.as_bytes(),
             }],

@@ -82,6 +82,29 @@ impl Words {
         })
     }
 
+    /// Where the parenthesis that opens here closes.
+    pub(super) fn closing(&self, at: usize) -> Option<usize> {
+        let mut depth = 0_usize;
+        for (index, token) in self.0.iter().enumerate().skip(at) {
+            match token {
+                Token::LParen => depth += 1,
+                Token::RParen => {
+                    depth = depth.checked_sub(1)?;
+                    if depth == 0 {
+                        return Some(index);
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The words from one place to before another.
+    pub(super) fn range(&self, from: usize, to: usize) -> Self {
+        Self(self.0.get(from..to).unwrap_or_default().to_vec())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

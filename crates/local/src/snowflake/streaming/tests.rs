@@ -4,6 +4,7 @@ mod client;
 mod errors;
 mod evolution;
 mod faults;
+mod pipes;
 
 use std::time::Duration;
 

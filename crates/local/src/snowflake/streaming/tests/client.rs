@@ -11,8 +11,8 @@ use crate::snowflake::model::{ColumnDef, CreateMode, DataType, NewTable, TableDe
 use crate::snowflake::sql::{Engine, Session, SqlError};
 use crate::{Addresses, Local, LocalOptions};
 
-const PIPE: &str = "/v2/streaming/databases/D/schemas/PUBLIC/pipes/T-STREAMING";
-const DATA: &str = "/v2/streaming/data/databases/D/schemas/PUBLIC/pipes/T-STREAMING";
+const MANAGEMENT: &str = "/v2/streaming/databases/D/schemas/PUBLIC/pipes/";
+const DATA: &str = "/v2/streaming/data/databases/D/schemas/PUBLIC/pipes/";
 
 pub(super) struct Client {
     folder: tempfile::TempDir,
@@ -20,6 +20,7 @@ pub(super) struct Client {
     local: Local,
     http: reqwest::Client,
     signer: Signer,
+    pipe: &'static str,
 }
 
 #[derive(Debug)]
@@ -81,6 +82,7 @@ impl Client {
             local,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             signer: Signer::from_pem(&private, fingerprint),
+            pipe: "T-STREAMING",
         };
         client
             .local
@@ -90,6 +92,12 @@ impl Client {
             .unwrap();
         client.make_table(CreateMode::New);
         client
+    }
+
+    /// Writes to this pipe from here on.
+    pub(super) fn of_pipe(mut self, pipe: &'static str) -> Self {
+        self.pipe = pipe;
+        self
     }
 
     /// Stops the stack and starts it again on the same folder and ports.
@@ -110,6 +118,7 @@ impl Client {
             local,
             http: self.http,
             signer: self.signer,
+            pipe: self.pipe,
         }
     }
 
@@ -248,11 +257,12 @@ impl Client {
     }
 
     pub(super) async fn open_body(&self, channel: &str, body: &Value) -> Answer {
-        self.put(&format!("{PIPE}/channels/{channel}"), body).await
+        self.put(&format!("{MANAGEMENT}{}/channels/{channel}", self.pipe), body)
+            .await
     }
 
     pub(super) async fn delete(&self, channel: &str, body: &Value) -> Answer {
-        let url = self.url(&format!("{PIPE}/channels/{channel}"));
+        let url = self.url(&format!("{MANAGEMENT}{}/channels/{channel}", self.pipe));
         self.send(
             self.http
                 .delete(url)
@@ -311,7 +321,7 @@ impl Client {
         encoding: &str,
         body: Vec<u8>,
     ) -> Result<Answer, reqwest::Error> {
-        let path = format!("{DATA}/channels/{channel}/rows");
+        let path = format!("{DATA}{}/channels/{channel}/rows", self.pipe);
         let encode = |text: &str| {
             text.bytes()
                 .map(|byte| format!("%{byte:02X}"))
@@ -334,7 +344,7 @@ impl Client {
     }
 
     pub(super) async fn status_with(&self, token: &str, names: &[&str]) -> Answer {
-        let url = self.url(&format!("{PIPE}:bulk-channel-status"));
+        let url = self.url(&format!("{MANAGEMENT}{}:bulk-channel-status", self.pipe));
         let body = json!({"channel_names": names}).to_string();
         self.send(self.http.post(url).bearer_auth(token).body(body))
             .await

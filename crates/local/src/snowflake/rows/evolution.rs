@@ -1,0 +1,104 @@
+//! Schema evolution: the columns that keys without one become.
+//!
+//! Source: Snowflake documentation, "Table schema evolution": types are inferred from the values of one operation and never
+//! looked at again; more than 100 new columns, or a key that is no name, invalidate the channel.
+
+use std::collections::{HashMap, HashSet};
+
+use super::json::{Kind, Raw};
+use super::{Columns, Invalid, MAX_VARCHAR, Parsed};
+use crate::snowflake::model::{ColumnDef, DataType};
+
+/// Columns that one batch may add (Snowflake documentation, "Table schema evolution", limits).
+const MAX_NEW_COLUMNS: usize = 100;
+/// Characters of an identifier (Snowflake documentation, "Identifier requirements").
+const MAX_NAME: usize = 255;
+
+/// The columns that keys without one ask for.
+pub(super) fn evolve(
+    columns: &[ColumnDef],
+    case_sensitive: bool,
+    parsed: &[Parsed<'_>],
+    batches: usize,
+) -> Result<Vec<ColumnDef>, Invalid> {
+    let known = Columns::of(columns, case_sensitive);
+    let mut added: Vec<ColumnDef> = Vec::new();
+    let mut index_of: HashMap<String, usize> = HashMap::new();
+    let mut new_in_batch: Vec<HashSet<usize>> = vec![HashSet::new(); batches];
+    for Parsed { batch, fields, .. } in parsed {
+        for (key, value) in fields {
+            if known.of_key(key).is_some() {
+                continue;
+            }
+            let name = if case_sensitive {
+                key.to_string()
+            } else {
+                key.to_uppercase()
+            };
+            let invalid = |message: String| Invalid {
+                batch: *batch,
+                code: "ERR_CHANNEL_MUST_BE_REOPENED".to_owned(),
+                message,
+            };
+            if name.is_empty() || name.chars().count() > MAX_NAME {
+                return Err(invalid("schema evolution: a key is no column name".to_owned()));
+            }
+            let inferred = inferred(value);
+            let index = *index_of.entry(name.clone()).or_insert(added.len());
+            match added.get_mut(index) {
+                Some(column) => column.data_type = common(&column.data_type, inferred),
+                None => added.push(ColumnDef {
+                    name,
+                    // NULL alone says nothing; common() lets any later value decide.
+                    data_type: inferred.unwrap_or(UNDECIDED),
+                    nullable: true,
+                    default: None,
+                    identity: None,
+                }),
+            }
+            let new = new_in_batch.get_mut(*batch);
+            if new.is_some_and(|new| new.insert(index) && new.len() > MAX_NEW_COLUMNS) {
+                let message = format!("schema evolution: more than {MAX_NEW_COLUMNS} new columns in a batch");
+                return Err(invalid(message));
+            }
+        }
+    }
+    for column in &mut added {
+        if column.data_type == UNDECIDED {
+            column.data_type = DataType::Varchar { length: MAX_VARCHAR };
+        }
+    }
+    Ok(added)
+}
+
+/// Stands for a column that has seen nothing but NULL; never leaves this module.
+const UNDECIDED: DataType = DataType::Varchar { length: 0 };
+pub(super) const WHOLE: DataType = DataType::Number {
+    precision: 38,
+    scale: 0,
+};
+pub(super) const TEXT: DataType = DataType::Varchar { length: MAX_VARCHAR };
+
+fn inferred(value: &Raw<'_>) -> Option<DataType> {
+    match value.kind {
+        Kind::Null => None,
+        Kind::Boolean(_) => Some(DataType::Boolean),
+        Kind::Number if value.text.contains(['.', 'e', 'E']) => Some(DataType::Float),
+        Kind::Number => Some(WHOLE),
+        Kind::Text(_) => Some(TEXT),
+        Kind::Object | Kind::Array => Some(DataType::Variant),
+    }
+}
+
+/// The type that takes both: FLOAT for whole and broken numbers, VARIANT where an object or array is among them, else text.
+fn common(one: &DataType, other: Option<DataType>) -> DataType {
+    let Some(other) = other else { return one.clone() };
+    match (one, other) {
+        (one, other) if *one == other => other,
+        (one, other) if *one == UNDECIDED => other,
+        (one, DataType::Float) if *one == WHOLE => DataType::Float,
+        (DataType::Float, other) if other == WHOLE => DataType::Float,
+        (DataType::Variant, _) | (_, DataType::Variant) => DataType::Variant,
+        _ => TEXT,
+    }
+}

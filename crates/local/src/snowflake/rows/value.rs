@@ -1,0 +1,99 @@
+//! Values that an expression gave, for columns: SQL's casts, where those of streaming are narrower.
+
+use arrow::array::ArrayRef;
+
+use super::cell::{Cell, Misfit, coerce, coerce_text};
+use super::column::ColumnBuilder;
+use super::json::{Kind, Raw};
+use crate::snowflake::model::{ColumnDef, DataType};
+
+/// A value of an expression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// SQL NULL.
+    Null,
+    /// VARIANT, or a number or boolean as JSON writes it.
+    Json(&'a str),
+    /// Text, or what is written as text.
+    Text(&'a str),
+}
+
+/// A value for a column of this type. BINARY is hexadecimal, and a number is a boolean.
+pub(super) fn fit<'a>(value: Value<'a>, to: &DataType) -> Result<Cell<'a>, Misfit> {
+    match value {
+        Value::Null => Ok(Cell::Null),
+        Value::Text(text) => match to {
+            DataType::Binary { length } => bytes(text, *length),
+            _ => coerce_text(text, to),
+        },
+        Value::Json(json) => {
+            let Ok(raw) = Raw::parse(json) else {
+                // A number that JSON does not know, such as NaN.
+                return coerce_text(json, to);
+            };
+            match (to, raw.kind) {
+                (DataType::Boolean, Kind::Number) => {
+                    let number: f64 = raw.text.parse().map_err(|_| Misfit::Boolean)?;
+                    Ok(Cell::Boolean(number != 0.0))
+                }
+                (DataType::Binary { length }, Kind::Text(_)) => {
+                    bytes(&raw.string().ok_or(Misfit::Kind)?, *length)
+                }
+                _ => coerce(&raw, to).map(Cell::into_owned),
+            }
+        }
+    }
+}
+
+fn bytes(text: &str, length: u32) -> Result<Cell<'static>, Misfit> {
+    let bytes = unhex(text).ok_or(Misfit::Hex)?;
+    if bytes.len() <= length as usize {
+        Ok(Cell::Bytes(bytes))
+    } else {
+        Err(Misfit::TooLong)
+    }
+}
+
+/// The bytes that pairs of hexadecimal digits stand for.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    let digit = |byte: u8| {
+        let digit = char::from(byte).to_digit(16);
+        digit.and_then(|digit| u8::try_from(digit).ok())
+    };
+    let pairs = digits.chunks(2);
+    pairs
+        .map(|pair| Some(digit(pair[0])? * 16 + digit(pair[1])?))
+        .collect()
+}
+
+/// Casts values as an expression does; a leniently cast one that does not fit is NULL.
+///
+/// # Errors
+/// What Snowflake says of the first one that does not fit.
+pub fn cast<'a>(
+    values: impl Iterator<Item = Value<'a>>,
+    to: &ColumnDef,
+    lenient: bool,
+) -> Result<ArrayRef, String> {
+    let mut built = ColumnBuilder::new(to);
+    for value in values {
+        match fit(value, &to.data_type) {
+            // JSON null is NULL in every type but VARIANT.
+            Ok(cell) => built.push(cell),
+            Err(_) if lenient => built.push(Cell::Null),
+            Err(why) => return Err(super::Refusal::misfit(to, shown(value), why).message),
+        }
+    }
+    Ok(built.finish())
+}
+
+pub(super) fn shown(value: Value<'_>) -> &str {
+    match value {
+        Value::Null => "NULL",
+        Value::Json(text) | Value::Text(text) => text,
+    }
+}

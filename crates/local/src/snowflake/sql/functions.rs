@@ -1,0 +1,297 @@
+//! Snowflake's functions as those of DataFusion, or ours.
+//!
+//! Source: Snowflake documentation, "Supported functions" of COPY transformations, and each function's page. What is not
+//! here goes to DataFusion by its own name, with a VARIANT argument as text, as Snowflake casts it.
+
+use std::collections::HashSet;
+
+use sqlparser::ast::{
+    BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    Interval, ObjectName, Value,
+};
+
+use super::rewrite::{call, cast, is_variant, literal, text};
+use super::{Result, SqlError};
+use crate::snowflake::model::DataType;
+use crate::snowflake::rows::MAX_VARCHAR;
+
+/// Names of the same function in DataFusion or of ours.
+const NAMES: [(&str, &str); 19] = [
+    ("ENDSWITH", "ends_with"),
+    ("STARTSWITH", "starts_with"),
+    ("IFNULL", "coalesce"),
+    ("CHAR", "chr"),
+    ("LENGTH", "character_length"),
+    ("LEN", "character_length"),
+    ("SUBSTRING", "substr"),
+    ("UUID_STRING", "uuid"),
+    ("UNICODE", "ascii"),
+    ("PARSE_JSON", "frazil_parse"),
+    ("TRY_PARSE_JSON", "frazil_try_parse"),
+    ("OBJECT_CONSTRUCT", "frazil_object"),
+    ("ARRAY_CONSTRUCT", "frazil_array"),
+    ("ARRAY_SIZE", "frazil_size"),
+    ("SPLIT", "frazil_split"),
+    ("HEX_ENCODE", "frazil_hex"),
+    ("HEX_DECODE_STRING", "frazil_unhex"),
+    ("TRY_HEX_DECODE_STRING", "frazil_try_unhex"),
+    ("TO_VARIANT", "frazil_variant"),
+];
+
+/// Functions that take VARIANT as it is.
+const TAKES_VARIANT: [&str; 13] = [
+    "OBJECT_CONSTRUCT",
+    "ARRAY_CONSTRUCT",
+    "ARRAY_SIZE",
+    "TO_VARIANT",
+    "COUNT",
+    "MIN",
+    "MAX",
+    "ANY_VALUE",
+    "ARRAY_AGG",
+    "COALESCE",
+    "NVL",
+    "NVL2",
+    "NULLIF",
+];
+
+/// What a function of this name becomes; arguments are rewritten already.
+pub(super) fn rewrite(function: &Function, variants: &HashSet<String>) -> Result<Option<Expr>> {
+    let name = function.name.to_string();
+    if name.starts_with("frazil_") {
+        return Ok(None);
+    }
+    let Some(arguments) = arguments(function) else {
+        return Ok(None);
+    };
+    if let Some(rewritten) = special(&name, &arguments, variants)? {
+        return Ok(Some(rewritten));
+    }
+    let mut rewritten = function.clone();
+    let known = NAMES.iter().find(|(ours, _)| *ours == name);
+    if let Some((_, other)) = known {
+        rewritten.name = ObjectName::from(vec![Ident::new(*other)]);
+    }
+    let takes_variant = TAKES_VARIANT.contains(&name.as_str());
+    if let (false, FunctionArguments::List(list)) = (takes_variant, &mut rewritten.args) {
+        for argument in &mut list.args {
+            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = argument
+                && is_variant(argument, variants)
+            {
+                *argument = call("frazil_text", vec![argument.clone()]);
+            }
+        }
+    }
+    Ok(Some(Expr::Function(rewritten)))
+}
+
+/// The arguments, if all are plain expressions.
+fn arguments(function: &Function) -> Option<Vec<Expr>> {
+    match &function.args {
+        FunctionArguments::None => Some(Vec::new()),
+        FunctionArguments::Subquery(_) => None,
+        FunctionArguments::List(list) => list
+            .args
+            .iter()
+            .map(|argument| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression.clone()),
+                _ => None,
+            })
+            .collect(),
+    }
+}
+
+fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result<Option<Expr>> {
+    let unknown = [
+        "CHECK_XML",
+        "PARSE_XML",
+        "XMLGET",
+        "PARSE_IP",
+        "PARSE_URL",
+        "CONVERT_TIMEZONE",
+        "TO_DECFLOAT",
+        "TRY_TO_DECFLOAT",
+    ];
+    if unknown.contains(&name) {
+        return Err(SqlError::unsupported(&format!("the function {name}")));
+    }
+    let lenient = name.starts_with("TRY_");
+    if let Some(to) = target(name.trim_start_matches("TRY_"), arguments)? {
+        let [value, ..] = arguments else {
+            return Err(SqlError::syntax(format!("{name} wants a value")));
+        };
+        let is_format = |argument: &Expr| matches!(literal(argument), Some(Value::SingleQuotedString(_)));
+        if arguments.get(1).is_some_and(is_format) {
+            return Err(SqlError::unsupported(&format!("{name} with a format")));
+        }
+        return match to {
+            DataType::Varchar { .. } => Ok(Some(call("frazil_text", vec![value.clone()]))),
+            to => cast(value.clone(), &to, lenient).map(Some),
+        };
+    }
+    Ok(Some(match (name, arguments) {
+        ("DATEADD" | "TIMEADD" | "TIMESTAMPADD", _) => date_add(arguments)?,
+        ("IFF", [condition, then, otherwise]) => Expr::Case {
+            case_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+            end_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+            operand: None,
+            conditions: vec![CaseWhen {
+                condition: condition.clone(),
+                result: then.clone(),
+            }],
+            else_result: Some(Box::new(otherwise.clone())),
+        },
+        ("EQUAL_NULL", [one, other]) => {
+            Expr::IsNotDistinctFrom(Box::new(one.clone()), Box::new(other.clone()))
+        }
+        ("GET", [value, key]) => match literal(key) {
+            Some(Value::Number(..)) => call("frazil_at", vec![value.clone(), key.clone()]),
+            _ => call("frazil_get", vec![value.clone(), key.clone()]),
+        },
+        ("GET_PATH", [value, path]) => get_path(value, path)?,
+        ("TO_JSON", [value]) => call("frazil_json", vec![value.clone()]),
+        ("TYPEOF", [value]) => call("frazil_type", vec![value.clone()]),
+        ("CHECK_JSON", [value]) => check_json(value),
+        ("IS_ARRAY" | "IS_OBJECT" | "IS_BOOLEAN" | "IS_INTEGER" | "IS_NULL_VALUE", [value])
+            if is_variant(value, variants) =>
+        {
+            let kind = name.trim_start_matches("IS_");
+            compare(call("frazil_type", vec![value.clone()]), kind)
+        }
+        ("IS_DECIMAL", [value]) if is_variant(value, variants) => {
+            let kind = || call("frazil_type", vec![value.clone()]);
+            Expr::Nested(Box::new(Expr::BinaryOp {
+                left: Box::new(compare(kind(), "DECIMAL")),
+                op: BinaryOperator::Or,
+                right: Box::new(compare(kind(), "INTEGER")),
+            }))
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// The type of a `TO_...` function; `None` for any other.
+fn target(name: &str, arguments: &[Expr]) -> Result<Option<DataType>> {
+    let digits = |index: usize, default: u8| match arguments.get(index).and_then(literal) {
+        None => Ok(default),
+        Some(Value::Number(digits, _)) => digits
+            .parse()
+            .map_err(|_| SqlError::syntax(format!("{digits} is no number of digits"))),
+        Some(_) => Ok(default),
+    };
+    Ok(Some(match name {
+        "TO_CHAR" | "TO_VARCHAR" | "TO_STRING" => DataType::Varchar { length: MAX_VARCHAR },
+        "TO_NUMBER" | "TO_DECIMAL" | "TO_NUMERIC" => {
+            let scale = i8::try_from(digits(2, 0)?).unwrap_or(i8::MAX);
+            let precision = digits(1, 38)?;
+            if !(1..=38).contains(&precision) || scale > 37 {
+                return Err(SqlError::syntax(format!(
+                    "NUMBER({precision},{scale}) is no type"
+                )));
+            }
+            DataType::Number { precision, scale }
+        }
+        "TO_DOUBLE" => DataType::Float,
+        "TO_BOOLEAN" => DataType::Boolean,
+        "TO_BINARY" => DataType::Binary {
+            length: 8 * 1024 * 1024,
+        },
+        "TO_DATE" => DataType::Date,
+        "TO_TIME" => DataType::Time { scale: 9 },
+        "TO_TIMESTAMP" | "TO_TIMESTAMP_NTZ" => DataType::TimestampNtz { scale: 9 },
+        "TO_TIMESTAMP_LTZ" => DataType::TimestampLtz { scale: 9 },
+        "TO_TIMESTAMP_TZ" => DataType::TimestampTz { scale: 9 },
+        "TO_OBJECT" => DataType::Object,
+        "TO_ARRAY" => DataType::Array,
+        _ => return Ok(None),
+    }))
+}
+
+fn compare(value: Expr, with: &str) -> Expr {
+    Expr::Nested(Box::new(Expr::BinaryOp {
+        left: Box::new(value),
+        op: BinaryOperator::Eq,
+        right: Box::new(text(with)),
+    }))
+}
+
+/// NULL where the text is JSON, else what is wrong.
+fn check_json(value: &Expr) -> Expr {
+    let parsed = call("frazil_try_parse", vec![value.clone()]);
+    let broken = Expr::BinaryOp {
+        left: Box::new(Expr::IsNull(Box::new(parsed))),
+        op: BinaryOperator::And,
+        right: Box::new(Expr::IsNotNull(Box::new(value.clone()))),
+    };
+    Expr::Case {
+        case_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+        end_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen {
+            condition: broken,
+            result: text("the text is no JSON"),
+        }],
+        else_result: None,
+    }
+}
+
+/// `GET_PATH(v, 'a.b[0]')` as its steps.
+fn get_path(value: &Expr, path: &Expr) -> Result<Expr> {
+    let Some(Value::SingleQuotedString(path)) = literal(path) else {
+        return Err(SqlError::unsupported("a computed path"));
+    };
+    let mut stepped = value.clone();
+    for part in path.replace('[', ".[").split('.').filter(|part| !part.is_empty()) {
+        let place = part.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        stepped = match place {
+            Some(place) if place.parse::<u64>().is_ok() => {
+                let number = Expr::Value(Value::Number(place.to_owned(), false).into());
+                call("frazil_at", vec![stepped, number])
+            }
+            _ => {
+                let key = place.unwrap_or(part).trim_matches(['"', '\'']);
+                call("frazil_get", vec![stepped, text(key)])
+            }
+        };
+    }
+    Ok(stepped)
+}
+
+/// `DATEADD(hour, -1, t)` as `t + INTERVAL '-1 hour'`.
+fn date_add(arguments: &[Expr]) -> Result<Expr> {
+    let [unit, count, moment] = arguments else {
+        return Err(SqlError::syntax("DATEADD takes three arguments"));
+    };
+    let unit = unit.to_string();
+    let unit = unit.trim_matches(['"', '\'']).to_lowercase();
+    let (unit, times) = match unit.trim_end_matches('s') {
+        "year" | "yy" | "yyyy" | "y" | "yr" => ("year", 1),
+        "quarter" | "q" | "qtr" => ("month", 3),
+        "month" | "mm" | "mon" => ("month", 1),
+        "week" | "w" | "wk" => ("week", 1),
+        "day" | "d" | "dd" => ("day", 1),
+        "hour" | "h" | "hh" | "hr" => ("hour", 1),
+        "minute" | "m" | "mi" | "min" => ("minute", 1),
+        "second" | "sec" => ("second", 1),
+        "millisecond" | "msec" => ("millisecond", 1),
+        "microsecond" | "usec" => ("microsecond", 1),
+        other => return Err(SqlError::syntax(format!("'{other}' is no date or time part"))),
+    };
+    let count: i64 = count
+        .to_string()
+        .replace(' ', "")
+        .parse()
+        .map_err(|_| SqlError::unsupported("DATEADD of a computed number"))?;
+    let interval = text(&format!("{} {unit}", count.saturating_mul(times)));
+    Ok(Expr::Nested(Box::new(Expr::BinaryOp {
+        left: Box::new(moment.clone()),
+        op: BinaryOperator::Plus,
+        right: Box::new(Expr::Interval(Interval {
+            value: Box::new(interval),
+            leading_field: None,
+            leading_precision: None,
+            last_field: None,
+            fractional_seconds_precision: None,
+        })),
+    })))
+}

@@ -1,0 +1,238 @@
+//! The expressions of a pipe over its records.
+//!
+//! They are compiled by DataFusion against one column, `$1`, and evaluated over the records of a commit together; where that
+//! fails, half by half, until the records that fail stand alone. `CURRENT_TIMESTAMP` is that of the commit.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::logical_expr::ColumnarValue;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_plan::PhysicalExpr;
+use datafusion::prelude::SessionContext;
+use sqlparser::ast::ExprWithAlias;
+
+use super::pipe::{Copy, Source};
+use super::{Result, SqlError, casts, rewrite, variant};
+use crate::snowflake::model::TableDef;
+use crate::snowflake::rows::{self, Mapping, Picked, TYPE_KEY};
+
+/// The record's column.
+const RECORD: &str = "$1";
+
+/// What a pipe does with records, ready for one commit.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    ByName { case_sensitive: bool },
+    Select(Selection),
+    Broken(String),
+}
+
+impl Prepared {
+    /// For a pipe's COPY statement, or for a default pipe.
+    pub(crate) fn of(copy: Option<&str>, table: &TableDef) -> Self {
+        let Some(copy) = copy else {
+            return Self::ByName {
+                case_sensitive: false,
+            };
+        };
+        match Copy::of(copy).and_then(|copy| mapping(&copy, table)) {
+            Ok(prepared) => prepared,
+            Err(error) => Self::Broken(error.message),
+        }
+    }
+
+    pub(crate) fn mapping(&self) -> Mapping<'_> {
+        match self {
+            Self::ByName { case_sensitive } => Mapping::ByName {
+                case_sensitive: *case_sensitive,
+            },
+            Self::Select(selection) => Mapping::Select(selection),
+            Self::Broken(message) => Mapping::Broken(message),
+        }
+    }
+}
+
+/// Compiled expressions.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    targets: Vec<usize>,
+    expressions: Vec<Arc<dyn PhysicalExpr>>,
+    schema: Arc<Schema>,
+}
+
+/// Compiles a COPY statement against its table as it is now.
+pub(super) fn mapping(copy: &Copy, table: &TableDef) -> Result<Prepared> {
+    let (columns, expressions) = match &copy.source {
+        Source::ByName { case_sensitive } => {
+            return Ok(Prepared::ByName {
+                case_sensitive: *case_sensitive,
+            });
+        }
+        Source::Select { columns, expressions } => (columns, expressions),
+    };
+    let targets: Vec<usize> = match columns {
+        None => (0..table.columns.len()).collect(),
+        Some(names) => names
+            .iter()
+            .map(|name| place(table, name))
+            .collect::<Result<_>>()?,
+    };
+    if targets.len() != expressions.len() {
+        return Err(SqlError {
+            code: "002020",
+            sql_state: "21S01",
+            message: format!(
+                "SQL compilation error: Insert value list does not match column list expecting {} but got {}",
+                targets.len(),
+                expressions.len()
+            ),
+        });
+    }
+    let kind = HashMap::from([(TYPE_KEY.to_owned(), "VARIANT".to_owned())]);
+    let field = Field::new(RECORD, DataType::Utf8, true).with_metadata(kind);
+    let schema = Arc::new(Schema::new(vec![field]));
+    let of_schema = DFSchema::try_from(Arc::clone(&schema)).map_err(SqlError::syntax)?;
+    let context = context();
+    let state = context.state();
+    let simplifier = ExprSimplifier::new(
+        SimplifyContext::default()
+            .with_schema(Arc::new(of_schema.clone()))
+            .with_config_options(Arc::clone(state.config_options()))
+            .with_current_time(),
+    );
+    let variants = HashSet::from([RECORD.to_owned()]);
+    let compile = |expression: &sqlparser::ast::Expr| {
+        let mut expr = expression.clone();
+        rewrite::expression(&mut expr, &variants)?;
+        let with_alias = ExprWithAlias { expr, alias: None };
+        let logical = state.create_logical_expr_from_sql_expr(with_alias, &of_schema);
+        // Some functions exist only until they are simplified.
+        let simplified = logical
+            .and_then(|logical| simplifier.coerce(logical, &of_schema))
+            .and_then(|coerced| simplifier.simplify(coerced));
+        let compiled = simplified.and_then(|simple| state.create_physical_expr(simple, &of_schema));
+        compiled.map_err(|error| SqlError::syntax(first_line(&error)))
+    };
+    let expressions = expressions.iter().map(compile).collect::<Result<_>>()?;
+    Ok(Prepared::Select(Selection {
+        targets,
+        expressions,
+        schema,
+    }))
+}
+
+fn place(table: &TableDef, name: &str) -> Result<usize> {
+    let place = table.columns.iter().position(|column| column.name == *name);
+    place.ok_or_else(|| SqlError {
+        code: "000904",
+        sql_state: "42000",
+        message: format!("SQL compilation error: invalid identifier '{name}'"),
+    })
+}
+
+fn context() -> SessionContext {
+    let mut config = datafusion::prelude::SessionConfig::new();
+    let options = config.options_mut();
+    options.sql_parser.enable_ident_normalization = false;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    let context = SessionContext::new_with_config(config);
+    variant::register(&context);
+    casts::register(&context);
+    context
+}
+
+fn first_line(error: &DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+impl rows::Select for Selection {
+    fn targets(&self) -> &[usize] {
+        &self.targets
+    }
+
+    fn select(&self, records: &[&str]) -> Vec<std::result::Result<Vec<Picked>, String>> {
+        let mut selected = Vec::with_capacity(records.len());
+        if !records.is_empty() {
+            self.some(records, &mut selected);
+        }
+        selected
+    }
+}
+
+impl Selection {
+    /// At most so many levels deep as the records can be halved.
+    fn some(&self, records: &[&str], selected: &mut Vec<std::result::Result<Vec<Picked>, String>>) {
+        match self.evaluate(records) {
+            Ok(rows) => selected.extend(rows.into_iter().map(Ok)),
+            Err(error) if records.len() == 1 => selected.push(Err(first_line(&error))),
+            Err(_) => {
+                let (first, second) = records.split_at(records.len() / 2);
+                self.some(first, selected);
+                self.some(second, selected);
+            }
+        }
+    }
+
+    fn evaluate(&self, records: &[&str]) -> std::result::Result<Vec<Vec<Picked>>, DataFusionError> {
+        let column: ArrayRef = Arc::new(StringArray::from(records.to_vec()));
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), vec![column])?;
+        let mut rows = vec![Vec::with_capacity(self.expressions.len()); records.len()];
+        for expression in &self.expressions {
+            let field = expression.return_field(&self.schema)?;
+            let values = match expression.evaluate(&batch)? {
+                ColumnarValue::Array(array) => array,
+                ColumnarValue::Scalar(scalar) => scalar.to_array_of_size(records.len())?,
+            };
+            for (row, picked) in rows.iter_mut().zip(picked(&field, &values)?) {
+                row.push(picked);
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn picked(field: &Field, values: &ArrayRef) -> std::result::Result<Vec<Picked>, DataFusionError> {
+    let is_json = variant::is_json(field);
+    let as_text = |array: &ArrayRef| -> std::result::Result<Vec<Picked>, DataFusionError> {
+        let array = arrow::compute::cast(array, &DataType::Utf8)?;
+        let texts = array.as_string::<i32>().iter();
+        Ok(texts
+            .map(|text| match (text, is_json) {
+                (None, _) => Picked::Null,
+                (Some(text), true) => Picked::Json(text.to_owned()),
+                (Some(text), false) => Picked::Text(text.to_owned()),
+            })
+            .collect())
+    };
+    let kind = values.data_type();
+    if matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
+        return as_text(values);
+    }
+    let is_plain = kind.is_numeric() || *kind == DataType::Boolean;
+    let format = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(values.as_ref(), &format)?;
+    let row = |row: usize| {
+        if values.is_null(row) {
+            return Picked::Null;
+        }
+        let mut text = formatter.value(row).to_string();
+        if kind.is_floating() && text.ends_with(".0") {
+            text.truncate(text.len() - 2);
+        }
+        if is_plain {
+            Picked::Json(text)
+        } else {
+            Picked::Text(text)
+        }
+    };
+    Ok((0..values.len()).map(row).collect())
+}
