@@ -122,6 +122,12 @@ pub(crate) struct Running {
 }
 
 impl Snowflake {
+    /// What runs statements.
+    pub(crate) fn engine(&self) -> sql::Engine {
+        let disk = Arc::clone(&self.store.committer.disk);
+        sql::Engine::new(Arc::clone(&self.catalog), disk, self.data_dir.clone())
+    }
+
     /// Opens the storage, recovers, starts committing. Blocks on the disk.
     pub(crate) fn open(setup: Setup) -> Result<(Arc<Self>, Running)> {
         let catalog = Catalog::open(&store::catalog_path(&setup.data_dir))?;

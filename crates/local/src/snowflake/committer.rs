@@ -234,7 +234,11 @@ impl Committer {
             self.late.committed(channel.id, channel.counted);
         }
         self.commits.send_modify(|commits| *commits += 1);
-        if let Some(columns) = &commit.columns_after {
+        let nullable = |columns: &[ColumnDef]| columns.iter().filter(|column| column.nullable).count();
+        let before = &commit.columns_before;
+        if let Some(columns) = &commit.columns_after
+            && (columns.len(), nullable(columns)) != (before.len(), nullable(before))
+        {
             tracing::info!(
                 table_id = commit.table_id,
                 columns = columns.len(),
@@ -273,12 +277,26 @@ fn unfenced(batches: Vec<Arc<Batch>>, channels: &Channels) -> Vec<Arc<Batch>> {
     batches.into_iter().filter(is_due).collect()
 }
 
+/// Notes the next values of IDENTITY columns.
+pub(crate) fn advance(columns: &mut [ColumnDef], identities: &[(usize, i64)]) {
+    for (place, next) in identities {
+        if let Some((first, _)) = columns
+            .get_mut(*place)
+            .and_then(|column| column.identity.as_mut())
+        {
+            *first = *next;
+        }
+    }
+}
+
 /// The table's columns after this batch, if they differ.
 fn evolved(table: &TableDef, converted: &Converted<'_>) -> Option<Vec<ColumnDef>> {
-    if converted.added_columns.is_empty() && converted.dropped_not_null.is_empty() {
+    let unmoved = converted.identities.is_empty();
+    if unmoved && converted.added_columns.is_empty() && converted.dropped_not_null.is_empty() {
         return None;
     }
     let mut columns = table.columns.clone();
+    advance(&mut columns, &converted.identities);
     for column in columns
         .iter_mut()
         .filter(|column| converted.dropped_not_null.contains(&column.name))

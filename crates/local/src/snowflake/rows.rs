@@ -70,8 +70,10 @@ pub trait Select: std::fmt::Debug {
 pub enum Picked {
     /// SQL NULL.
     Null,
-    /// VARIANT, number or boolean.
+    /// VARIANT.
     Json(String),
+    /// A number or boolean.
+    Plain(String),
     /// What is written as text.
     Text(String),
 }
@@ -81,6 +83,7 @@ impl Picked {
         match self {
             Self::Null => Value::Null,
             Self::Json(json) => Value::Json(json),
+            Self::Plain(text) => Value::Plain(text),
             Self::Text(text) => Value::Text(text),
         }
     }
@@ -126,6 +129,8 @@ pub struct Converted<'a> {
     pub added_columns: Vec<ColumnDef>,
     /// Columns that lose NOT NULL.
     pub dropped_not_null: Vec<String>,
+    /// The next values of IDENTITY columns that gave some, by their places.
+    pub identities: Vec<(usize, i64)>,
     /// One for each batch.
     pub per_batch: Vec<BatchCounts>,
     /// The lines that failed, in order, where the table keeps them.
@@ -222,6 +227,7 @@ pub fn convert<'a>(
             }
         }
     }
+    let identities = work.moved_identities();
     let (record_batch, dropped_not_null) = work.finish();
     let added_columns = columns.split_off(table.columns.len());
     // Those that are no JSON were found first; a batch's lines stand in one piece of memory, in order.
@@ -230,10 +236,29 @@ pub fn convert<'a>(
         record_batch,
         added_columns,
         dropped_not_null,
+        identities,
         per_batch: outcome.per_batch,
         refused: outcome.refused,
         invalid,
     }
+}
+
+/// Turns the rows of a statement into columns, all or none; also answers the next values of IDENTITY columns.
+///
+/// # Errors
+/// Why the first row that is none does not become one.
+pub fn insert(
+    table: &TableDef,
+    targets: &[usize],
+    rows: &[Vec<Picked>],
+    now_ms: i64,
+) -> Result<(RecordBatch, Vec<(usize, i64)>), Refusal> {
+    let mut work = Work::new(table, Mapping::Broken(""), &table.columns, now_ms);
+    for row in rows {
+        work.selected(targets, row)?;
+    }
+    let identities = work.moved_identities();
+    Ok((work.finish().0, identities))
 }
 
 /// What became of the lines so far.
@@ -353,6 +378,8 @@ struct Work<'t> {
     by_key: Columns,
     defaults: Vec<Option<Cell<'static>>>,
     builders: Vec<ColumnBuilder>,
+    /// The next value of each IDENTITY column.
+    identities: Vec<Option<i64>>,
     rows: usize,
     dropped_not_null: HashSet<usize>,
 }
@@ -369,6 +396,10 @@ impl<'t> Work<'t> {
                 .map(|column| default_cell(column, now_ms))
                 .collect(),
             builders: columns.iter().map(ColumnBuilder::new).collect(),
+            identities: columns
+                .iter()
+                .map(|column| column.identity.map(|(next, _)| next))
+                .collect(),
             columns,
             rows: 0,
             dropped_not_null: HashSet::new(),
@@ -414,7 +445,7 @@ impl<'t> Work<'t> {
         self.push(cells)
     }
 
-    /// Adds a row: what is missing takes its DEFAULT, else NULL.
+    /// Adds a row: what is missing takes its DEFAULT or the next value of its IDENTITY, else NULL.
     fn push(&mut self, mut cells: Vec<Option<Cell<'_>>>) -> Result<(), Refusal> {
         for ((cell, default), (index, column)) in cells
             .iter_mut()
@@ -425,18 +456,38 @@ impl<'t> Work<'t> {
                 cell.clone_from(default);
             }
             let is_null = matches!(cell, None | Some(Cell::Null));
-            if is_null && !column.nullable {
+            let is_given = cell.is_none() && column.identity.is_some();
+            if is_null && !is_given && !column.nullable {
                 if !self.evolution {
                     return Err(Refusal::null(column));
                 }
                 self.dropped_not_null.insert(index);
             }
         }
-        for (builder, cell) in self.builders.iter_mut().zip(cells) {
-            builder.push(cell.unwrap_or(Cell::Null));
+        // From here on nothing fails: a row that is refused takes no value of an IDENTITY.
+        let identities = self.identities.iter_mut().zip(self.columns);
+        for ((builder, cell), (next, column)) in self.builders.iter_mut().zip(cells).zip(identities) {
+            let given = match (&cell, next, column.identity) {
+                (None, Some(next), Some((_, step))) => {
+                    let value = *next;
+                    *next = next.saturating_add(step);
+                    Some(Cell::Number(i128::from(value)))
+                }
+                _ => cell,
+            };
+            builder.push(given.unwrap_or(Cell::Null));
         }
         self.rows += 1;
         Ok(())
+    }
+
+    fn moved_identities(&self) -> Vec<(usize, i64)> {
+        let all = self.identities.iter().zip(self.columns).enumerate();
+        let moved = all.filter_map(|(place, (next, column))| {
+            let (first, _) = column.identity?;
+            next.filter(|next| *next != first).map(|next| (place, next))
+        });
+        moved.collect()
     }
 
     fn finish(self) -> (RecordBatch, Vec<String>) {

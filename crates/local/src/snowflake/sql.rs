@@ -11,6 +11,7 @@
 mod casts;
 mod define;
 mod functions;
+mod insert;
 mod pipe;
 mod query;
 mod result;
@@ -31,6 +32,7 @@ use sqlparser::dialect::SnowflakeDialect;
 use sqlparser::parser::Parser;
 
 use super::catalog::Catalog;
+use crate::disk::Disk;
 
 pub use self::result::{QueryResult, ResultColumn};
 pub(crate) use self::select::Prepared;
@@ -164,6 +166,7 @@ fn no_database() -> SqlError {
 #[derive(Debug, Clone)]
 pub struct Engine {
     catalog: Arc<Catalog>,
+    disk: Arc<dyn Disk>,
     data_dir: PathBuf,
 }
 
@@ -182,8 +185,12 @@ fn pipe_statement(words: &Words) -> Option<&str> {
 impl Engine {
     /// An engine over a catalog whose segments lie below `data_dir`.
     #[must_use]
-    pub fn new(catalog: Arc<Catalog>, data_dir: PathBuf) -> Self {
-        Self { catalog, data_dir }
+    pub(crate) fn new(catalog: Arc<Catalog>, disk: Arc<dyn Disk>, data_dir: PathBuf) -> Self {
+        Self {
+            catalog,
+            disk,
+            data_dir,
+        }
     }
 
     /// Runs one statement; USE changes the session.
@@ -225,6 +232,10 @@ impl Engine {
         };
         match statement {
             Statement::Query(_) => query::run(&self.catalog, &self.data_dir, session, statement).await,
+            Statement::Insert(insert) => insert::run(self, session, insert).await,
+            Statement::CreateTable(create) if create.query.is_some() => {
+                insert::create(self, session, create, options).await
+            }
             other => define::run(&self.catalog, session, other, options),
         }
     }

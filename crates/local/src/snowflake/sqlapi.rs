@@ -59,7 +59,7 @@ struct Api {
 
 /// The endpoints.
 pub fn router(snowflake: Arc<Snowflake>) -> Router {
-    let engine = Engine::new(Arc::clone(&snowflake.catalog), snowflake.data_dir.clone());
+    let engine = snowflake.engine();
     let api = Arc::new(Api {
         snowflake,
         engine,

@@ -12,8 +12,10 @@ use crate::snowflake::model::{ColumnDef, DataType};
 pub enum Value<'a> {
     /// SQL NULL.
     Null,
-    /// VARIANT, or a number or boolean as JSON writes it.
+    /// VARIANT.
     Json(&'a str),
+    /// SQL's number or boolean, as JSON writes it.
+    Plain(&'a str),
     /// Text, or what is written as text.
     Text(&'a str),
 }
@@ -26,7 +28,8 @@ pub(super) fn fit<'a>(value: Value<'a>, to: &DataType) -> Result<Cell<'a>, Misfi
             DataType::Binary { length } => bytes(text, *length),
             _ => coerce_text(text, to),
         },
-        Value::Json(json) => {
+        Value::Plain(text) if matches!(to, DataType::Varchar { .. }) => coerce_text(text, to),
+        Value::Json(json) | Value::Plain(json) => {
             let Ok(raw) = Raw::parse(json) else {
                 // A number that JSON does not know, such as NaN.
                 return coerce_text(json, to);
@@ -94,6 +97,6 @@ pub fn cast<'a>(
 pub(super) fn shown(value: Value<'_>) -> &str {
     match value {
         Value::Null => "NULL",
-        Value::Json(text) | Value::Text(text) => text,
+        Value::Json(text) | Value::Plain(text) | Value::Text(text) => text,
     }
 }

@@ -2,7 +2,8 @@
 
 use sqlparser::ast::{
     AlterTableOperation, ColumnDef as Parsed, ColumnOption, CreateTable, DataType as Type, ExactNumberInfo,
-    ObjectName, ObjectType, SchemaName, Statement, TimezoneInfo,
+    IdentityPropertyFormatKind, IdentityPropertyKind, ObjectName, ObjectType, SchemaName, Statement,
+    TimezoneInfo,
 };
 
 use super::words::{TableOptions, Words, error_table_of};
@@ -46,7 +47,7 @@ pub(super) fn run(
             session.schema = Some(schema.clone());
             Ok(told("Schema", &schema, created))
         }
-        Statement::CreateTable(create) => table(catalog, session, create, options),
+        Statement::CreateTable(create) => Ok(table_of(catalog, session, create, options, Ok)?.result),
         Statement::AlterTable(alter) => change(catalog, session, &alter.name, alter.operations, options),
         Statement::Drop {
             object_type,
@@ -123,14 +124,22 @@ fn pair(session: &Session, name: &ObjectName) -> Result<(String, String)> {
     }
 }
 
-fn table(
+/// What a CREATE TABLE answers, and whether it made the table.
+pub(super) struct Told {
+    pub(super) result: QueryResult,
+    pub(super) is_new: bool,
+}
+
+/// Runs CREATE TABLE with the columns that `columns` makes of the named ones.
+pub(super) fn table_of(
     catalog: &Catalog,
     session: &Session,
     create: CreateTable,
     options: TableOptions,
-) -> Result<QueryResult> {
-    if create.query.is_some() || create.like.is_some() || create.clone.is_some() {
-        return Err(SqlError::unsupported("CREATE TABLE ... AS SELECT, LIKE or CLONE"));
+    columns: impl FnOnce(Vec<ColumnDef>) -> Result<Vec<ColumnDef>>,
+) -> Result<Told> {
+    if create.like.is_some() || create.clone.is_some() {
+        return Err(SqlError::unsupported("CREATE TABLE ... LIKE or CLONE"));
     }
     let name = session.resolve(&parts(&create.name)?)?;
     if !catalog.schema_exists(&name.database, &name.schema)? {
@@ -139,7 +148,7 @@ fn table(
             &format!("{}.{}", name.database, name.schema),
         ));
     }
-    let columns = create.columns.iter().map(column).collect::<Result<Vec<_>>>()?;
+    let columns = columns(create.columns.iter().map(column).collect::<Result<_>>()?)?;
     for (index, column) in columns.iter().enumerate() {
         if columns.iter().take(index).any(|other| other.name == column.name) {
             return Err(SqlError::syntax(format!(
@@ -161,7 +170,10 @@ fn table(
         return Err(SqlError::exists("TABLE", &name.to_string()));
     }
     let created = catalog.create_table(&new, mode)?;
-    Ok(told("Table", &name.name, created))
+    Ok(Told {
+        result: told("Table", &name.name, created),
+        is_new: created != Created::Existed,
+    })
 }
 
 fn change(
@@ -298,10 +310,38 @@ fn column(parsed: &Parsed) -> Result<ColumnDef> {
             ColumnOption::NotNull => column.nullable = false,
             ColumnOption::Null | ColumnOption::Comment(_) => {}
             ColumnOption::Default(expression) => column.default = Some(default(&expression.to_string())?),
+            ColumnOption::Identity(kind) => column.identity = Some(identity(kind)?),
             other => return Err(SqlError::unsupported(&format!("the column option {other}"))),
         }
     }
+    let is_whole = matches!(column.data_type, DataType::Number { scale: 0, .. });
+    if column.identity.is_some() && (!is_whole || column.default.is_some()) {
+        let message = format!(
+            "column '{}': IDENTITY is for whole numbers without DEFAULT",
+            column.name
+        );
+        return Err(SqlError::syntax(message));
+    }
     Ok(column)
+}
+
+/// First value and step of IDENTITY or AUTOINCREMENT; ORDER and NOORDER are the same with one writer.
+fn identity(kind: &IdentityPropertyKind) -> Result<(i64, i64)> {
+    let (IdentityPropertyKind::Identity(property) | IdentityPropertyKind::Autoincrement(property)) = kind;
+    let Some(parameters) = &property.parameters else {
+        return Ok((1, 1));
+    };
+    let (IdentityPropertyFormatKind::FunctionCall(parameters)
+    | IdentityPropertyFormatKind::StartAndIncrement(parameters)) = parameters;
+    let number = |expression: &sqlparser::ast::Expr| {
+        let text = expression.to_string().replace(' ', "");
+        let parsed = text.parse::<i64>();
+        parsed.map_err(|_| SqlError::syntax(format!("IDENTITY: {text} is no whole number")))
+    };
+    match (number(&parameters.seed)?, number(&parameters.increment)?) {
+        (_, 0) => Err(SqlError::syntax("IDENTITY: the increment is zero")),
+        pair => Ok(pair),
+    }
 }
 
 /// Literals and the current time; anything else would have to be evaluated.

@@ -6,12 +6,15 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::datatypes::Fields;
+use arrow::record_batch::RecordBatch;
 use datafusion::catalog::CatalogProvider;
 use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
@@ -33,8 +36,38 @@ pub(super) async fn run(
     catalog: &Catalog,
     data_dir: &Path,
     session: &Session,
-    mut statement: Statement,
+    statement: Statement,
 ) -> Result<QueryResult> {
+    let mut running = start(catalog, data_dir, session, statement).await?;
+    let columns = running.fields.iter().map(|field| result::column(field)).collect();
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while let Some(batch) = running.next().await? {
+        result::append(&mut rows, batch.columns(), batch.num_rows(), &mut bytes)?;
+    }
+    Ok(QueryResult { columns, rows })
+}
+
+/// A SELECT under way. The files of its tables stay as long as this lives, even if they are merged away meanwhile.
+pub(super) struct Running {
+    pub(super) fields: Fields,
+    stream: SendableRecordBatchStream,
+    _snapshots: HashMap<Name, TableSnapshot>,
+}
+
+impl Running {
+    /// Its next rows.
+    pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        self.stream.next().await.transpose().map_err(run_error)
+    }
+}
+
+/// Plans a SELECT and begins to run it.
+pub(super) async fn start(
+    catalog: &Catalog,
+    data_dir: &Path,
+    session: &Session,
+    mut statement: Statement,
+) -> Result<Running> {
     let snapshots = snapshots(catalog, session, &statement)?;
     rewrite::run(&mut statement, &variants(&snapshots))?;
     let context = context(session)?;
@@ -50,21 +83,13 @@ pub(super) async fn run(
         .await
         .map_err(compile_error)?;
     let frame = context.execute_logical_plan(plan).await.map_err(compile_error)?;
-    let columns = frame
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| result::column(field))
-        .collect();
-    let mut stream = frame.execute_stream().await.map_err(run_error)?;
-    let (mut rows, mut bytes) = (Vec::new(), 0);
-    while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(run_error)?;
-        result::append(&mut rows, batch.columns(), batch.num_rows(), &mut bytes)?;
-    }
-    // The segments' files stay until here, even if they are merged away meanwhile.
-    drop(snapshots);
-    Ok(QueryResult { columns, rows })
+    let fields = frame.schema().fields().clone();
+    let stream = frame.execute_stream().await.map_err(run_error)?;
+    Ok(Running {
+        fields,
+        stream,
+        _snapshots: snapshots,
+    })
 }
 
 /// A snapshot of each table that is named; names of WITH are none.

@@ -51,6 +51,20 @@ impl QueryResult {
         }
     }
 
+    /// One column of whole numbers.
+    pub(super) fn numbers(name: &str, numbers: Vec<usize>) -> Self {
+        let mut column = text_column(name);
+        (column.kind, column.length) = ("fixed", None);
+        (column.precision, column.scale) = (Some(38), Some(0));
+        Self {
+            columns: vec![column],
+            rows: numbers
+                .into_iter()
+                .map(|number| vec![Some(number.to_string())])
+                .collect(),
+        }
+    }
+
     /// The one line that a definition answers.
     pub(super) fn status(text: String) -> Self {
         Self::texts(&["status"], vec![vec![Some(text)]])

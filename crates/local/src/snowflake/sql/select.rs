@@ -129,7 +129,8 @@ pub(super) fn mapping(copy: &Copy, table: &TableDef) -> Result<Prepared> {
     }))
 }
 
-fn place(table: &TableDef, name: &str) -> Result<usize> {
+/// Where a column stands.
+pub(super) fn place(table: &TableDef, name: &str) -> Result<usize> {
     let place = table.columns.iter().position(|column| column.name == *name);
     place.ok_or_else(|| SqlError {
         code: "000904",
@@ -200,7 +201,8 @@ impl Selection {
     }
 }
 
-fn picked(field: &Field, values: &ArrayRef) -> std::result::Result<Vec<Picked>, DataFusionError> {
+/// The values of a column that an expression gave.
+pub(super) fn picked(field: &Field, values: &ArrayRef) -> std::result::Result<Vec<Picked>, DataFusionError> {
     let is_json = variant::is_json(field);
     let as_text = |array: &ArrayRef| -> std::result::Result<Vec<Picked>, DataFusionError> {
         let array = arrow::compute::cast(array, &DataType::Utf8)?;
@@ -217,6 +219,15 @@ fn picked(field: &Field, values: &ArrayRef) -> std::result::Result<Vec<Picked>, 
     if matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
         return as_text(values);
     }
+    if matches!(
+        kind,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView
+    ) {
+        let bytes = arrow::compute::cast(values, &DataType::Binary)?;
+        let hex = |bytes: &[u8]| Picked::Text(bytes.iter().map(|byte| format!("{byte:02X}")).collect());
+        let each = bytes.as_binary::<i32>().iter();
+        return Ok(each.map(|bytes| bytes.map_or(Picked::Null, hex)).collect());
+    }
     let is_plain = kind.is_numeric() || *kind == DataType::Boolean;
     let format = FormatOptions::default();
     let formatter = ArrayFormatter::try_new(values.as_ref(), &format)?;
@@ -229,7 +240,7 @@ fn picked(field: &Field, values: &ArrayRef) -> std::result::Result<Vec<Picked>, 
             text.truncate(text.len() - 2);
         }
         if is_plain {
-            Picked::Json(text)
+            Picked::Plain(text)
         } else {
             Picked::Text(text)
         }

@@ -21,7 +21,11 @@ impl Bench {
             .expect("a folder");
         std::fs::create_dir(folder.path().join("segments")).expect("a folder");
         let catalog = Arc::new(Catalog::open(&folder.path().join("catalog.db")).expect("a catalog"));
-        let engine = Engine::new(catalog, folder.path().to_owned());
+        let engine = Engine::new(
+            catalog,
+            Arc::new(RealDisk::new(folder.path())),
+            folder.path().to_owned(),
+        );
         Self {
             folder,
             engine,
@@ -74,6 +78,7 @@ impl Bench {
         let disk = RealDisk::new(self.folder.path());
         let segment = segments::write(&disk, table.id, &converted.record_batch).expect("written");
         let mut after = table.columns.clone();
+        crate::snowflake::committer::advance(&mut after, &converted.identities);
         after.extend(converted.added_columns);
         let commit = TableCommit {
             table_id: table.id,
@@ -224,4 +229,86 @@ async fn what_is_no_statement_is_refused_with_a_code() {
     assert_eq!(bench.code(&long).await, "000002");
     let long = format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(20_000));
     assert_eq!(bench.code(&long).await, "000002");
+}
+
+#[tokio::test]
+async fn inserted_rows_take_defaults_and_the_next_identity_and_fail_together() {
+    let mut bench = Bench::new();
+    bench.run("CREATE DATABASE D").await;
+    bench
+        .run("CREATE TABLE T (ID INT AUTOINCREMENT START 10 INCREMENT 5, A INT NOT NULL, S VARCHAR(3) DEFAULT 'x', V VARIANT, B BINARY)")
+        .await;
+    let inserted = bench
+        .cell("INSERT INTO T (A, V) SELECT 1, PARSE_JSON('{\"k\": [1]}')")
+        .await;
+    assert_eq!(inserted, "1");
+    assert_eq!(bench.cell("INSERT INTO T (A) VALUES (2)").await, "1");
+    bench.load("T", "{\"a\":3}\n{\"a\":4,\"id\":1000}\n{\"a\":5}");
+    bench
+        .run("INSERT INTO T VALUES (7, 6, 'abc', 'text', '00ff')")
+        .await;
+    let rows = bench.run("SELECT ID, A, S, V, B FROM T ORDER BY A").await;
+    let cells: Vec<Vec<&str>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| cell.as_deref().unwrap_or("NULL")).collect())
+        .collect();
+    assert_eq!(
+        cells,
+        [
+            ["10", "1", "x", r#"{"k":[1]}"#, "NULL"],
+            ["15", "2", "x", "NULL", "NULL"],
+            ["20", "3", "x", "NULL", "NULL"],
+            ["1000", "4", "x", "NULL", "NULL"],
+            ["25", "5", "x", "NULL", "NULL"],
+            ["7", "6", "abc", "\"text\"", "00FF"],
+        ]
+    );
+    for (sql, code) in [
+        ("INSERT INTO T (A) VALUES (8), (NULL)", "100072"),
+        ("INSERT INTO T (A, S) VALUES (8, 'long')", "100078"),
+        ("INSERT INTO T (A) VALUES ('many')", "100038"),
+        ("INSERT INTO T (A) VALUES (1, 2)", "002020"),
+        ("INSERT INTO T (NONE) VALUES (1)", "000904"),
+        ("INSERT INTO NOWHERE VALUES (1)", "002003"),
+        ("INSERT OVERWRITE INTO T SELECT 1", "000002"),
+        ("CREATE TABLE U (A FLOAT IDENTITY)", "001003"),
+        ("CREATE TABLE U (A INT IDENTITY(1, 0))", "001003"),
+    ] {
+        assert_eq!(bench.code(sql).await, code, "{sql}");
+    }
+    assert_eq!(
+        bench.cell("SELECT COUNT(*) FROM T").await,
+        "6",
+        "none of the failed rows"
+    );
+}
+
+#[tokio::test]
+async fn a_table_is_made_of_a_query() {
+    let mut bench = Bench::new();
+    bench.run("CREATE DATABASE D").await;
+    bench.run("CREATE TABLE T (A NUMBER(10,2), V VARIANT)").await;
+    bench.load("T", "{\"a\":1.5,\"v\":{\"n\":7}}\n{\"a\":2}");
+    bench
+        .run("CREATE TABLE U AS SELECT a, v:n::INT AS n, v FROM t")
+        .await;
+    let types: Vec<_> = bench
+        .run("DESC TABLE U")
+        .await
+        .into_iter()
+        .map(|row| row[1].clone().unwrap())
+        .collect();
+    assert_eq!(types, ["NUMBER(10,2)", "NUMBER(38,0)", "VARIANT"]);
+    assert_eq!(bench.cell("SELECT SUM(N) FROM U").await, "7");
+    bench
+        .run("CREATE OR REPLACE TABLE U (X VARCHAR) AS SELECT A FROM U")
+        .await;
+    assert_eq!(bench.cell("SELECT X FROM U ORDER BY 1 LIMIT 1").await, "1.50");
+    bench.run("CREATE TABLE IF NOT EXISTS U AS SELECT 1 AS Y").await;
+    assert_eq!(bench.cell("SELECT COUNT(*) FROM U").await, "2");
+    assert_eq!(
+        bench.code("CREATE TABLE W (X INT, Y INT) AS SELECT 1").await,
+        "002020"
+    );
+    assert_eq!(bench.code("SELECT * FROM W").await, "002003");
 }

@@ -1,14 +1,13 @@
 //! A client of the protocol for tests, on its own running stack.
 
 use std::io::Write as _;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::snowflake::auth::tests::Signer;
 use crate::snowflake::catalog::{Catalog, now_ms};
 use crate::snowflake::model::{ColumnDef, CreateMode, DataType, NewTable, TableDef};
-use crate::snowflake::sql::{Engine, Session, SqlError};
+use crate::snowflake::sql::{Session, SqlError};
 use crate::{Addresses, Local, LocalOptions};
 
 const MANAGEMENT: &str = "/v2/streaming/databases/D/schemas/PUBLIC/pipes/";
@@ -153,7 +152,7 @@ impl Client {
     /// A statement's rows; D.PUBLIC is where names are looked up.
     pub(super) async fn sql(&self, statement: &str) -> Result<Vec<Vec<Option<String>>>, SqlError> {
         let snowflake = self.local.snowflake();
-        let engine = Engine::new(Arc::clone(&snowflake.catalog), snowflake.data_dir.clone());
+        let engine = snowflake.engine();
         let mut session = Session {
             database: Some("D".to_owned()),
             schema: Some("PUBLIC".to_owned()),
