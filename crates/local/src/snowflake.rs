@@ -15,16 +15,19 @@ mod committer;
 #[cfg(test)]
 mod crash_tests;
 mod decode;
+mod driver;
 mod error_table;
 mod keys;
 mod late;
 mod log;
 pub mod model;
+mod passwords;
 mod registry;
 pub mod rows;
 mod segments;
 pub mod sql;
 pub mod sqlapi;
+mod statements;
 mod store;
 mod streaming;
 pub(crate) mod tls;
@@ -125,7 +128,12 @@ impl Snowflake {
     /// What runs statements.
     pub(crate) fn engine(&self) -> sql::Engine {
         let disk = Arc::clone(&self.store.committer.disk);
-        sql::Engine::new(Arc::clone(&self.catalog), disk, self.data_dir.clone())
+        sql::Engine::new(
+            Arc::clone(&self.catalog),
+            disk,
+            self.data_dir.clone(),
+            &self.account,
+        )
     }
 
     /// Opens the storage, recovers, starts committing. Blocks on the disk.
@@ -178,6 +186,12 @@ impl Snowflake {
             .put_user(&name.to_uppercase(), 1, &keys::fingerprint(&public), &public)
     }
 
+    /// Whether this is the password of a registered user.
+    pub(crate) fn check_password(&self, user: &str, password: &str) -> Result<bool> {
+        let stored = self.catalog.password(user)?;
+        Ok(stored.is_some_and(|stored| passwords::is_it(password, &stored)))
+    }
+
     /// The private key of user [`DEMO_USER`]: PKCS#8 PEM, readable by its owner only.
     #[must_use]
     pub fn demo_key_path(&self) -> PathBuf {
@@ -214,7 +228,9 @@ impl Snowflake {
 
     /// All endpoints of the service.
     pub(crate) fn router(self: &Arc<Self>) -> axum::Router {
-        sqlapi::router(Arc::clone(self)).merge(streaming::router(Arc::clone(self)))
+        sqlapi::router(Arc::clone(self))
+            .merge(driver::router(Arc::clone(self)))
+            .merge(streaming::router(Arc::clone(self)))
     }
 }
 

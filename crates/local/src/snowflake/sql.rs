@@ -8,6 +8,7 @@
 //! What it guarantees: a SELECT sees for each table the rows of whole commits only. What it does not: it does not know all
 //! of Snowflake's SQL; what it does not know is refused with a code, never guessed. Queries share 1 GiB of memory.
 
+pub(crate) mod binding;
 mod casts;
 mod define;
 mod functions;
@@ -18,6 +19,7 @@ mod result;
 mod rewrite;
 mod select;
 mod show;
+mod users;
 mod variant;
 mod words;
 
@@ -30,6 +32,7 @@ use std::sync::Arc;
 use sqlparser::ast::Statement;
 use sqlparser::dialect::SnowflakeDialect;
 use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Token;
 
 use super::catalog::Catalog;
 use crate::disk::Disk;
@@ -47,6 +50,27 @@ pub struct Session {
     pub schema: Option<String>,
     /// The user.
     pub user: String,
+    /// The role that was chosen; it decides nothing.
+    pub role: Option<String>,
+    /// The warehouse that was chosen; it decides nothing.
+    pub warehouse: Option<String>,
+}
+
+/// What comes with a statement.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Parameters {
+    /// Values of its question marks.
+    pub(crate) bindings: binding::Bindings,
+    /// Only its columns are wanted; nothing is run.
+    pub(crate) describe_only: bool,
+}
+
+/// A name as a request gives it: quoted as it stands, else upper case.
+pub(crate) fn folded(name: &str) -> String {
+    match name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => name.to_uppercase(),
+    }
 }
 
 /// Why a statement failed, with Snowflake's code and SQL state.
@@ -89,7 +113,15 @@ impl SqlError {
         }
     }
 
-    fn unsupported(what: &str) -> Self {
+    pub(crate) fn canceled() -> Self {
+        Self {
+            code: "000604",
+            sql_state: "57014",
+            message: "SQL execution canceled".to_owned(),
+        }
+    }
+
+    pub(crate) fn unsupported(what: &str) -> Self {
         let message = format!("Unsupported feature: the local Snowflake does not know {what}");
         Self {
             code: "000002",
@@ -116,6 +148,9 @@ impl From<crate::Error> for SqlError {
         }
     }
 }
+
+/// What CURRENT_VERSION() says: of this crate, behind a number that drivers take for a server's.
+pub(crate) const SERVER_VERSION: &str = concat!("9.0.0 frazil-local-", env!("CARGO_PKG_VERSION"));
 
 type Result<T> = std::result::Result<T, SqlError>;
 
@@ -168,6 +203,7 @@ pub struct Engine {
     catalog: Arc<Catalog>,
     disk: Arc<dyn Disk>,
     data_dir: PathBuf,
+    account: String,
 }
 
 /// The verb of a statement about a pipe.
@@ -185,11 +221,12 @@ fn pipe_statement(words: &Words) -> Option<&str> {
 impl Engine {
     /// An engine over a catalog whose segments lie below `data_dir`.
     #[must_use]
-    pub(crate) fn new(catalog: Arc<Catalog>, disk: Arc<dyn Disk>, data_dir: PathBuf) -> Self {
+    pub(crate) fn new(catalog: Arc<Catalog>, disk: Arc<dyn Disk>, data_dir: PathBuf, account: &str) -> Self {
         Self {
             catalog,
             disk,
             data_dir,
+            account: account.to_owned(),
         }
     }
 
@@ -198,19 +235,45 @@ impl Engine {
     /// # Errors
     /// [`SqlError`] with Snowflake's code where there is one.
     pub async fn execute(&self, session: &mut Session, sql: &str) -> Result<QueryResult> {
+        self.execute_with(session, sql, &Parameters::default()).await
+    }
+
+    /// The same with what came with it. Bound lists make an INSERT of several rows.
+    pub(crate) async fn execute_with(
+        &self,
+        session: &mut Session,
+        sql: &str,
+        parameters: &Parameters,
+    ) -> Result<QueryResult> {
         let mut words = Words::of(sql)?;
+        if !parameters.bindings.is_empty() {
+            words = bound(&words, &parameters.bindings)?;
+        }
+        let kind = statement_type(&words);
+        let mut result = self.run(session, words, sql, parameters.describe_only).await?;
+        result.statement_type = kind;
+        Ok(result)
+    }
+
+    async fn run(
+        &self,
+        session: &mut Session,
+        mut words: Words,
+        sql: &str,
+        describe_only: bool,
+    ) -> Result<QueryResult> {
         words.mark_error_tables();
-        if let Some(word) = pipe_statement(&words) {
-            return match word {
-                "CREATE" => pipe::create(&self.catalog, session, &words, sql),
-                _ => pipe::change(&self.catalog, session, &words),
-            };
+        let is_query = words
+            .word(0)
+            .is_none_or(|word| matches!(word, "SELECT" | "WITH" | "VALUES"));
+        if describe_only && !is_query {
+            return Ok(match words.word(0) {
+                Some("INSERT") => QueryResult::numbers(insert::INSERTED, Vec::new()),
+                _ => QueryResult::texts(&["status"], Vec::new()),
+            });
         }
-        if let Some(shown) = show::run(&self.catalog, session, &words)? {
-            return Ok(shown);
-        }
-        if words.are(0, &["TRUNCATE"]) {
-            return define::truncate(&self.catalog, session, &words);
+        if let Some(done) = self.run_words(session, &words, sql)? {
+            return Ok(done);
         }
         let (text, options) = words.without_table_options();
         // What is left of `ALTER TABLE t SET <options>` is no statement any more.
@@ -225,12 +288,20 @@ impl Engine {
             .with_tokens(text)
             .parse_statements();
         let mut statements = parsed.map_err(SqlError::syntax)?;
-        let statement = match (statements.pop(), statements.pop()) {
+        let mut statement = match (statements.pop(), statements.pop()) {
             (Some(statement), None) => statement,
             (None, _) => return Err(SqlError::syntax("the statement is empty")),
             (Some(_), Some(_)) => return Err(SqlError::unsupported("several statements in one request")),
         };
+        functions::context(&mut statement, session, &self.account);
         match statement {
+            Statement::Query(_) if describe_only => {
+                let running = query::start(&self.catalog, &self.data_dir, session, statement).await?;
+                Ok(QueryResult {
+                    columns: running.columns(),
+                    ..QueryResult::default()
+                })
+            }
             Statement::Query(_) => query::run(&self.catalog, &self.data_dir, session, statement).await,
             Statement::Insert(insert) => insert::run(self, session, insert).await,
             Statement::CreateTable(create) if create.query.is_some() => {
@@ -238,5 +309,99 @@ impl Engine {
             }
             other => define::run(&self.catalog, session, other, options),
         }
+    }
+
+    /// Statements that are read from their words.
+    fn run_words(&self, session: &mut Session, words: &Words, sql: &str) -> Result<Option<QueryResult>> {
+        if let Some(word) = pipe_statement(words) {
+            let done = match word {
+                "CREATE" => pipe::create(&self.catalog, session, words, sql),
+                _ => pipe::change(&self.catalog, session, words),
+            };
+            return done.map(Some);
+        }
+        if let Some(done) = users::run(&self.catalog, words)? {
+            return Ok(Some(done));
+        }
+        if words.are(0, &["TRUNCATE"]) {
+            return define::truncate(&self.catalog, session, words).map(Some);
+        }
+        if let Some(done) = transaction(words)? {
+            return Ok(Some(done));
+        }
+        show::run(&self.catalog, session, words)
+    }
+}
+
+/// The statement whose result `SELECT * FROM TABLE(RESULT_SCAN('<id>'))`, and nothing else, asks for.
+pub(crate) fn result_scan(sql: &str) -> Option<String> {
+    let words = Words::of(sql).ok()?;
+    let signs = [
+        (1, Token::Mul),
+        (4, Token::LParen),
+        (6, Token::LParen),
+        (8, Token::RParen),
+        (9, Token::RParen),
+    ];
+    let is_it = words.len() == 10
+        && words.are(0, &["SELECT"])
+        && words.are(2, &["FROM", "TABLE"])
+        && words.are(5, &["RESULT_SCAN"])
+        && signs.iter().all(|(at, sign)| words.get(*at) == Some(sign));
+    words.text(7).filter(|_| is_it).map(ToOwned::to_owned)
+}
+
+/// Sessions' parameters and transactions: each statement is its own, so COMMIT and ROLLBACK find nothing to do.
+fn transaction(words: &Words) -> Result<Option<QueryResult>> {
+    let off = words.are(2, &["SET", "AUTOCOMMIT"]) && words.word(5) == Some("FALSE");
+    match words.word(0) {
+        Some("BEGIN" | "START") => Err(SqlError::unsupported("transactions of several statements")),
+        Some("ALTER") if words.are(1, &["SESSION"]) && off => Err(SqlError::unsupported(
+            "transactions of several statements (AUTOCOMMIT = FALSE)",
+        )),
+        Some("ALTER") if words.are(1, &["SESSION"]) => Ok(Some(executed())),
+        Some("COMMIT" | "ROLLBACK") => Ok(Some(executed())),
+        _ => Ok(None),
+    }
+}
+
+fn executed() -> QueryResult {
+    QueryResult::status("Statement executed successfully.".to_owned())
+}
+
+/// The statement with its values put in.
+fn bound(words: &Words, bindings: &binding::Bindings) -> Result<Words> {
+    let Some(rows) = bindings.values().filter_map(binding::Binding::rows).max() else {
+        return binding::bind(words.tokens(), bindings, 0).map(Words::folded);
+    };
+    let values = (0..words.len()).find(|at| words.are(*at, &["VALUES"]));
+    let (Some(values), true) = (values, words.are(0, &["INSERT"])) else {
+        return Err(SqlError::unsupported(
+            "lists of values but in INSERT ... VALUES (?)",
+        ));
+    };
+    let mut tokens = words.range(0, values + 1).tokens().to_vec();
+    let row = words.range(values + 1, words.len());
+    for number in 0..rows {
+        if number > 0 {
+            tokens.push(Token::Comma);
+        }
+        tokens.extend(binding::bind(row.tokens(), bindings, number)?);
+    }
+    Ok(Words::folded(tokens))
+}
+
+/// The number by which drivers know a kind of statement (source of `snowflake-connector-python`: a query is 0x1000, INSERT
+/// 0x3100, what changes the session 0x4000, SHOW 0x4400, DESCRIBE 0x4500, definitions 0x6000).
+fn statement_type(words: &Words) -> u32 {
+    match words.word(0) {
+        Some("INSERT") => 0x3100,
+        Some("USE") => 0x4300,
+        Some("SHOW") => 0x4400,
+        Some("DESC" | "DESCRIBE") => 0x4500,
+        Some("ALTER") if words.are(1, &["SESSION"]) => 0x4100,
+        Some("COMMIT" | "ROLLBACK") => 0x5000,
+        Some("CREATE" | "ALTER" | "DROP" | "TRUNCATE") => 0x6000,
+        _ => 0x1000,
     }
 }

@@ -1,15 +1,13 @@
 //! The SQL REST API (Snowflake documentation, "SQL REST API reference").
 //!
 //! `POST /api/v2/statements` runs one statement: answer 200 with the result, 422 where it fails, 202 with a handle where
-//! `async=true` asks for it. `GET /api/v2/statements/{handle}` gives the result again, or a further partition of it;
-//! `POST .../cancel` forgets it. Requests log in as the streaming API's do.
+//! `async=true` asks for it or it takes longer than [`AT_ONCE`]. `GET /api/v2/statements/{handle}` gives the result, or a
+//! further partition of it; `POST .../cancel` ends it. Requests log in as the streaming API's do.
 //!
-//! Each request is a session of its own, in the database and schema it names. Results are kept for a while so that their
-//! partitions can be fetched: at most [`KEPT`] of them, [`KEPT_BYTES`] together, the oldest go first. A statement begun
-//! with `async=true` runs to its end within the request's time; its answer is fetched by its handle.
+//! Each request is a session of its own, in the database and schema it names.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -18,52 +16,49 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::Snowflake;
 use super::catalog::now_ms;
-use super::sql::{Engine, QueryResult, Session, SqlError};
+use super::sql::{Parameters, QueryResult, ResultColumn, Session, SqlError, binding, folded};
+use super::statements::{Statement, Statements};
 
 /// Rows of one partition.
 const PARTITION: usize = 10_000;
-/// Results that are kept.
-const KEPT: usize = 64;
-/// Bytes of cells that are kept.
-const KEPT_BYTES: usize = 256 * 1024 * 1024;
+/// How long a statement may take before its client is told to ask again.
+const AT_ONCE: Duration = Duration::from_secs(45);
 
 #[derive(Debug, Deserialize)]
 struct Request {
     statement: String,
     database: Option<String>,
     schema: Option<String>,
+    role: Option<String>,
+    warehouse: Option<String>,
+    bindings: Option<binding::Bindings>,
+    /// Seconds; 0 and absence are [`AT_ONCE`] and what the server allows.
+    timeout: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Parameters {
+struct Asked {
     #[serde(default, rename = "async")]
     detached: Option<bool>,
+    #[serde(default, rename = "requestId")]
+    request_id: String,
     partition: Option<usize>,
-}
-
-struct Kept {
-    handle: String,
-    bytes: usize,
-    done: Arc<Result<QueryResult, SqlError>>,
 }
 
 struct Api {
     snowflake: Arc<Snowflake>,
-    engine: Engine,
-    kept: Mutex<VecDeque<Kept>>,
+    statements: Statements,
 }
 
 /// The endpoints.
 pub fn router(snowflake: Arc<Snowflake>) -> Router {
-    let engine = snowflake.engine();
+    let statements = Statements::new(snowflake.engine());
     let api = Arc::new(Api {
         snowflake,
-        engine,
-        kept: Mutex::default(),
+        statements,
     });
     Router::new()
         .route("/api/v2/statements", post(run))
@@ -89,48 +84,18 @@ impl Api {
             })
     }
 
-    fn keep(&self, handle: &str, done: &Arc<Result<QueryResult, SqlError>>) {
-        let bytes = match &**done {
-            Ok(result) => result
-                .rows
-                .iter()
-                .flatten()
-                .map(|cell| cell.as_ref().map_or(0, String::len) + 24)
-                .sum(),
-            Err(_) => 0,
-        };
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push_back(Kept {
-            handle: handle.to_owned(),
-            bytes,
-            done: Arc::clone(done),
-        });
-        while kept.len() > KEPT
-            || (kept.len() > 1 && kept.iter().map(|k| k.bytes).sum::<usize>() > KEPT_BYTES)
-        {
-            kept.pop_front();
-        }
-    }
-
-    fn find(&self, handle: &str) -> Option<Arc<Result<QueryResult, SqlError>>> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter()
-            .find(|one| one.handle == handle)
-            .map(|one| Arc::clone(&one.done))
-    }
-}
-
-/// A name of a request: quoted as it stands, else upper case.
-fn folded(name: &str) -> String {
-    match name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(quoted) => quoted.replace("\"\"", "\""),
-        None => name.to_uppercase(),
+    fn find(&self, handle: &str, headers: &HeaderMap) -> Result<Statement, Box<Response>> {
+        let user = self.login(headers)?;
+        self.statements.find(handle, &user).ok_or_else(|| {
+            let status = StatusCode::NOT_FOUND;
+            Box::new(failure(status, "000709", "Statement not found.", Some(handle)))
+        })
     }
 }
 
 async fn run(
     State(api): State<Arc<Api>>,
-    Query(parameters): Query<Parameters>,
+    Query(asked): Query<Asked>,
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Response {
@@ -143,53 +108,81 @@ async fn run(
         return failure(StatusCode::BAD_REQUEST, "390142", message, None);
     };
     let named = |name: Option<String>| name.filter(|name| !name.is_empty()).map(|name| folded(&name));
-    let mut session = Session {
+    let session = Session {
         database: named(request.database),
         schema: named(request.schema),
+        role: named(request.role),
+        warehouse: named(request.warehouse),
         user,
     };
-    let handle = Uuid::new_v4().to_string();
-    let done = Arc::new(api.engine.execute(&mut session, &request.statement).await);
-    api.keep(&handle, &done);
-    if parameters.detached == Some(true) {
-        let body = json!({
-            "code": "333334",
-            "message": "Asynchronous execution in progress. Use provided query id to perform query monitoring.",
-            "statementHandle": handle,
-            "statementStatusUrl": format!("/api/v2/statements/{handle}"),
-        });
-        return (StatusCode::ACCEPTED, Json(body)).into_response();
+    let parameters = Parameters {
+        bindings: request.bindings.unwrap_or_default(),
+        describe_only: false,
+    };
+    let statement = api
+        .statements
+        .begin(session, request.statement, parameters, &asked.request_id);
+    if asked.detached == Some(true) {
+        return in_progress(&statement);
     }
-    answer(&handle, &done, 0)
+    let limit = request
+        .timeout
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs);
+    if let Some(limit) = limit.filter(|limit| *limit < AT_ONCE)
+        && statement.within(limit).await.is_none()
+    {
+        statement.cancel();
+        let message = "Statement reached its statement timeout and was canceled.";
+        return failure(
+            StatusCode::REQUEST_TIMEOUT,
+            "000630",
+            message,
+            Some(&statement.handle),
+        );
+    }
+    outcome(&statement, AT_ONCE, 0).await
+}
+
+/// The answer of a statement, or where to ask for it.
+async fn outcome(statement: &Statement, limit: Duration, partition: usize) -> Response {
+    match statement.within(limit).await {
+        Some(done) => answer(&statement.handle, &done.result, partition),
+        None => in_progress(statement),
+    }
+}
+
+fn in_progress(statement: &Statement) -> Response {
+    let handle = &statement.handle;
+    let body = json!({
+        "code": "333334",
+        "message": "Asynchronous execution in progress. Use provided query id to perform query monitoring.",
+        "statementHandle": handle,
+        "statementStatusUrl": format!("/api/v2/statements/{handle}"),
+    });
+    (StatusCode::ACCEPTED, Json(body)).into_response()
 }
 
 async fn fetch(
     State(api): State<Arc<Api>>,
     Path(handle): Path<String>,
-    Query(parameters): Query<Parameters>,
+    Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(refused) = api.login(&headers) {
-        return *refused;
-    }
-    match api.find(&handle) {
-        Some(done) => answer(&handle, &done, parameters.partition.unwrap_or(0)),
-        None => failure(
-            StatusCode::NOT_FOUND,
-            "000709",
-            "Statement not found.",
-            Some(&handle),
-        ),
+    match api.find(&handle, &headers) {
+        Ok(statement) => outcome(&statement, Duration::ZERO, asked.partition.unwrap_or(0)).await,
+        Err(refused) => *refused,
     }
 }
 
 async fn cancel(State(api): State<Arc<Api>>, Path(handle): Path<String>, headers: HeaderMap) -> Response {
-    if let Err(refused) = api.login(&headers) {
-        return *refused;
-    }
-    let mut kept = api.kept.lock().unwrap_or_else(PoisonError::into_inner);
-    kept.retain(|one| one.handle != handle);
-    let body = json!({ "code": "000604", "message": "SQL execution canceled", "statementHandle": handle });
+    let statement = match api.find(&handle, &headers) {
+        Ok(statement) => statement,
+        Err(refused) => return *refused,
+    };
+    statement.cancel();
+    let canceled = SqlError::canceled();
+    let body = json!({ "code": canceled.code, "message": canceled.message, "statementHandle": handle });
     Json(body).into_response()
 }
 
@@ -220,25 +213,7 @@ fn answer(handle: &str, done: &Result<QueryResult, SqlError>, partition: usize) 
     } else {
         partitions
     };
-    let types: Vec<Value> = result
-        .columns
-        .iter()
-        .map(|column| {
-            json!({
-                "name": column.name,
-                "type": column.kind,
-                "nullable": true,
-                "length": column.length,
-                "byteLength": column.length,
-                "precision": column.precision,
-                "scale": column.scale,
-                "database": "",
-                "schema": "",
-                "table": "",
-                "collation": null,
-            })
-        })
-        .collect();
+    let types: Vec<Value> = result.columns.iter().map(ResultColumn::described).collect();
     let body = json!({
         "resultSetMetaData": {
             "numRows": result.rows.len(),

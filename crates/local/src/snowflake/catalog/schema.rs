@@ -3,7 +3,7 @@
 /// Run at each open.
 pub(super) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS users (name TEXT PRIMARY KEY, created_on_ms INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS users (name TEXT PRIMARY KEY, created_on_ms INTEGER NOT NULL, password BLOB) STRICT;
 CREATE TABLE IF NOT EXISTS user_keys (
     user TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
     slot INTEGER NOT NULL,
@@ -73,7 +73,8 @@ CREATE INDEX IF NOT EXISTS pipes_by_table ON pipes (table_id);
 ";
 
 /// What a catalog file of an earlier version lacks, by version; each step is run once.
-pub(super) const UPGRADES: [&str; 2] = [
+pub(super) const UPGRADES: [&str; 3] = [
     "ALTER TABLE segments ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE pipes ADD COLUMN copy TEXT; ALTER TABLE pipes ADD COLUMN comment TEXT;",
+    "ALTER TABLE users ADD COLUMN password BLOB;",
 ];

@@ -262,6 +262,7 @@ fn file_of_the_first_version_is_upgraded_and_a_later_one_refused() {
     for added in [
         ",\n    kind INTEGER NOT NULL DEFAULT 0",
         "    copy TEXT,\n    comment TEXT,\n",
+        ", password BLOB",
     ] {
         assert!(first.contains(added), "{added}");
         first = first.replace(added, "");

@@ -38,6 +38,41 @@ impl Catalog {
         Ok(())
     }
 
+    /// Registers a user without a key.
+    pub(crate) fn create_user(&self, name: &str) -> Result<()> {
+        self.lock().execute(
+            "INSERT INTO users (name, created_on_ms) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
+            (name, now_ms()),
+        )?;
+        Ok(())
+    }
+
+    /// Forgets one of a user's keys.
+    pub(crate) fn remove_key(&self, name: &str, slot: u8) -> Result<()> {
+        self.lock().execute(
+            "DELETE FROM user_keys WHERE user = ?1 AND slot = ?2",
+            (name, slot),
+        )?;
+        Ok(())
+    }
+
+    /// What is stored of a user's password.
+    pub(crate) fn password(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached("SELECT password FROM users WHERE name = ?1")?;
+        Ok(statement
+            .query_row([name], |row| row.get(0))
+            .optional()?
+            .flatten())
+    }
+
+    /// Replaces what is stored of a user's password.
+    pub(crate) fn set_password(&self, name: &str, stored: &[u8]) -> Result<()> {
+        self.lock()
+            .execute("UPDATE users SET password = ?2 WHERE name = ?1", (name, stored))?;
+        Ok(())
+    }
+
     /// Removes a user; false if it was not there.
     ///
     /// # Errors

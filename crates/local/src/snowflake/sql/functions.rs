@@ -4,14 +4,15 @@
 //! here goes to DataFusion by its own name, with a VARIANT argument as text, as Snowflake casts it.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    Interval, ObjectName, Value,
+    Interval, ObjectName, Statement, Value, visit_expressions_mut,
 };
 
 use super::rewrite::{call, cast, is_variant, literal, text};
-use super::{Result, SqlError};
+use super::{Result, SERVER_VERSION, Session, SqlError};
 use crate::snowflake::model::DataType;
 use crate::snowflake::rows::MAX_VARCHAR;
 
@@ -54,6 +55,35 @@ const TAKES_VARIANT: [&str; 13] = [
     "NVL2",
     "NULLIF",
 ];
+
+/// Puts in what a statement asks of its session: CURRENT_USER(), CURRENT_ROLE() and their like.
+pub(super) fn context(statement: &mut Statement, session: &Session, account: &str) {
+    let _ = visit_expressions_mut(statement, |expression| {
+        if let Expr::Function(function) = expression
+            && let Some(value) = of_session(&function.name.to_string(), session, account)
+        {
+            *expression = match value {
+                Some(value) => text(&value),
+                None => Expr::Value(Value::Null.into()),
+            };
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+fn of_session(name: &str, session: &Session, account: &str) -> Option<Option<String>> {
+    Some(match name {
+        "CURRENT_USER" => Some(session.user.clone()),
+        "CURRENT_ROLE" => session.role.clone(),
+        "CURRENT_DATABASE" => session.database.clone(),
+        "CURRENT_SCHEMA" => session.schema.clone(),
+        "CURRENT_WAREHOUSE" => session.warehouse.clone(),
+        "CURRENT_ACCOUNT" | "CURRENT_ACCOUNT_NAME" => Some(account.to_owned()),
+        "CURRENT_REGION" => Some("LOCAL".to_owned()),
+        "CURRENT_VERSION" => Some(SERVER_VERSION.to_owned()),
+        _ => return None,
+    })
+}
 
 /// What a function of this name becomes; arguments are rewritten already.
 pub(super) fn rewrite(function: &Function, variants: &HashSet<String>) -> Result<Option<Expr>> {
@@ -141,6 +171,11 @@ fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result
             }],
             else_result: Some(Box::new(otherwise.clone())),
         },
+        ("MOD", [one, other]) => Expr::Nested(Box::new(Expr::BinaryOp {
+            left: Box::new(one.clone()),
+            op: BinaryOperator::Modulo,
+            right: Box::new(other.clone()),
+        })),
         ("EQUAL_NULL", [one, other]) => {
             Expr::IsNotDistinctFrom(Box::new(one.clone()), Box::new(other.clone()))
         }

@@ -19,6 +19,9 @@ use crate::snowflake::segments;
 /// Rows of one INSERT, in bytes of their values.
 const LARGEST: usize = 256 * 1024 * 1024;
 
+/// The column that an INSERT answers.
+pub(super) const INSERTED: &str = "number of rows inserted";
+
 /// Runs an INSERT.
 pub(super) async fn run(engine: &Engine, session: &Session, insert: Insert) -> Result<QueryResult> {
     let plain = !insert.overwrite && insert.on.is_none() && insert.returning.is_none();
@@ -52,7 +55,7 @@ pub(super) async fn run(engine: &Engine, session: &Session, insert: Insert) -> R
 }
 
 fn inserted(count: usize) -> QueryResult {
-    QueryResult::numbers("number of rows inserted", vec![count])
+    QueryResult::numbers(INSERTED, vec![count])
 }
 
 fn fits(expected: usize, values: &[Vec<Picked>]) -> Result<()> {

@@ -22,7 +22,7 @@ use sqlparser::ast::{Query, Statement, visit_relations};
 
 use super::define::parts;
 use super::words::error_table_of;
-use super::{Name, QueryResult, Result, Session, SqlError, casts, result, rewrite, variant};
+use super::{Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, result, rewrite, variant};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::error_table;
 use crate::snowflake::model::{DataType, SegmentKind, TableSnapshot};
@@ -39,12 +39,16 @@ pub(super) async fn run(
     statement: Statement,
 ) -> Result<QueryResult> {
     let mut running = start(catalog, data_dir, session, statement).await?;
-    let columns = running.fields.iter().map(|field| result::column(field)).collect();
+    let columns = running.columns();
     let (mut rows, mut bytes) = (Vec::new(), 0);
     while let Some(batch) = running.next().await? {
         result::append(&mut rows, batch.columns(), batch.num_rows(), &mut bytes)?;
     }
-    Ok(QueryResult { columns, rows })
+    Ok(QueryResult {
+        columns,
+        rows,
+        statement_type: 0,
+    })
 }
 
 /// A SELECT under way. The files of its tables stay as long as this lives, even if they are merged away meanwhile.
@@ -55,6 +59,11 @@ pub(super) struct Running {
 }
 
 impl Running {
+    /// What its columns are.
+    pub(super) fn columns(&self) -> Vec<ResultColumn> {
+        self.fields.iter().map(|field| result::column(field)).collect()
+    }
+
     /// Its next rows.
     pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>> {
         self.stream.next().await.transpose().map_err(run_error)

@@ -33,6 +33,25 @@ pub struct ResultColumn {
     pub length: Option<u32>,
 }
 
+impl ResultColumn {
+    /// As an entry of `rowType` and `rowtype`.
+    pub(crate) fn described(&self) -> serde_json::Value {
+        serde_json::json!({
+            "name": self.name,
+            "type": self.kind,
+            "nullable": true,
+            "length": self.length,
+            "byteLength": self.length,
+            "precision": self.precision,
+            "scale": self.scale,
+            "database": "",
+            "schema": "",
+            "table": "",
+            "collation": null,
+        })
+    }
+}
+
 /// A result.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct QueryResult {
@@ -40,6 +59,8 @@ pub struct QueryResult {
     pub columns: Vec<ResultColumn>,
     /// The rows.
     pub rows: Vec<Vec<Option<String>>>,
+    /// What kind of statement it was, as drivers know it.
+    pub statement_type: u32,
 }
 
 impl QueryResult {
@@ -48,6 +69,7 @@ impl QueryResult {
         Self {
             columns: names.iter().map(|name| text_column(name)).collect(),
             rows,
+            statement_type: 0,
         }
     }
 
@@ -62,6 +84,7 @@ impl QueryResult {
                 .into_iter()
                 .map(|number| vec![Some(number.to_string())])
                 .collect(),
+            statement_type: 0,
         }
     }
 
@@ -122,7 +145,9 @@ pub(super) fn column(field: &Field) -> ResultColumn {
         Arrow::Time32(_) | Arrow::Time64(_) => (column.kind, column.scale) = ("time", Some(9)),
         Arrow::Timestamp(_, None) => (column.kind, column.scale) = ("timestamp_ntz", Some(9)),
         Arrow::Timestamp(_, Some(_)) => (column.kind, column.scale) = ("timestamp_ltz", Some(9)),
-        Arrow::Binary | Arrow::LargeBinary | Arrow::BinaryView => column.kind = "binary",
+        Arrow::Binary | Arrow::LargeBinary | Arrow::BinaryView => {
+            (column.kind, column.length) = ("binary", Some(8_388_608));
+        }
         _ => {
             column.length = Some(16_777_216);
             column.kind = match field.metadata().get(TYPE_KEY).map(String::as_str) {

@@ -312,7 +312,8 @@ fn switch(catalog: &Catalog, session: &mut Session, words: &Words) -> Result<Que
         .ok_or_else(|| SqlError::syntax("a name is missing"))?;
     match (kind.as_str(), name.as_slice()) {
         // There is nothing to choose, and scripts do.
-        ("ROLE" | "WAREHOUSE", _) => {}
+        ("ROLE", name) => session.role = name.last().cloned(),
+        ("WAREHOUSE", name) => session.warehouse = name.last().cloned(),
         ("SCHEMA", [schema]) => {
             let database = session.database.clone().ok_or_else(super::no_database)?;
             enter(catalog, session, &database, Some(schema))?;

@@ -25,6 +25,7 @@ impl Bench {
             catalog,
             Arc::new(RealDisk::new(folder.path())),
             folder.path().to_owned(),
+            "LOCAL",
         );
         Self {
             folder,

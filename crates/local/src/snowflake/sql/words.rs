@@ -105,6 +105,15 @@ impl Words {
         Self(self.0.get(from..to).unwrap_or_default().to_vec())
     }
 
+    pub(super) fn tokens(&self) -> &[Token] {
+        &self.0
+    }
+
+    /// Words of these tokens, folded already.
+    pub(super) fn folded(tokens: Vec<Token>) -> Self {
+        Self(tokens)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

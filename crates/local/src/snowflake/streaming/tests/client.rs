@@ -157,6 +157,7 @@ impl Client {
             database: Some("D".to_owned()),
             schema: Some("PUBLIC".to_owned()),
             user: "FRAZIL".to_owned(),
+            ..Session::default()
         };
         let result = engine.execute(&mut session, statement).await?;
         Ok(result.rows)

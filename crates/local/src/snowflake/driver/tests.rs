@@ -1,0 +1,172 @@
+//! The drivers' protocol over real HTTP.
+
+use serde_json::{Value, json};
+
+use crate::{Local, LocalOptions};
+
+struct Driver {
+    _folder: tempfile::TempDir,
+    local: Local,
+    http: reqwest::Client,
+    token: String,
+}
+
+impl Driver {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let local = Local::start(LocalOptions::new(folder.path().join("data")))
+            .await
+            .unwrap();
+        let engine = local.snowflake().engine();
+        let mut session = crate::snowflake::sql::Session::default();
+        for sql in ["CREATE USER ADA PASSWORD = 'canary-word'", "CREATE DATABASE DEMO"] {
+            engine.execute(&mut session, sql).await.unwrap();
+        }
+        Self {
+            _folder: folder,
+            local,
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            token: String::new(),
+        }
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Value {
+        let url = format!("{}{path}", self.local.addresses().snowflake_http_url);
+        let request = self.http.post(url).body(body.to_string());
+        let token = format!("Snowflake Token=\"{}\"", self.token);
+        let answer = request.header("authorization", token).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        serde_json::from_str(&answer.text().await.unwrap()).unwrap()
+    }
+
+    async fn login(&mut self, data: Value) -> Value {
+        let path = "/session/v1/login-request?databaseName=demo&schemaName=public&roleName=ann";
+        let answer = self.post(path, &json!({ "data": data })).await;
+        if let Some(token) = answer["data"]["token"].as_str() {
+            self.token = token.to_owned();
+        }
+        answer
+    }
+
+    async fn query(&self, id: &str, sql: &str) -> Value {
+        let path = format!("/queries/v1/query-request?requestId={id}");
+        self.post(&path, &json!({ "sqlText": sql })).await
+    }
+}
+
+fn ada() -> Value {
+    json!({ "ACCOUNT_NAME": "local", "LOGIN_NAME": "ada", "PASSWORD": "canary-word" })
+}
+
+#[tokio::test]
+async fn logins_that_are_wrong_are_refused_and_never_say_the_password() {
+    let mut driver = Driver::start().await;
+    let cases = [
+        (json!({ "LOGIN_NAME": "ada", "PASSWORD": "canary-wor" }), "390100"),
+        (json!({ "LOGIN_NAME": "ada" }), "390100"),
+        (
+            json!({ "LOGIN_NAME": "eve", "PASSWORD": "canary-word" }),
+            "390100",
+        ),
+        (json!({ "LOGIN_NAME": "FRAZIL", "PASSWORD": "" }), "390100"),
+        (
+            json!({ "ACCOUNT_NAME": "other", "LOGIN_NAME": "ada", "PASSWORD": "canary-word" }),
+            "390201",
+        ),
+        (
+            json!({ "LOGIN_NAME": "ada", "AUTHENTICATOR": "EXTERNALBROWSER" }),
+            "390190",
+        ),
+        (
+            json!({ "LOGIN_NAME": "ada", "AUTHENTICATOR": "SNOWFLAKE_JWT", "TOKEN": "canary" }),
+            "390144",
+        ),
+    ];
+    for (data, code) in cases {
+        let answer = driver.login(data.clone()).await;
+        assert_eq!(
+            (&answer["success"], answer["code"].as_str()),
+            (&json!(false), Some(code)),
+            "{data}"
+        );
+        assert!(!answer.to_string().contains("canary"), "{answer}");
+    }
+    let broken = driver.post("/session/v1/login-request", &json!([])).await;
+    assert_eq!(broken["code"], "390142");
+    assert_eq!(driver.query("1", "SELECT 1").await["code"], "390112");
+}
+
+#[tokio::test]
+async fn a_session_keeps_where_it_is_and_is_renewed_with_its_master_token() {
+    let mut driver = Driver::start().await;
+    let opened = driver.login(ada()).await;
+    assert_eq!(opened["data"]["sessionInfo"]["databaseName"], "DEMO");
+    let answer = driver
+        .query("1", "SELECT CURRENT_USER(), CURRENT_ROLE(), TRUE, NULL")
+        .await;
+    assert_eq!(answer["data"]["rowset"], json!([["ADA", "ANN", "1", null]]));
+    driver.query("2", "CREATE DATABASE ELSE_WHERE").await;
+    let moved = driver.query("3", "SELECT CURRENT_DATABASE()").await;
+    assert_eq!(moved["data"]["rowset"], json!([["ELSE_WHERE"]]));
+
+    let (old, master) = (
+        driver.token.clone(),
+        opened["data"]["masterToken"].as_str().unwrap().to_owned(),
+    );
+    let renew = json!({ "oldSessionToken": old, "requestType": "RENEW" });
+    assert_eq!(
+        driver.post("/session/token-request", &renew).await["code"],
+        "390114",
+        "no master token"
+    );
+    driver.token = master;
+    let renewed = driver.post("/session/token-request", &renew).await;
+    driver.token = renewed["data"]["sessionToken"].as_str().unwrap().to_owned();
+    let still = driver.query("4", "SELECT CURRENT_DATABASE()").await;
+    assert_eq!(still["data"]["rowset"], json!([["ELSE_WHERE"]]));
+    driver.post("/session?delete=true", &Value::Null).await;
+    assert_eq!(driver.query("5", "SELECT 1").await["code"], "390112");
+}
+
+#[tokio::test]
+async fn a_repeated_request_runs_once() {
+    let mut driver = Driver::start().await;
+    driver.login(ada()).await;
+    let made = driver.query("1", "CREATE TABLE R (A INT)").await;
+    assert_eq!(made["success"], true, "{made}");
+    let first = driver.query("2", "INSERT INTO R VALUES (1)").await;
+    let again = driver.query("2", "INSERT INTO R VALUES (1)").await;
+    assert_eq!(first["data"]["queryId"], again["data"]["queryId"]);
+    let count = driver.query("3", "SELECT COUNT(*) FROM R").await;
+    assert_eq!(count["data"]["rowset"], json!([["1"]]), "{count}");
+}
+
+#[tokio::test]
+async fn users_are_made_changed_and_dropped_by_sql() {
+    let mut driver = Driver::start().await;
+    driver.login(ada()).await;
+    let cases = [
+        ("CREATE USER ADA PASSWORD = 'x'", Some("002002")),
+        ("CREATE USER IF NOT EXISTS ADA PASSWORD = 'x'", None),
+        ("CREATE USER S TYPE = SERVICE PASSWORD = 'x'", Some("001003")),
+        ("CREATE USER S RSA_PUBLIC_KEY = 'no key'", Some("002003")),
+        ("DESC USER S", Some("002003")),
+        (
+            "CREATE USER S TYPE = SERVICE DEFAULT_NAMESPACE = D.PUBLIC COMMENT = 'it'",
+            None,
+        ),
+        ("ALTER USER S SET RSA_PUBLIC_KEY = 'no key'", Some("002003")),
+        ("ALTER USER S UNSET RSA_PUBLIC_KEY_2", None),
+        ("ALTER USER ADA SET PASSWORD = 'other'", None),
+        ("DROP USER S", None),
+        ("DROP USER S", Some("002003")),
+        ("BEGIN", Some("000002")),
+        ("ALTER SESSION SET AUTOCOMMIT = FALSE", Some("000002")),
+        ("ALTER SESSION SET TIMEZONE = 'UTC'", None),
+    ];
+    for (number, (sql, code)) in cases.into_iter().enumerate() {
+        let answer = driver.query(&number.to_string(), sql).await;
+        assert_eq!(answer["code"].as_str(), code, "{sql}: {answer}");
+    }
+    assert_eq!(driver.login(ada()).await["code"], "390100", "the old password");
+}

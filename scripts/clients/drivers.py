@@ -1,0 +1,179 @@
+"""Snowflake's own drivers against the local Snowflake: log in, set up, bind, query every type, page, cancel, read errors.
+
+The connector is run over plain HTTP with a password and with a key pair; `snow` where SNOW names it.
+"""
+
+import base64
+import datetime
+import decimal
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import snowflake.connector
+from snowflake.connector import errors
+
+import stack
+
+CHECKED = []
+
+
+def check(what, value, expected):
+    if value != expected:
+        raise AssertionError(f"{what}: {value!r} instead of {expected!r}")
+    CHECKED.append(what)
+
+
+def refused(what, codes, work):
+    try:
+        work()
+    except errors.Error as error:
+        number = f"{error.errno:06}"
+        check(what, number if number in codes else f"{number} {error.msg}", number)
+        return
+    raise AssertionError(f"{what}: it was taken")
+
+
+def connect(local, **how):
+    port = int(local.addresses["snowflakeUrl"].rsplit(":", 1)[1])
+    return snowflake.connector.connect(
+        host="127.0.0.1", port=port, protocol="http", account="local", database="DEMO", schema="PUBLIC",
+        login_timeout=20, network_timeout=30, **how,
+    )
+
+
+def set_up(cursor, key):
+    for statement in (
+        "USE ROLE ACCOUNTADMIN",
+        "CREATE DATABASE IF NOT EXISTS DEMO",
+        "USE SCHEMA DEMO.PUBLIC",
+        "CREATE OR REPLACE TABLE EVERY (N NUMBER(10,2), W INT AUTOINCREMENT, F FLOAT, B BOOLEAN, S VARCHAR, D DATE, T TIME, "
+        "NTZ TIMESTAMP_NTZ, LTZ TIMESTAMP_LTZ, X BINARY, V VARIANT, O OBJECT, A ARRAY) ERROR_LOGGING = TRUE",
+        f"CREATE OR REPLACE USER LOADER TYPE = SERVICE DEFAULT_ROLE = LOADER_ROLE RSA_PUBLIC_KEY = '{key}'",
+    ):
+        cursor.execute(statement)
+
+
+def types(cursor):
+    cursor.execute(
+        "INSERT INTO EVERY (N, F, B, S, D, T, NTZ, LTZ, X, V, O, A) SELECT 1.50, 2.25, TRUE, 'it''s', '2026-11-24', '13:45:30.5', "
+        "'2026-11-24T01:02:03.004', '2026-11-24T01:02:03Z', '00FF', PARSE_JSON('{\"k\":[1]}'), OBJECT_CONSTRUCT('a', 1), "
+        "ARRAY_CONSTRUCT(1, 'x')"
+    )
+    check("rows inserted", cursor.rowcount, 1)
+    cursor.execute("SELECT N, W, F, B, S, D, T, NTZ, LTZ, X, V, O, A FROM EVERY")
+    utc = datetime.timezone.utc
+    row = list(cursor.fetchone())
+    row[8] = row[8].astimezone(utc)
+    row[9] = bytes(row[9])
+    row[10:] = [re.sub(r"\s", "", cell) for cell in row[10:]]
+    check(
+        "types",
+        row,
+        [
+            decimal.Decimal("1.50"), 1, 2.25, True, "it's", datetime.date(2026, 11, 24), datetime.time(13, 45, 30, 500000),
+            datetime.datetime(2026, 11, 24, 1, 2, 3, 4000), datetime.datetime(2026, 11, 24, 1, 2, 3, tzinfo=utc), b"\x00\xff",
+            '{"k":[1]}', '{"a":1}', '[1,"x"]',
+        ],
+    )
+    cursor.execute("SELECT NULL, FALSE, COUNT(*) FROM EVERY WHERE B")
+    check("null and false", cursor.fetchone(), (None, False, 1))
+
+
+def bindings(connection):
+    cursor = connection.cursor()
+    cursor.execute("CREATE OR REPLACE TABLE BOUND (I INT, S VARCHAR, D DATE, B BOOLEAN)")
+    rows = [(n, f"row {n}", datetime.date(2026, 1, 1) + datetime.timedelta(n), n % 2 == 0) for n in range(500)]
+    cursor.executemany("INSERT INTO BOUND (I, S, D, B) VALUES (?, ?, ?, ?)", rows)
+    check("executemany", cursor.rowcount, 500)
+    cursor.execute("SELECT I, S, D, B FROM BOUND WHERE I BETWEEN ? AND ? AND S <> ? ORDER BY I", (-5, 2, "it's"))
+    check("bound values", cursor.fetchall(), rows[:3])
+    cursor.execute("SELECT I FROM BOUND ORDER BY I")
+    check("pages", sum(len(page) for page in iter(lambda: cursor.fetchmany(77), [])), 500)
+
+
+def statements(connection):
+    cursor = connection.cursor()
+    cursor.execute("SELECT CURRENT_USER(), CURRENT_ROLE(), CURRENT_DATABASE(), CURRENT_SCHEMA()")
+    check("session", cursor.fetchone(), ("ADA", "ACCOUNTADMIN", "DEMO", "PUBLIC"))
+    refused("missing table", ("002003",), lambda: cursor.execute("SELECT * FROM NOWHERE"))
+    refused("syntax", ("001003",), lambda: cursor.execute("SELEC 1"))
+    refused("value", ("100038",), lambda: cursor.execute("INSERT INTO EVERY (N) VALUES ('many')"))
+    cursor.execute_async("SELECT COUNT(*) FROM BOUND")
+    query = cursor.sfqid
+    stack.wait_for("the query", lambda: not connection.is_still_running(connection.get_query_status(query)))
+    cursor.get_results_from_sfqid(query)
+    check("asynchronous", cursor.fetchone(), (500,))
+    connection.commit()
+    if int(snowflake.connector.__version__.split(".")[0]) >= 5:
+        return  # It has no timeout of a statement that cancels it.
+    endless = "SELECT COUNT(*) FROM BOUND A, BOUND B, BOUND C WHERE MOD(A.I * B.I + C.I, 7) = 3 AND A.I * B.I * C.I > 1"
+    refused("timeout cancels", ("000604",), lambda: cursor.execute(endless, timeout=2))
+    check("goes on", cursor.execute("SELECT 1").fetchone(), (1,))
+
+
+def snow(local):
+    port = int(local.addresses["snowflakeUrl"].rsplit(":", 1)[1])
+    with tempfile.TemporaryDirectory(prefix="frazil-snow-") as home:
+        configuration = pathlib.Path(home) / "config.toml"
+        configuration.write_text(
+            '[connections.local]\naccount = "local"\nhost = "127.0.0.1"\n'
+            f'port = {port}\nprotocol = "http"\nuser = "ADA"\npassword = "rehearsal"\ndatabase = "DEMO"\nschema = "PUBLIC"\n'
+            "[cli.logs]\nsave_logs = false\n"
+        )
+        configuration.chmod(0o600)
+
+        def run(*arguments):
+            command = [os.environ["SNOW"], "--config-file", str(configuration), *arguments]
+            environment = {**os.environ, "HOME": home, "SNOWFLAKE_HOME": home}
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
+            if done.returncode != 0:
+                raise AssertionError(f"snow {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+            return done.stdout
+
+        import json
+
+        check("snow connection test", json.loads(run("connection", "test", "-c", "local", "--format", "json"))["Status"], "OK")
+        query = "CREATE OR REPLACE TABLE S (A INT); INSERT INTO S VALUES (1), (2); SELECT SUM(A) AS TOTAL FROM S"
+        answers = json.loads(run("sql", "-c", "local", "-q", query, "--format", "json"))
+        check("snow sql", answers[-1], [{"TOTAL": 3}])
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="frazil-drivers-") as folder:
+        folder = pathlib.Path(folder)
+        local = stack.Local(folder / "local")
+        try:
+            subprocess.run(["openssl", "genrsa", "-out", folder / "k.pem", "2048"], check=True, capture_output=True)
+            public = subprocess.run(["openssl", "rsa", "-in", folder / "k.pem", "-pubout"], check=True, capture_output=True, text=True).stdout
+            pkcs8 = subprocess.run(
+                ["openssl", "pkcs8", "-topk8", "-nocrypt", "-in", folder / "k.pem", "-outform", "DER"], check=True, capture_output=True
+            ).stdout
+            key = "".join(line for line in public.splitlines() if not line.startswith("-"))
+            base64.b64decode(key)
+            local.sql("CREATE USER ADA PASSWORD = 'rehearsal'")
+            # The connector of version 4 has a number of its own for it.
+            refused("wrong password", ("390100", "250001"), lambda: connect(local, user="ada", password="wrong"))
+            with connect(local, user="ada", password="rehearsal") as connection:
+                set_up(connection.cursor(), key)
+                types(connection.cursor())
+                cursor = connection.cursor()
+                cursor.execute("SELECT B FROM EVERY WHERE S = %s AND N > %s", ("it's", -1))
+                check("values put in by the client", cursor.fetchone(), (True,))
+                with connect(local, user="ada", password="rehearsal", paramstyle="qmark") as binding:
+                    bindings(binding)
+                statements(connection)
+            with connect(local, user="loader", authenticator="SNOWFLAKE_JWT", private_key=pkcs8) as connection:
+                check("key pair", connection.cursor().execute("SELECT COUNT(*) FROM EVERY").fetchone(), (1,))
+            if os.environ.get("SNOW"):
+                snow(local)
+            print(f"{len(CHECKED)} things seen with snowflake-connector-python {snowflake.connector.__version__}: {', '.join(CHECKED)}")
+        finally:
+            local.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
