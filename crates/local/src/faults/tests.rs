@@ -1,6 +1,7 @@
 //! The format of the faults file is frozen: users keep such files.
 
 use super::*;
+use crate::aws::named::Named;
 
 const GOLDEN: &str = "
 seed: 7
@@ -30,6 +31,10 @@ fn rule(service: Service, operation: &str, fault: &str) -> Rule {
         delay: None,
         status: None,
         code: None,
+        bytes: None,
+        share: None,
+        retry_after: None,
+        resource: None,
     }
 }
 
@@ -135,11 +140,23 @@ fn rule_spares_first_calls_and_ends_after_its_times() {
         rules: vec![rule],
     });
     let hits: Vec<bool> = (0..6)
-        .map(|_| !faults.generic(Service::Kinesis, "PutRecords").is_empty())
+        .map(|_| {
+            !faults
+                .layered(Service::Kinesis, "PutRecords", &Named::default())
+                .is_empty()
+        })
         .collect();
     assert_eq!(hits, [false, false, true, true, false, false]);
-    assert!(faults.generic(Service::Kinesis, "GetRecords").is_empty());
-    assert!(faults.generic(Service::Dynamodb, "PutRecords").is_empty());
+    assert!(
+        faults
+            .layered(Service::Kinesis, "GetRecords", &Named::default())
+            .is_empty()
+    );
+    assert!(
+        faults
+            .layered(Service::Dynamodb, "PutRecords", &Named::default())
+            .is_empty()
+    );
 }
 
 #[test]
@@ -154,7 +171,11 @@ fn same_seed_makes_the_same_choices_at_about_the_wanted_rate() {
             rules: vec![rule],
         });
         (0..1000)
-            .map(|_| !faults.generic(Service::Kinesis, "GetRecords").is_empty())
+            .map(|_| {
+                !faults
+                    .layered(Service::Kinesis, "GetRecords", &Named::default())
+                    .is_empty()
+            })
             .collect::<Vec<_>>()
     };
     assert_eq!(draw(5), draw(5));

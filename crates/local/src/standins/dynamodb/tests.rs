@@ -17,6 +17,10 @@ async fn start(folder: tempfile::TempDir, faults: &str) -> Stack {
     let setup = Setup {
         file: held.path().join("dynamodb.db"),
         faults,
+        account: Account {
+            region: "eu-west-1".into(),
+            id: "123456789012".into(),
+        },
         held,
     };
     let dynamodb = DynamoDb::start(setup, listener).await.unwrap();

@@ -15,10 +15,9 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::{Mutex, Notify, RwLock};
 use tokio_util::sync::CancellationToken;
 
-use super::BODY_LIMIT;
 use super::journal::Journal;
 use super::state::{Command, StateFile};
-use crate::faults::layer::aws_operation;
+use crate::aws::{self, BODY_LIMIT};
 use crate::{Error, Result};
 
 const SETTLE_EVERY: Duration = Duration::from_millis(100);
@@ -139,7 +138,7 @@ pub(super) fn wrap(router: Router, durable: Arc<Durable>) -> Router {
 }
 
 async fn apply(State(durable): State<Arc<Durable>>, request: Request, next: Next) -> Response {
-    let operation = aws_operation(&request).unwrap_or_default().to_owned();
+    let operation = aws::operation(&request).unwrap_or_default().to_owned();
     // A task of its own: a client that goes away must not stop a call between its effect and the disk.
     let call = tokio::spawn(async move {
         match operation.as_str() {
