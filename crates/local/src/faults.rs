@@ -43,7 +43,7 @@ pub struct FaultsFile {
     /// Makes the same choices again.
     #[serde(default)]
     pub seed: u64,
-    /// In order; the first `error` or `lost_answer` that hits a call wins.
+    /// In order; the first that answers a call, or loses its answer, is the last that sees it.
     #[serde(default)]
     pub rules: Vec<Rule>,
 }

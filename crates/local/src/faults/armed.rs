@@ -174,6 +174,10 @@ impl Faults {
                 .is_ok()
             {
                 hits.push(Hit::new(rule, self.seed, index, call));
+                // The rules behind it do not see a call that is answered here.
+                if !rule.goes_on() {
+                    break;
+                }
             }
         }
         hits

@@ -159,6 +159,11 @@ impl Rule {
             .find(|kind| kind.name == self.fault && kind.services.contains(&self.service))
     }
 
+    /// Whether the call goes on to the service, and to the rules behind this one.
+    pub(super) fn goes_on(&self) -> bool {
+        ["delay", "cut", "partial", "stale"].contains(&self.fault.as_str())
+    }
+
     /// Says what is wrong with it.
     pub(super) fn check(&self) -> Result<(), String> {
         for (name, value) in [("probability", Some(self.probability)), ("share", self.share)] {
