@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 /// A text that must never be told.
 const CANARY: &str = "canary-7f3a";
@@ -112,6 +112,7 @@ fn a_poisoned_environment_does_not_reach_the_demo() {
 /// A `frazil local` with a stream and a table.
 struct Local {
     child: Child,
+    out: BufReader<ChildStdout>,
     folder: tempfile::TempDir,
     addresses: serde_json::Value,
 }
@@ -144,18 +145,19 @@ impl Local {
             .expect("it runs");
         // The listing comes when everything is there.
         let mut line = String::new();
-        let out = child.stdout.as_mut().expect("piped");
-        BufReader::new(out).read_line(&mut line).expect("a line");
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        out.read_line(&mut line).expect("a line");
         assert!(line.starts_with("Kinesis"), "{line:?}");
         let text = std::fs::read_to_string(folder.path().join("data/local.json")).expect("the addresses");
         Self {
             child,
+            out,
             addresses: serde_json::from_str(&text).expect("JSON"),
             folder,
         }
     }
 
-    /// Ends it as Ctrl-C does; what it still told.
+    /// Ends it as Ctrl-C does; what it told behind its first line.
     fn stop(mut self) -> String {
         let id = self.child.id().to_string();
         let told = Command::new("kill")
@@ -164,8 +166,7 @@ impl Local {
             .expect("it runs");
         assert!(told.success());
         let mut text = String::new();
-        let mut out = self.child.stdout.take().expect("piped");
-        std::io::Read::read_to_string(&mut out, &mut text).expect("text");
+        std::io::Read::read_to_string(&mut self.out, &mut text).expect("text");
         text
     }
 
@@ -247,7 +248,10 @@ fn events_of_a_key_keep_their_order_while_a_part_of_each_put_is_refused() {
         assert!(of_key.is_sorted(), "{key}: {of_key:?}");
     }
     let last = local.stop();
-    assert!(last.contains("faults     1 rules of"), "{last}");
+    assert!(
+        last.contains("faults     1 rules of") && last.contains("seed 11"),
+        "{last}"
+    );
     let row = last.lines().find(|line| line.contains("partial"));
     let row = row.unwrap_or_else(|| panic!("{last}"));
     let fired: u32 = row
