@@ -86,11 +86,17 @@ impl Durable {
 
     async fn refresh(&self, file: &mut StateFile) -> Result<()> {
         file.refresh(&self.store.0).await;
-        self.unsettled.store(!file.pending.is_empty(), Ordering::Release);
+        let pending = !file.pending.is_empty();
+        if pending {
+            self.unsettled.store(true, Ordering::Release);
+        }
         let (kept, folder) = (file.clone(), self.folder.clone());
         tokio::task::spawn_blocking(move || kept.write(&folder))
             .await
-            .map_err(|_| Error::Stopping)?
+            .map_err(|_| Error::Stopping)??;
+        // Not before it is on disk: a put that finds nothing under way is answered.
+        self.unsettled.store(pending, Ordering::Release);
+        Ok(())
     }
 
     async fn put(&self, request: Request, next: Next) -> Result<Response> {
