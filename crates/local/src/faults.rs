@@ -11,12 +11,12 @@
 //!     times: 3                  # at most so often; without it for ever
 //! ```
 //!
-//! [`kinds`] has the table of faults: which service and operation each is for, and what it needs beside them. Whether a rule
+//! `kinds` has the table of faults: which service and operation each is for, and what it needs beside them. Whether a rule
 //! hits its nth call depends on the seed, the rule and n only. An unknown key, fault or operation is an error.
 //!
-//! How it works: [`armed`] counts calls and draws; [`layer`] stands before each service's router and does what needs nothing
-//! of the service but its requests and answers ([`answers`] words the errors, [`lasting`] keeps tokens and channels that stay
-//! refused). What needs more is asked for by the service itself with [`Faults::hit`].
+//! How it works: `armed` counts calls and draws; `layer` stands before each service's router and does what needs nothing
+//! of the service but its requests and answers (`answers` words the errors, `lasting` keeps tokens and channels that stay
+//! refused). What needs more is asked for by the service itself with `Faults::hit`.
 
 mod answers;
 mod armed;
