@@ -65,5 +65,5 @@ pub(super) const CALLS: [Calls; 14] = [
     calls("SplitShard", 5, Scope::Account),
     calls("MergeShards", 5, Scope::Account),
     calls("RegisterStreamConsumer", 5, Scope::Account),
-    calls("DeregisterStreamConsumer", 5, Scope::Account),
+    calls("DeregisterStreamConsumer", 5, Scope::Stream),
 ];
