@@ -112,6 +112,9 @@ pub(crate) struct Local {
     /// Faults to rehearse
     #[arg(long)]
     pub(crate) faults: Option<PathBuf>,
+    /// Let Kinesis take, give and answer as fast as this machine can, instead of with the limits of the real service
+    #[arg(long)]
+    pub(crate) no_aws_limits: bool,
     /// Wait this many milliseconds before accepted rows are committed, as the service takes seconds
     #[arg(long)]
     pub(crate) commit_interval_ms: Option<u64>,

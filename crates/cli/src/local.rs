@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use frazil_local::{FaultsFile, LocalOptions};
+use frazil_local::{FaultsFile, Fired, LocalOptions};
 use frazil_runtime::exit::Exit;
 
 use crate::args;
@@ -19,12 +19,17 @@ pub(crate) async fn run(args: args::Local) -> Result<Exit, Failure> {
     options.dynamodb_port = args.dynamodb_port;
     options.snowflake_http_port = args.snowflake_port;
     options.snowflake_https_port = args.snowflake_tls_port;
+    options.aws_limits = !args.no_aws_limits;
     if let Some(path) = &args.faults {
         options.faults = FaultsFile::read(path).map_err(|error| Failure::new(Exit::Usage, chain(&error)))?;
     }
     if let Some(ms) = args.commit_interval_ms {
         options.commit_interval = Duration::from_millis(ms);
     }
+    let rehearsed = args.faults.as_ref().map(|path| {
+        let (rules, seed) = (options.faults.rules.len(), options.faults.seed);
+        format!("\nfaults     {rules} rules of {}, seed {seed}", path.display())
+    });
     let (local, addresses) = stack::start(options).await?;
     for stream in &args.stream {
         let (name, shards) = stream.split_once('=').unwrap_or((stream, "1"));
@@ -44,10 +49,35 @@ pub(crate) async fn run(args: args::Local) -> Result<Exit, Failure> {
         stack::make_table(&addresses, (database, schema, name), "kinesisMetadata").await?;
     }
     stack::publish(&args.data, &addresses)?;
-    output::line(listing(&addresses));
+    let text = listing(&addresses);
+    output::line(format!("{text}{}", rehearsed.as_deref().unwrap_or_default()));
     stop.cancelled().await;
+    let faults = local.faults();
     local.shutdown().await;
+    if rehearsed.is_some() {
+        output::line(fired(&faults.fired()));
+    }
     Ok(Exit::Done)
+}
+
+/// How often each rule of the faults file fired.
+fn fired(rules: &[Fired]) -> String {
+    let row = |fired: &Fired| {
+        vec![
+            fired.rule.to_string(),
+            fired.service.to_string(),
+            fired.operation.clone(),
+            fired.fault.clone(),
+            output::count(fired.calls),
+            output::count(fired.fired),
+        ]
+    };
+    let rows: Vec<Vec<String>> = rules.iter().map(row).collect();
+    output::table(
+        &["rule", "service", "operation", "fault", "calls", "fired"],
+        &rows,
+        &[0, 4, 5],
+    )
 }
 
 /// Where everything is, for people.

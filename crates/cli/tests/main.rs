@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 /// A text that must never be told.
 const CANARY: &str = "canary-7f3a";
@@ -112,12 +112,17 @@ fn a_poisoned_environment_does_not_reach_the_demo() {
 /// A `frazil local` with a stream and a table.
 struct Local {
     child: Child,
+    out: BufReader<ChildStdout>,
     folder: tempfile::TempDir,
     addresses: serde_json::Value,
 }
 
 impl Local {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ports = [
             "--kinesis-port",
@@ -133,21 +138,36 @@ impl Local {
             .args(["local", "--stream", "clicks=1", "--table", "D.PUBLIC.T", "--data"])
             .arg(folder.path().join("data"))
             .args(ports)
+            .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .expect("it runs");
         // The listing comes when everything is there.
         let mut line = String::new();
-        let out = child.stdout.as_mut().expect("piped");
-        BufReader::new(out).read_line(&mut line).expect("a line");
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        out.read_line(&mut line).expect("a line");
         assert!(line.starts_with("Kinesis"), "{line:?}");
         let text = std::fs::read_to_string(folder.path().join("data/local.json")).expect("the addresses");
         Self {
             child,
+            out,
             addresses: serde_json::from_str(&text).expect("JSON"),
             folder,
         }
+    }
+
+    /// Ends it as Ctrl-C does; what it told behind its first line.
+    fn stop(mut self) -> String {
+        let id = self.child.id().to_string();
+        let told = Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .expect("it runs");
+        assert!(told.success());
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut self.out, &mut text).expect("text");
+        text
     }
 
     /// A configuration with one text replaced.
@@ -190,6 +210,56 @@ impl Drop for Local {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+#[test]
+fn events_of_a_key_keep_their_order_while_a_part_of_each_put_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = folder.path().join("faults.yaml");
+    let text = "seed: 11\nrules:\n  - {service: kinesis, operation: PutRecords, fault: partial, share: 0.4, times: 20}\n";
+    std::fs::write(&rules, text).expect("written");
+    let local = Local::start_with(&["--faults", rules.to_str().expect("UTF-8")]);
+    let events = folder.path().join("events.ndjson");
+    let lines: Vec<String> = (0..100)
+        .map(|n| format!("{{\"n\":{n},\"key\":\"k{}\"}}", n % 10))
+        .collect();
+    std::fs::write(&events, lines.join("\n")).expect("written");
+    let receipts = folder.path().join("receipts");
+    let output = frazil()
+        .arg("send")
+        .arg(&events)
+        .args(["--stream", "clicks", "--key", "key", "--local"])
+        .arg(local.addresses["kinesisUrl"].as_str().expect("an address"))
+        .arg("--receipts")
+        .arg(&receipts)
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    // Receipts stand in the order of the events; all sequence numbers of the shard are equally long.
+    let receipts = std::fs::read_to_string(&receipts).expect("receipts");
+    let numbers: Vec<String> = receipts
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
+        .map(|receipt| receipt["sequenceNumber"].as_str().expect("a number").to_owned())
+        .collect();
+    assert_eq!(numbers.len(), 100);
+    for key in 0..10 {
+        let of_key: Vec<&String> = numbers.iter().skip(key).step_by(10).collect();
+        assert!(of_key.is_sorted(), "{key}: {of_key:?}");
+    }
+    let last = local.stop();
+    assert!(
+        last.contains("faults     1 rules of") && last.contains("seed 11"),
+        "{last}"
+    );
+    let row = last.lines().find(|line| line.contains("partial"));
+    let row = row.unwrap_or_else(|| panic!("{last}"));
+    let fired: u32 = row
+        .rsplit('┆')
+        .next()
+        .and_then(|cell| cell.trim_matches([' ', '│']).parse().ok())
+        .expect(row);
+    assert!((10..=20).contains(&fired), "{row}");
 }
 
 #[test]

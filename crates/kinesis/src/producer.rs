@@ -1,13 +1,15 @@
 //! Puts records into a stream.
 //!
 //! How it works: records are sent with PutRecords, at most 500 and 5 MB a call (Kinesis API reference, `PutRecords`); those
-//! that the answer says were not taken are sent again with back-off, and for each record the answer's shard and sequence
-//! number are kept.
+//! that the answer says were not taken, and only those, are sent again with back-off, and for each record the answer's shard
+//! and sequence number are kept. Kinesis may take a later record of a call and refuse an earlier one, so a call has one
+//! record of a key, and the key's next record goes with a later call.
 //!
-//! What it guarantees: every record that [`Producer::put`] answers for was taken by Kinesis, as answered. What it does not:
-//! order between records of one call, and no doubles: where an answer is lost the records are sent again, and Kinesis may
-//! have taken them twice.
+//! What it guarantees: every record that [`Producer::put`] answers for was taken by Kinesis, as answered; records of one key
+//! have sequence numbers in the order given. What it does not: no doubles, where an answer is lost: the records are sent
+//! again, and Kinesis may have taken them twice.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,9 +161,7 @@ impl Producer {
         let mut puts: Vec<Option<Put>> = vec![None; records.len()];
         let mut backoff = RETRY.start();
         loop {
-            let open: Vec<usize> = (0..records.len())
-                .filter(|i| puts.get(*i).is_some_and(Option::is_none))
-                .collect();
+            let open = next_call(records, &puts);
             if open.is_empty() {
                 return Ok(puts.into_iter().flatten().collect());
             }
@@ -184,6 +184,8 @@ impl Producer {
                             detail: "it does not answer for each record",
                         });
                     }
+                    let before = open.len();
+                    let mut taken = 0;
                     for (index, answer) in open.iter().zip(answers) {
                         let (Some(shard), Some(sequence)) = (answer.shard_id(), answer.sequence_number())
                         else {
@@ -200,10 +202,13 @@ impl Producer {
                         };
                         if let Some(slot) = puts.get_mut(*index) {
                             *slot = Some(put);
+                            taken += 1;
                         }
                     }
-                    if answer.failed_record_count().unwrap_or(0) == 0 {
+                    if taken > 0 {
                         backoff.reset();
+                    }
+                    if taken == before {
                         continue;
                     }
                 }
@@ -220,6 +225,19 @@ impl Producer {
             backoff.wait(&*self.clock, &*self.random).await;
         }
     }
+}
+
+/// What is still to be put, one record of a key: the first.
+fn next_call(records: &[(&NewRecord, Option<u128>)], puts: &[Option<Put>]) -> Vec<usize> {
+    let mut keys = HashSet::new();
+    let open = records
+        .iter()
+        .zip(puts)
+        .enumerate()
+        .filter(|(_, (_, put))| put.is_none());
+    open.filter(|(_, ((record, aimed), _))| keys.insert((&record.key, aimed)))
+        .map(|(index, _)| index)
+        .collect()
 }
 
 /// How many of these go into one call: at least one.
@@ -251,6 +269,31 @@ mod tests {
             key: "k".to_owned(),
             data: vec![b' '; bytes],
         }
+    }
+
+    #[test]
+    fn a_refused_record_goes_again_alone_and_before_the_next_of_its_key() {
+        let keyed = |key: &str| NewRecord {
+            key: key.to_owned(),
+            data: Vec::new(),
+        };
+        let (a, b) = (keyed("a"), keyed("b"));
+        let records = [(&a, None), (&a, None), (&b, None), (&a, Some(1)), (&b, None)];
+        let put = || {
+            Some(Put {
+                shard: ShardId::new("shardId-000000000000").expect("an id"),
+                sequence: SequenceNumber::new("1").expect("a number"),
+            })
+        };
+        let mut puts = vec![None; records.len()];
+        assert_eq!(next_call(&records, &puts), [0, 2, 3]);
+        // The first was refused.
+        (puts[2], puts[3]) = (put(), put());
+        assert_eq!(next_call(&records, &puts), [0, 4]);
+        puts[0] = put();
+        assert_eq!(next_call(&records, &puts), [1, 4]);
+        (puts[1], puts[4]) = (put(), put());
+        assert!(next_call(&records, &puts).is_empty());
     }
 
     #[test]

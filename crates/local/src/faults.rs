@@ -11,27 +11,27 @@
 //!     times: 3                  # at most so often; without it for ever
 //! ```
 //!
-//! For every service: `delay` (needs `delay`), `error` (needs `status`; `code` goes into the body) and `lost_answer` (the
-//! call has its effect, the connection ends without an answer). For snowflake also:
+//! `kinds` has the table of faults: which service and operation each is for, and what it needs beside them. Whether a rule
+//! hits its nth call depends on the seed, the rule and n only. An unknown key, fault or operation is an error.
 //!
-//! | fault | operation | what it does |
-//! |---|---|---|
-//! | `slow_commit` | `commit` | a commit starts `delay` later |
-//! | `late_counters` | `channel_status` | status leaves out of its counters what was committed during the last `delay`, beside the new token |
-//! | `stale_on_replay` | `append_rows` | a repeated request id is answered as stale |
-//! | `lose_accepted` | `restart` | what is accepted and not committed when the stack stops is lost |
-//!
-//! Whether a rule hits its nth call depends on the seed, the rule and n only. An unknown key, fault or operation is an error.
+//! How it works: `armed` counts calls and draws; `layer` stands before each service's router and does what needs nothing
+//! of the service but its requests and answers (`answers` words the errors, `lasting` keeps tokens and channels that stay
+//! refused). What needs more is asked for by the service itself with `Faults::hit`.
 
+mod answers;
+mod armed;
 mod duration;
+mod kinds;
+mod lasting;
 pub(crate) mod layer;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
 
+pub(crate) use self::armed::Hit;
+pub use self::armed::{Faults, Fired};
 use crate::{Error, Result};
 
 const FILE_LIMIT: u64 = 1024 * 1024;
@@ -43,7 +43,7 @@ pub struct FaultsFile {
     /// Makes the same choices again.
     #[serde(default)]
     pub seed: u64,
-    /// In order; the first `error` or `lost_answer` that hits a call wins.
+    /// In order; the first that answers a call, or loses its answer, is the last that sees it.
     #[serde(default)]
     pub rules: Vec<Rule>,
 }
@@ -74,9 +74,21 @@ pub struct Rule {
     /// HTTP status of an `error`, 400 to 599.
     #[serde(default)]
     pub status: Option<u16>,
-    /// Error code of an `error`.
+    /// Error code of an `error`, or of the entries that a `partial` refuses.
     #[serde(default)]
     pub code: Option<String>,
+    /// Bytes of the answer that come before a `cut`.
+    #[serde(default)]
+    pub bytes: Option<u64>,
+    /// How much of a call a `partial` refuses, from 0 to 1; a half if not given.
+    #[serde(default)]
+    pub share: Option<f64>,
+    /// What `Retry-After` says, rounded up to seconds.
+    #[serde(default, deserialize_with = "duration::deserialize")]
+    pub retry_after: Option<Duration>,
+    /// Only calls on this stream, consumer or table.
+    #[serde(default)]
+    pub resource: Option<String>,
 }
 
 /// A service of the local stack.
@@ -89,6 +101,16 @@ pub enum Service {
     Dynamodb,
     /// The local Snowflake.
     Snowflake,
+}
+
+impl std::fmt::Display for Service {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Kinesis => "kinesis",
+            Self::Dynamodb => "dynamodb",
+            Self::Snowflake => "snowflake",
+        })
+    }
 }
 
 fn all() -> String {
@@ -122,191 +144,6 @@ impl FaultsFile {
         let text = String::from_utf8(bytes).map_err(|_| Error::Faults("the file is not UTF-8".into()))?;
         Self::parse(&text)
     }
-}
-
-const GENERIC: [&str; 3] = ["delay", "error", "lost_answer"];
-/// Faults of the local Snowflake with the one operation they know.
-const OWN: [(&str, &str); 4] = [
-    ("slow_commit", "commit"),
-    ("late_counters", "channel_status"),
-    ("stale_on_replay", "append_rows"),
-    ("lose_accepted", "restart"),
-];
-
-impl Rule {
-    fn check(&self) -> std::result::Result<(), String> {
-        if !(0.0..=1.0).contains(&self.probability) {
-            return Err(format!("probability {} is not between 0 and 1", self.probability));
-        }
-        if let Some((fault, operation)) = OWN.iter().find(|(fault, _)| *fault == self.fault) {
-            if self.service != Service::Snowflake {
-                return Err(format!("fault {fault} is for service snowflake"));
-            }
-            if self.operation != "*" && self.operation != *operation {
-                return Err(format!("fault {fault} is for operation {operation}"));
-            }
-        } else if GENERIC.contains(&self.fault.as_str()) {
-            self.check_operation()?;
-        } else {
-            return Err(format!("unknown fault '{}'", self.fault));
-        }
-        let needs_delay = ["delay", "slow_commit", "late_counters"].contains(&self.fault.as_str());
-        if needs_delay != self.delay.is_some() {
-            let word = if needs_delay { "needs" } else { "takes no" };
-            return Err(format!("fault {} {word} delay", self.fault));
-        }
-        match (self.fault == "error", self.status) {
-            (true, Some(400..=599)) | (false, None) => Ok(()),
-            (true, _) => Err("fault error needs a status from 400 to 599".into()),
-            (false, Some(_)) => Err(format!("fault {} takes no status", self.fault)),
-        }
-    }
-
-    fn check_operation(&self) -> std::result::Result<(), String> {
-        let known = match self.service {
-            _ if self.operation == "*" => true,
-            Service::Kinesis => self.operation.parse::<ferrokinesis::actions::Operation>().is_ok(),
-            Service::Dynamodb => DYNAMODB.contains(&self.operation.as_str()),
-            Service::Snowflake => crate::snowflake::OPERATIONS.contains(&self.operation.as_str()),
-        };
-        if known {
-            Ok(())
-        } else {
-            Err(format!("unknown operation '{}'", self.operation))
-        }
-    }
-}
-
-/// Operations of the DynamoDB API reference that the stand-in knows.
-const DYNAMODB: [&str; 22] = [
-    "BatchExecuteStatement",
-    "BatchGetItem",
-    "BatchWriteItem",
-    "CreateTable",
-    "DeleteItem",
-    "DeleteTable",
-    "DescribeTable",
-    "DescribeTimeToLive",
-    "ExecuteStatement",
-    "ExecuteTransaction",
-    "GetItem",
-    "ListTables",
-    "ListTagsOfResource",
-    "PutItem",
-    "Query",
-    "Scan",
-    "TagResource",
-    "TransactGetItems",
-    "TransactWriteItems",
-    "UntagResource",
-    "UpdateItem",
-    "UpdateTable",
-];
-
-/// A rule that applies to the call at hand.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Hit {
-    pub(crate) fault: String,
-    pub(crate) delay: Duration,
-    pub(crate) status: u16,
-    pub(crate) code: String,
-}
-
-#[derive(Debug)]
-struct Armed {
-    rule: Rule,
-    seen: AtomicU64,
-    fired: AtomicU64,
-}
-
-/// The rules of a running stack.
-#[derive(Debug, Default)]
-pub(crate) struct Faults {
-    seed: u64,
-    rules: Vec<Armed>,
-}
-
-impl Faults {
-    pub(crate) fn new(file: &FaultsFile) -> Self {
-        let arm = |rule: &Rule| Armed {
-            rule: rule.clone(),
-            seen: AtomicU64::new(0),
-            fired: AtomicU64::new(0),
-        };
-        Self {
-            seed: file.seed,
-            rules: file.rules.iter().map(arm).collect(),
-        }
-    }
-
-    /// Whether any rule has this fault.
-    pub(crate) fn has(&self, service: Service, fault: &str) -> bool {
-        self.rules
-            .iter()
-            .any(|armed| armed.rule.service == service && armed.rule.fault == fault)
-    }
-
-    /// Whether any rule is about this service.
-    pub(crate) fn concern(&self, service: Service) -> bool {
-        self.rules.iter().any(|armed| armed.rule.service == service)
-    }
-
-    /// The rule with this fault that hits the call, if one does. Each call counts.
-    pub(crate) fn hit(&self, service: Service, operation: &str, fault: &str) -> Option<Hit> {
-        self.hits(service, operation, |name| name == fault)
-            .into_iter()
-            .next()
-    }
-
-    /// The generic rules that hit the call, in order.
-    pub(crate) fn generic(&self, service: Service, operation: &str) -> Vec<Hit> {
-        self.hits(service, operation, |name| GENERIC.contains(&name))
-    }
-
-    fn hits(&self, service: Service, operation: &str, wanted: impl Fn(&str) -> bool) -> Vec<Hit> {
-        let mut hits = Vec::new();
-        for (index, armed) in self.rules.iter().enumerate() {
-            let rule = &armed.rule;
-            let matches = rule.service == service
-                && (rule.operation == "*" || rule.operation == operation)
-                && wanted(&rule.fault);
-            if !matches {
-                continue;
-            }
-            let call = armed.seen.fetch_add(1, Ordering::AcqRel);
-            if call < rule.after || !chance(self.seed, index as u64, call, rule.probability) {
-                continue;
-            }
-            let within = |fired: u64| rule.times.is_none_or(|times| fired < times).then_some(fired + 1);
-            if armed
-                .fired
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, within)
-                .is_err()
-            {
-                continue;
-            }
-            hits.push(Hit {
-                fault: rule.fault.clone(),
-                delay: rule.delay.unwrap_or_default(),
-                status: rule.status.unwrap_or(500),
-                code: rule.code.clone().unwrap_or_else(|| "InternalFailure".to_owned()),
-            });
-        }
-        hits
-    }
-}
-
-/// SplitMix64 over seed, rule and call, as a number from 0 to 1.
-fn chance(seed: u64, rule: u64, call: u64, probability: f64) -> bool {
-    let mut state =
-        seed ^ rule.wrapping_mul(0xA24B_AED4_963E_E407) ^ call.wrapping_mul(0x9FB2_1C65_1E98_DF25);
-    state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    state = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    state = (state ^ (state >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    state ^= state >> 31;
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-    let drawn = (state >> 11) as f64 / (1_u64 << 53) as f64;
-    drawn < probability
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! Guarantees: everything listens on 127.0.0.1 only and nothing dials outside; what was answered as done survives a crash
 //! of the process or machine; one process at a time uses a data folder. It is made for one machine and checks no grants.
 
+mod aws;
 mod disk;
 pub mod error;
 pub mod faults;
@@ -23,12 +24,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::error::{Error, Result};
-pub use self::faults::FaultsFile;
-use self::faults::layer::Layer;
-use self::faults::{Faults, Service};
+use self::faults::Service;
+use self::faults::layer::{Account, Layer};
+pub use self::faults::{Faults, FaultsFile, Fired};
 use self::folder::DataFolder;
 use self::snowflake::{DEMO_USER, Running, Setup, Snowflake, tls};
 use self::standins::dynamodb::{self, DynamoDb};
+use self::standins::kinesis::limits::budget::Monotonic;
 use self::standins::kinesis::{self, Kinesis};
 
 /// How to start the local stack. Port 0 means any free one.
@@ -58,10 +60,12 @@ pub struct LocalOptions {
     pub token_lifetime: Duration,
     /// Whether a channel that makes more than 10 requests or 20 MB a second gets 429.
     pub enforce_limits: bool,
+    /// Whether Kinesis has the budgets of the real service: what a shard takes and gives, and how often it may be asked.
+    pub aws_limits: bool,
 }
 
 impl LocalOptions {
-    /// Free ports, no faults, rows committed every 200 ms.
+    /// Free ports, no faults, all limits, rows committed every 200 ms.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -77,6 +81,7 @@ impl LocalOptions {
             commit_interval: Duration::from_millis(200),
             token_lifetime: Duration::from_secs(3600),
             enforce_limits: true,
+            aws_limits: true,
         }
     }
 }
@@ -110,6 +115,7 @@ pub struct Addresses {
 pub struct Local {
     addresses: Addresses,
     snowflake: Arc<Snowflake>,
+    faults: Arc<Faults>,
     running: Running,
     kinesis: Kinesis,
     dynamodb: DynamoDb,
@@ -132,17 +138,23 @@ impl Local {
         let (https_listener, https_port) = server::bind("snowflake", options.snowflake_https_port).await?;
 
         let tls = tls::prepare(&data_dir.join("tls"))?;
+        let account = Account {
+            region: options.region.clone(),
+            id: options.aws_account_id.clone(),
+        };
         let kinesis = kinesis::Setup {
             folder: data_dir.join("kinesis"),
             region: options.region.clone(),
             account_id: options.aws_account_id,
             faults: Arc::clone(&faults),
+            limits: options.aws_limits.then(Monotonic::system),
             held: Arc::clone(&folder),
         };
         let kinesis = Kinesis::start(kinesis, kinesis_listener).await?;
         let dynamodb = dynamodb::Setup {
             file: data_dir.join("dynamodb.db"),
             faults: Arc::clone(&faults),
+            account: account.clone(),
             held: Arc::clone(&folder),
         };
         let dynamodb = DynamoDb::start(dynamodb, dynamodb_listener).await?;
@@ -159,11 +171,7 @@ impl Local {
         folder.sync()?;
 
         let stop = CancellationToken::new();
-        let router = Layer {
-            faults,
-            service: Service::Snowflake,
-        }
-        .wrap(snowflake.router());
+        let router = Layer::new(Arc::clone(&faults), Service::Snowflake, account).wrap(snowflake.router());
         let servers = vec![
             tokio::spawn(folder::held(
                 &folder,
@@ -195,6 +203,7 @@ impl Local {
         Ok(Self {
             addresses,
             snowflake,
+            faults,
             running,
             kinesis,
             dynamodb,
@@ -213,6 +222,12 @@ impl Local {
     #[must_use]
     pub fn snowflake(&self) -> &Arc<Snowflake> {
         &self.snowflake
+    }
+
+    /// The faults that are injected, and how often each did; good beyond the end of the stack.
+    #[must_use]
+    pub fn faults(&self) -> Arc<Faults> {
+        Arc::clone(&self.faults)
     }
 
     /// Ends serving (running requests get a few seconds), commits what is accepted, closes everything and frees the data

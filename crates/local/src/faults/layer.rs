@@ -1,23 +1,62 @@
-//! The generic faults as one layer before the router of each service.
+//! The layer before the router of each service: faults that need only its requests and answers.
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderValue, StatusCode, header};
 
-use super::{Faults, Hit, Service};
+use super::kinds::BEARERS;
+use super::lasting::Lasting;
+use super::{Faults, Hit, Service, answers};
+use crate::aws::named::Named;
+use crate::aws::{self, BODY_LIMIT, Format};
+use crate::snowflake::{auth::bearer, channel_of, operation};
+
+/// Whose resources the names of AWS stand for.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) region: String,
+    pub(crate) id: String,
+}
 
 /// The layer's state.
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
-    pub(crate) faults: Arc<Faults>,
-    pub(crate) service: Service,
+    faults: Arc<Faults>,
+    service: Service,
+    account: Arc<Account>,
+    lasting: Arc<Lasting>,
+}
+
+/// A fault that the service itself carries out, left with the request.
+#[derive(Clone, Debug)]
+pub(crate) struct Within(pub(crate) Hit);
+
+/// What the layer knows of a call.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) operation: String,
+    pub(super) format: Format,
+    pub(super) named: Named,
+}
+
+/// Of a call to Snowflake, what lasting faults go by.
+struct Lasts {
+    channel: Option<String>,
+    token: Option<String>,
 }
 
 impl Layer {
+    pub(crate) fn new(faults: Arc<Faults>, service: Service, account: Account) -> Self {
+        Self {
+            faults,
+            service,
+            account: Arc::new(account),
+            lasting: Arc::default(),
+        }
+    }
+
     /// Wraps a router, if any rule is about its service.
     pub(crate) fn wrap(self, router: axum::Router) -> axum::Router {
         if !self.faults.concern(self.service) {
@@ -26,75 +65,102 @@ impl Layer {
         router.layer(axum::middleware::from_fn_with_state(self, apply))
     }
 
-    fn operation(&self, request: &Request) -> String {
-        match self.service {
-            Service::Kinesis | Service::Dynamodb => aws_operation(request).unwrap_or("unknown").to_owned(),
-            Service::Snowflake => {
-                crate::snowflake::operation(request.method(), request.uri().path()).to_owned()
-            }
+    async fn call(&self, request: Request) -> Result<(Call, Request), Box<Response>> {
+        let format = Format::of(request.headers());
+        let operation = match self.service {
+            Service::Kinesis | Service::Dynamodb => aws::operation(&request).unwrap_or("unknown").to_owned(),
+            Service::Snowflake => operation(request.method(), request.uri().path()).to_owned(),
+        };
+        let mut call = Call {
+            operation,
+            format,
+            named: Named::default(),
+        };
+        if self.service == Service::Snowflake || !self.faults.want_names(self.service) {
+            return Ok((call, request));
         }
+        let (head, body) = request.into_parts();
+        let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
+            return Err(Box::new(aws::too_large(format)));
+        };
+        let value = format.read(&body).unwrap_or_default();
+        call.named = match self.service {
+            Service::Dynamodb => Named::of_dynamodb(&value),
+            Service::Kinesis | Service::Snowflake => Named::of_kinesis(&value),
+        };
+        Ok((call, aws::request_with(head, body)))
+    }
+
+    fn lasts(&self, call: &Call, request: &Request) -> Lasts {
+        if self.service != Service::Snowflake || !BEARERS.contains(&call.operation.as_str()) {
+            return Lasts {
+                channel: None,
+                token: None,
+            };
+        }
+        Lasts {
+            channel: channel_of(request.method(), request.uri().path()),
+            token: bearer(request.headers()).map(str::to_owned),
+        }
+    }
+
+    /// The lasting fault that an earlier hit left on this call.
+    fn still(&self, call: &Call, lasts: &Lasts) -> Option<&'static str> {
+        let expired = |token: &String| self.lasting.has_expired(token);
+        if lasts.token.as_ref().is_some_and(expired) {
+            return Some("expire_token");
+        }
+        let invalid = |channel: &String| self.lasting.is_invalid(channel);
+        let append = call.operation == "append_rows";
+        (append && lasts.channel.as_ref().is_some_and(invalid)).then_some("invalidate_channel")
+    }
+
+    fn refuse(&self, call: &Call, hit: &Hit) -> Response {
+        answers::refusal(self.service, &self.account, call, hit)
     }
 }
 
-/// The operation of an AWS JSON or CBOR call: what follows the dot in `X-Amz-Target`.
-pub(crate) fn aws_operation(request: &Request) -> Option<&str> {
-    let target = request.headers().get("x-amz-target")?.to_str().ok()?;
-    target.split_once('.').map(|(_, operation)| operation)
-}
-
-async fn apply(
-    axum::extract::State(layer): axum::extract::State<Layer>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let operation = layer.operation(&request);
-    for hit in layer.faults.generic(layer.service, &operation) {
-        tracing::debug!(service = ?layer.service, operation, fault = hit.fault, "fault injected");
+async fn apply(State(layer): State<Layer>, request: Request, next: Next) -> Response {
+    let (call, mut request) = match layer.call(request).await {
+        Ok(read) => read,
+        Err(refused) => return *refused,
+    };
+    let lasts = layer.lasts(&call, &request);
+    if let Some(fault) = layer.still(&call, &lasts) {
+        return layer.refuse(&call, &Hit::of(fault));
+    }
+    let mut cut = None;
+    for hit in layer.faults.layered(layer.service, &call.operation, &call.named) {
+        tracing::debug!(service = %layer.service, operation = call.operation, fault = hit.fault, "fault injected");
         match hit.fault.as_str() {
             "delay" => tokio::time::sleep(hit.delay).await,
-            "error" => return error(layer.service, &hit),
-            _ => {
+            "cut" => cut = Some(hit.bytes),
+            "partial" | "stale" => {
+                request.extensions_mut().insert(Within(hit));
+            }
+            "lost_answer" => {
                 drop(next.run(request).await);
-                return cut();
+                return answers::lost();
+            }
+            fault => {
+                match (fault, &lasts.channel, &lasts.token) {
+                    ("invalidate_channel", Some(channel), _) => layer.lasting.invalidate(channel),
+                    ("expire_token", _, Some(token)) => layer.lasting.expire(token),
+                    _ => {}
+                }
+                return layer.refuse(&call, &hit);
             }
         }
     }
-    next.run(request).await
-}
-
-/// An error as the service would word it.
-fn error(service: Service, hit: &Hit) -> Response {
-    let (kind, body) = match service {
-        Service::Snowflake => {
-            let body =
-                serde_json::json!({"error_code": hit.code, "code": hit.code, "message": "injected fault"});
-            ("application/json", body)
-        }
-        Service::Kinesis => ("application/x-amz-json-1.1", aws_error(hit)),
-        Service::Dynamodb => ("application/x-amz-json-1.0", aws_error(hit)),
-    };
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = StatusCode::from_u16(hit.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    if let (Service::Kinesis | Service::Dynamodb, Ok(code)) = (service, HeaderValue::from_str(&hit.code)) {
-        response.headers_mut().insert("x-amzn-errortype", code);
+    let response = next.run(request).await;
+    if call.operation == "open_channel"
+        && response.status().is_success()
+        && let Some(channel) = &lasts.channel
+    {
+        layer.lasting.reopened(channel);
     }
-    response
-}
-
-fn aws_error(hit: &Hit) -> serde_json::Value {
-    serde_json::json!({"__type": hit.code, "message": "injected fault"})
-}
-
-/// An answer that never arrives: its body fails, which ends the connection.
-fn cut() -> Response {
-    let failing =
-        futures::stream::once(async { Err::<Bytes, _>(std::io::Error::other("answer lost by fault")) });
-    let mut response = Response::new(Body::from_stream(failing));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_LENGTH, HeaderValue::from_static("1"));
-    response
+    match cut {
+        Some(bytes) => answers::cut(response, bytes),
+        None => response,
+    }
 }

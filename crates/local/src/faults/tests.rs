@@ -1,6 +1,7 @@
 //! The format of the faults file is frozen: users keep such files.
 
 use super::*;
+use crate::aws::named::Named;
 
 const GOLDEN: &str = "
 seed: 7
@@ -30,6 +31,10 @@ fn rule(service: Service, operation: &str, fault: &str) -> Rule {
         delay: None,
         status: None,
         code: None,
+        bytes: None,
+        share: None,
+        retry_after: None,
+        resource: None,
     }
 }
 
@@ -114,6 +119,54 @@ fn wrong_rule_is_refused_with_its_reason() {
             "{service: snowflake, fault: lost_answer, probability: 1.5}",
             "not between 0 and 1",
         ),
+        ("{service: kinesis, fault: cut}", "needs bytes"),
+        (
+            "{service: kinesis, fault: delay, delay: 1s, bytes: 3}",
+            "takes no bytes",
+        ),
+        ("{service: dynamodb, fault: partial}", "for service kinesis"),
+        (
+            "{service: kinesis, operation: PutRecord, fault: partial}",
+            "for operation PutRecords",
+        ),
+        (
+            "{service: kinesis, fault: partial, share: 2.0}",
+            "share 2 is not between",
+        ),
+        ("{service: kinesis, fault: stale}", "needs delay"),
+        (
+            "{service: kinesis, operation: DescribeStream, fault: stale, delay: 1s}",
+            "for operation ListShards",
+        ),
+        (
+            "{service: kinesis, operation: GetShardIterator, fault: expire_iterator}",
+            "for operation GetRecords",
+        ),
+        (
+            "{service: kinesis, fault: throttle, retry_after: 1s}",
+            "takes no retry_after",
+        ),
+        ("{service: kinesis, fault: throttle, code: X}", "takes no code"),
+        (
+            "{service: snowflake, fault: deny}",
+            "for service kinesis, dynamodb",
+        ),
+        (
+            "{service: snowflake, fault: throttle, resource: t}",
+            "takes no resource",
+        ),
+        (
+            "{service: snowflake, operation: open_channel, fault: invalidate_channel}",
+            "for operation append_rows",
+        ),
+        (
+            "{service: snowflake, operation: hostname, fault: expire_token}",
+            "for operation pipe_info",
+        ),
+        (
+            "{service: snowflake, fault: unavailable, retry_after: 3}",
+            "no duration",
+        ),
     ];
     for (rule, reason) in cases {
         let error = FaultsFile::parse(&format!("rules:\n  - {rule}\n"))
@@ -135,11 +188,23 @@ fn rule_spares_first_calls_and_ends_after_its_times() {
         rules: vec![rule],
     });
     let hits: Vec<bool> = (0..6)
-        .map(|_| !faults.generic(Service::Kinesis, "PutRecords").is_empty())
+        .map(|_| {
+            !faults
+                .layered(Service::Kinesis, "PutRecords", &Named::default())
+                .is_empty()
+        })
         .collect();
     assert_eq!(hits, [false, false, true, true, false, false]);
-    assert!(faults.generic(Service::Kinesis, "GetRecords").is_empty());
-    assert!(faults.generic(Service::Dynamodb, "PutRecords").is_empty());
+    assert!(
+        faults
+            .layered(Service::Kinesis, "GetRecords", &Named::default())
+            .is_empty()
+    );
+    assert!(
+        faults
+            .layered(Service::Dynamodb, "PutRecords", &Named::default())
+            .is_empty()
+    );
 }
 
 #[test]
@@ -154,11 +219,140 @@ fn same_seed_makes_the_same_choices_at_about_the_wanted_rate() {
             rules: vec![rule],
         });
         (0..1000)
-            .map(|_| !faults.generic(Service::Kinesis, "GetRecords").is_empty())
+            .map(|_| {
+                !faults
+                    .layered(Service::Kinesis, "GetRecords", &Named::default())
+                    .is_empty()
+            })
             .collect::<Vec<_>>()
     };
     assert_eq!(draw(5), draw(5));
     assert_ne!(draw(5), draw(6));
     let hits = draw(5).into_iter().filter(|hit| *hit).count();
     assert!((150..250).contains(&hits), "{hits}");
+}
+
+const NEWER: &str = "
+rules:
+  - {service: kinesis, operation: GetRecords, fault: expire_iterator}
+  - {service: kinesis, operation: SubscribeToShard, fault: cut, bytes: 5000}
+  - {service: kinesis, operation: ListShards, fault: stale, delay: 30s}
+  - {service: kinesis, operation: PutRecords, fault: partial, share: 0.25, code: InternalFailure}
+  - {service: dynamodb, operation: UpdateItem, fault: deny, resource: leases}
+  - {service: snowflake, operation: append_rows, fault: throttle, retry_after: 2s}
+  - {service: snowflake, fault: unavailable}
+  - {service: snowflake, fault: stale_continuation}
+  - {service: snowflake, fault: open_in_progress}
+  - {service: snowflake, fault: invalidate_channel}
+  - {service: snowflake, fault: expire_token}
+";
+
+#[test]
+fn newer_faults_read_as_ever() {
+    let rules = FaultsFile::parse(NEWER).unwrap().rules;
+    let expected = [
+        rule(Service::Kinesis, "GetRecords", "expire_iterator"),
+        Rule {
+            bytes: Some(5000),
+            ..rule(Service::Kinesis, "SubscribeToShard", "cut")
+        },
+        Rule {
+            delay: Some(Duration::from_secs(30)),
+            ..rule(Service::Kinesis, "ListShards", "stale")
+        },
+        Rule {
+            share: Some(0.25),
+            code: Some("InternalFailure".into()),
+            ..rule(Service::Kinesis, "PutRecords", "partial")
+        },
+        Rule {
+            resource: Some("leases".into()),
+            ..rule(Service::Dynamodb, "UpdateItem", "deny")
+        },
+        Rule {
+            retry_after: Some(Duration::from_secs(2)),
+            ..rule(Service::Snowflake, "append_rows", "throttle")
+        },
+        rule(Service::Snowflake, "*", "unavailable"),
+        rule(Service::Snowflake, "*", "stale_continuation"),
+        rule(Service::Snowflake, "*", "open_in_progress"),
+        rule(Service::Snowflake, "*", "invalidate_channel"),
+        rule(Service::Snowflake, "*", "expire_token"),
+    ];
+    assert_eq!(rules, expected);
+}
+
+#[test]
+fn a_rule_counts_the_calls_it_is_about_and_those_it_hit() {
+    let rules = [
+        Rule {
+            after: 1,
+            resource: Some("a".into()),
+            ..rule(Service::Kinesis, "*", "throttle")
+        },
+        rule(Service::Kinesis, "*", "expire_iterator"),
+    ];
+    let faults = Faults::new(&FaultsFile {
+        seed: 0,
+        rules: rules.into(),
+    });
+    let on = |stream: &str| Named {
+        stream: Some(stream.to_owned()),
+        ..Named::default()
+    };
+    for stream in ["a", "b", "a", "b", "a"] {
+        faults.layered(Service::Kinesis, "ListShards", &on(stream));
+    }
+    let fired = faults.fired();
+    let counts: Vec<(usize, u64, u64)> = fired.iter().map(|f| (f.rule, f.calls, f.fired)).collect();
+    assert_eq!(counts, [(1, 3, 2), (2, 0, 0)]);
+}
+
+#[test]
+fn a_call_that_one_rule_answers_is_not_counted_by_the_rules_behind_it() {
+    let rules = vec![
+        Rule {
+            delay: Some(Duration::from_secs(1)),
+            ..rule(Service::Kinesis, "*", "delay")
+        },
+        Rule {
+            times: Some(1),
+            ..rule(Service::Kinesis, "*", "throttle")
+        },
+        Rule {
+            times: Some(1),
+            ..rule(Service::Kinesis, "*", "lost_answer")
+        },
+    ];
+    let faults = Faults::new(&FaultsFile { seed: 0, rules });
+    let call = || {
+        let hits = faults.layered(Service::Kinesis, "ListShards", &Named::default());
+        hits.into_iter().map(|hit| hit.fault).collect::<Vec<_>>()
+    };
+    assert_eq!(call(), ["delay", "throttle"]);
+    assert_eq!(call(), ["delay", "lost_answer"]);
+    assert_eq!(call(), ["delay"]);
+    let counts: Vec<u64> = faults.fired().iter().map(|fired| fired.fired).collect();
+    assert_eq!(counts, [3, 1, 1]);
+}
+
+#[test]
+fn a_share_draws_the_same_parts_again_and_others_for_each_call() {
+    let faults = || {
+        Faults::new(&FaultsFile {
+            seed: 9,
+            rules: vec![Rule {
+                share: Some(0.3),
+                ..rule(Service::Kinesis, "PutRecords", "partial")
+            }],
+        })
+    };
+    let parts = |hits: Vec<Hit>| (0..500).map(|part| hits[0].draws(part)).collect::<Vec<_>>();
+    let call = |faults: &Faults| parts(faults.layered(Service::Kinesis, "PutRecords", &Named::default()));
+    let (one, other) = (faults(), faults());
+    let (first, second) = (call(&one), call(&one));
+    assert_eq!((&first, &second), (&call(&other), &call(&other)));
+    assert_ne!(first, second);
+    let drawn = first.iter().filter(|drawn| **drawn).count();
+    assert!((110..190).contains(&drawn), "{drawn}");
 }

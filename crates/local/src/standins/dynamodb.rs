@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::faults::layer::Layer;
+use crate::faults::layer::{Account, Layer};
 use crate::faults::{Faults, Service};
 use crate::folder::{DataFolder, held};
 use crate::{Error, Result, server};
@@ -31,6 +31,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(3);
 pub(crate) struct Setup {
     pub(crate) file: PathBuf,
     pub(crate) faults: Arc<Faults>,
+    /// For names in errors.
+    pub(crate) account: Account,
     /// The data folder's lock, held as long as anything runs.
     pub(crate) held: Arc<DataFolder>,
 }
@@ -58,11 +60,7 @@ impl DynamoDb {
         let mut tasks = Vec::new();
         let direct = if setup.faults.concern(Service::Dynamodb) {
             let (behind, port) = server::bind("dynamodb", 0).await?;
-            let proxy = Layer {
-                faults: setup.faults,
-                service: Service::Dynamodb,
-            }
-            .wrap(proxy(port)?);
+            let proxy = Layer::new(setup.faults, Service::Dynamodb, setup.account).wrap(proxy(port)?);
             tasks.push(tokio::spawn(held(
                 &setup.held,
                 server::serve(listener, proxy, None, stop.clone()),

@@ -9,10 +9,17 @@
 //!
 //! Guarantees: a put answered 200 is there after a crash, under its sequence number; no later record gets a smaller one.
 //! GetRecords shows only what is on disk; SubscribeToShard may show a record a moment earlier. Arrival times are whole
-//! seconds and no read limit is imitated, as the crate has it.
+//! seconds, as the crate has it.
+//!
+//! Layers before it make it as strict as the service: [`limits`] has the budgets of shards and calls, [`answers`] what the
+//! crate's answers lack.
 
+mod answers;
+mod entries;
 mod journal;
 mod layer;
+pub(crate) mod limits;
+mod rehearse;
 mod restore;
 mod state;
 
@@ -29,14 +36,16 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::journal::Journal;
 use self::layer::Durable;
+use self::limits::Limits;
+use self::limits::budget::Monotonic;
 use self::state::StateFile;
-use crate::faults::{Faults, Service, layer as faults_layer};
+use crate::aws::BODY_LIMIT;
+use crate::faults::layer::{Account, Layer};
+use crate::faults::{Faults, Service};
 use crate::folder::{DataFolder, held};
 use crate::{Error, Result};
 
 const RECORDS: &str = "records.ndjson";
-/// PutRecords takes 10 MiB, as base64 in JSON.
-const BODY_LIMIT: usize = 20 * 1024 * 1024;
 /// How long a stream or consumer stays in CREATING, UPDATING or DELETING.
 const TRANSITION_MS: u64 = 200;
 const SHARD_LIMIT: u32 = 100_000;
@@ -50,6 +59,8 @@ pub(crate) struct Setup {
     pub(crate) region: String,
     pub(crate) account_id: String,
     pub(crate) faults: Arc<Faults>,
+    /// The clock of the service's budgets; without it there are none.
+    pub(crate) limits: Option<Monotonic>,
     /// The folder's lock, held as long as anything runs.
     pub(crate) held: Arc<DataFolder>,
 }
@@ -78,8 +89,8 @@ impl Kinesis {
             update_stream_ms: TRANSITION_MS,
             shard_limit: SHARD_LIMIT,
             enforce_limits: false,
-            aws_account_id: setup.account_id,
-            aws_region: setup.region,
+            aws_account_id: setup.account_id.clone(),
+            aws_region: setup.region.clone(),
             ..StoreOptions::default()
         };
         let (router, store) = ferrokinesis::create_app_with_capture(options, Some(capture));
@@ -90,12 +101,17 @@ impl Kinesis {
         restore::repeat(&router, &pending).await;
 
         let stop = CancellationToken::new();
-        let layered = layer::wrap(router, Arc::clone(&durable));
-        let layered = faults_layer::Layer {
-            faults: setup.faults,
-            service: Service::Kinesis,
+        let mut layered = answers::wrap(layer::wrap(router, Arc::clone(&durable)), store.clone());
+        if let Some(clock) = setup.limits {
+            let limits = Limits::new(store.clone(), clock, setup.account_id.clone());
+            layered = limits::wrap(layered, limits);
         }
-        .wrap(layered);
+        let account = Account {
+            region: setup.region,
+            id: setup.account_id,
+        };
+        let layered = rehearse::wrap(layered, store.clone());
+        let layered = Layer::new(setup.faults, Service::Kinesis, account).wrap(layered);
         let shutdown = stop.clone();
         let serve = async move {
             let served =

@@ -67,7 +67,8 @@ impl Runner {
             self.pass(&mut progress).await;
             self.merge(&mut progress);
         }
-        if !self.faults.has(Service::Snowflake, "lose_accepted") {
+        let lose = self.faults.hit(Service::Snowflake, "restart", "lose_accepted");
+        if lose.is_none() {
             progress.retries.clear();
             self.pass(&mut progress).await;
         }

@@ -17,6 +17,10 @@ async fn start(folder: tempfile::TempDir, faults: &str) -> Stack {
     let setup = Setup {
         file: held.path().join("dynamodb.db"),
         faults,
+        account: Account {
+            region: "eu-west-1".into(),
+            id: "123456789012".into(),
+        },
         held,
     };
     let dynamodb = DynamoDb::start(setup, listener).await.unwrap();
@@ -115,4 +119,42 @@ async fn faults_apply_to_the_named_operation_only() {
         (400, Some("ProvisionedThroughputExceededException"))
     );
     assert_eq!(stack.get().await["v"]["N"], "1", "the put had its effect");
+}
+
+#[tokio::test]
+async fn throttle_and_deny_are_the_services_errors_without_effect() {
+    let rules = "rules:
+  - {service: dynamodb, operation: PutItem, fault: throttle, times: 1}
+  - {service: dynamodb, fault: deny, operation: UpdateItem, resource: leases}
+  - {service: dynamodb, fault: deny, operation: PutItem, resource: other}
+  - {service: dynamodb, operation: DescribeTable, fault: cut, bytes: 10, times: 1}
+";
+    let stack = start(tempfile::tempdir().unwrap(), rules).await;
+    stack.create().await;
+    let item: Value = serde_json::from_str(ITEM).unwrap();
+    let (status, error) = stack.try_call("PutItem", item.clone()).await.unwrap();
+    assert_eq!(
+        (status, error["__type"].as_str()),
+        (400, Some("ProvisionedThroughputExceededException"))
+    );
+    assert!(stack.get().await.is_null(), "it had no effect");
+    stack.call("PutItem", item).await;
+    let update = json!({"TableName": "leases", "Key": {"k": {"S": "a"}}});
+    let (status, error) = stack.try_call("UpdateItem", update).await.unwrap();
+    assert_eq!(
+        (status, error["__type"].as_str()),
+        (400, Some("AccessDeniedException"))
+    );
+    let message = error["message"].as_str().unwrap();
+    let expected = "User: arn:aws:iam::123456789012:user/local is not authorized to perform: dynamodb:UpdateItem on \
+                    resource: arn:aws:dynamodb:eu-west-1:123456789012:table/leases because no identity-based policy \
+                    allows the dynamodb:UpdateItem action";
+    assert_eq!(message, expected);
+    let table = json!({"TableName": "leases"});
+    assert!(
+        stack.try_call("DescribeTable", table.clone()).await.is_err(),
+        "cut"
+    );
+    stack.call("DescribeTable", table).await;
+    assert_eq!(stack.get().await["v"]["N"], "1");
 }

@@ -15,10 +15,9 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::{Mutex, Notify, RwLock};
 use tokio_util::sync::CancellationToken;
 
-use super::BODY_LIMIT;
 use super::journal::Journal;
 use super::state::{Command, StateFile};
-use crate::faults::layer::aws_operation;
+use crate::aws::{self, BODY_LIMIT};
 use crate::{Error, Result};
 
 const SETTLE_EVERY: Duration = Duration::from_millis(100);
@@ -87,11 +86,17 @@ impl Durable {
 
     async fn refresh(&self, file: &mut StateFile) -> Result<()> {
         file.refresh(&self.store.0).await;
-        self.unsettled.store(!file.pending.is_empty(), Ordering::Release);
+        let pending = !file.pending.is_empty();
+        if pending {
+            self.unsettled.store(true, Ordering::Release);
+        }
         let (kept, folder) = (file.clone(), self.folder.clone());
         tokio::task::spawn_blocking(move || kept.write(&folder))
             .await
-            .map_err(|_| Error::Stopping)?
+            .map_err(|_| Error::Stopping)??;
+        // Not before it is on disk: a put that finds nothing under way is answered.
+        self.unsettled.store(pending, Ordering::Release);
+        Ok(())
     }
 
     async fn put(&self, request: Request, next: Next) -> Result<Response> {
@@ -139,7 +144,7 @@ pub(super) fn wrap(router: Router, durable: Arc<Durable>) -> Router {
 }
 
 async fn apply(State(durable): State<Arc<Durable>>, request: Request, next: Next) -> Response {
-    let operation = aws_operation(&request).unwrap_or_default().to_owned();
+    let operation = aws::operation(&request).unwrap_or_default().to_owned();
     // A task of its own: a client that goes away must not stop a call between its effect and the disk.
     let call = tokio::spawn(async move {
         match operation.as_str() {

@@ -16,6 +16,10 @@ struct Stack {
 }
 
 async fn start(folder: tempfile::TempDir, faults: &str) -> Stack {
+    start_with(folder, faults, None).await
+}
+
+async fn start_with(folder: tempfile::TempDir, faults: &str, limits: Option<Monotonic>) -> Stack {
     let held = Arc::new(DataFolder::open(&folder.path().join("data")).unwrap());
     let (listener, port) = crate::server::bind("kinesis", 0).await.unwrap();
     let setup = Setup {
@@ -23,6 +27,7 @@ async fn start(folder: tempfile::TempDir, faults: &str) -> Stack {
         region: "eu-west-1".into(),
         account_id: "123456789012".into(),
         faults: Arc::new(Faults::new(&FaultsFile::parse(faults).unwrap())),
+        limits,
         held,
     };
     let kinesis = Kinesis::start(setup, listener).await.unwrap();
@@ -40,7 +45,7 @@ async fn start_new() -> Stack {
 }
 
 impl Stack {
-    async fn try_call(&self, operation: &str, body: Value) -> Result<(u16, Value), reqwest::Error> {
+    async fn try_raw(&self, operation: &str, body: Value) -> Result<reqwest::Response, reqwest::Error> {
         let request = self
             .http
             .post(&self.url)
@@ -51,7 +56,15 @@ impl Stack {
                 "authorization",
                 "AWS4-HMAC-SHA256 Credential=a/b/c/kinesis/d, SignedHeaders=host, Signature=0",
             );
-        let answer = request.body(body.to_string()).send().await?;
+        request.body(body.to_string()).send().await
+    }
+
+    async fn raw(&self, operation: &str, body: Value) -> reqwest::Response {
+        self.try_raw(operation, body).await.unwrap()
+    }
+
+    async fn try_call(&self, operation: &str, body: Value) -> Result<(u16, Value), reqwest::Error> {
+        let answer = self.try_raw(operation, body).await?;
         let status = answer.status().as_u16();
         let text = answer.text().await?;
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
@@ -135,6 +148,10 @@ fn copy_folder(from: &Path, to: &Path) {
         }
     }
 }
+
+mod limits;
+mod resharding;
+mod rules;
 
 const FIRST: &str = "shardId-000000000000";
 

@@ -26,6 +26,7 @@ pub(super) struct Client {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) text: String,
+    pub(super) retry_after: Option<String>,
 }
 
 impl Answer {
@@ -185,6 +186,10 @@ impl Client {
         let answer = request.send().await?;
         Ok(Answer {
             status: answer.status().as_u16(),
+            retry_after: answer
+                .headers()
+                .get("retry-after")
+                .map(|value| value.to_str().unwrap().to_owned()),
             text: answer.text().await?,
         })
     }

@@ -82,3 +82,99 @@ async fn fault_lose_accepted_loses_over_a_restart_what_is_not_committed() {
     assert!(client.status("C").await["last_committed_offset_token"].is_null());
     assert_eq!(client.rows(), 0);
 }
+
+#[tokio::test]
+async fn fault_throttle_says_when_to_come_again_and_unavailable_is_a_503() {
+    let rules = faults(
+        "  - {service: snowflake, operation: append_rows, fault: throttle, retry_after: 1500ms, times: 1}
+  - {service: snowflake, operation: channel_status, fault: throttle, times: 1}
+  - {service: snowflake, operation: open_channel, fault: unavailable, times: 1}
+  - {service: snowflake, fault: open_in_progress, times: 1}
+",
+    );
+    let client = Client::start_with(|options| options.faults = rules).await;
+    let refused = client.open("C").await;
+    refused.is(503, "ERR_GENERAL_EXCEPTION_RETRY_REQUEST");
+    assert_eq!(refused.retry_after, None);
+    client.open("C").await.is(409, "ERR_OPEN_CHANNEL_IN_PROGRESS");
+    let token = client.open("C").await.token();
+    let refused = client.append("C", &token, "1", "r1", "{\"n\":\"1\"}\n").await;
+    refused.is(429, "ERR_TOO_MANY_REQUESTS");
+    assert_eq!(refused.retry_after.as_deref(), Some("2"), "rounded up");
+    client
+        .append("C", &token, "1", "r1", "{\"n\":\"1\"}\n")
+        .await
+        .is_ok();
+    let status = client.status_with(&client.jwt(), &["C"]).await;
+    status.is(429, "ERR_TOO_MANY_REQUESTS");
+    assert_eq!(status.retry_after.as_deref(), Some("1"));
+    client.committed("C", "1").await;
+    assert_eq!(client.rows(), 1, "what was refused had no effect");
+}
+
+#[tokio::test]
+async fn fault_stale_continuation_refuses_an_append_without_effect() {
+    let rules = faults("  - {service: snowflake, fault: stale_continuation, after: 1, times: 1}\n");
+    let client = Client::start_with(|options| options.faults = rules).await;
+    let token = client.open("C").await.token();
+    let next = client
+        .append("C", &token, "1", "r1", "{\"n\":\"1\"}\n")
+        .await
+        .token();
+    client
+        .append("C", &next, "2", "r2", "{\"n\":\"2\"}\n")
+        .await
+        .is(400, "STALE_CONTINUATION_TOKEN_SEQUENCER");
+    client
+        .append("C", &next, "2", "r3", "{\"n\":\"2\"}\n")
+        .await
+        .is_ok();
+    client.committed("C", "2").await;
+    assert_eq!(client.rows(), 2);
+}
+
+#[tokio::test]
+async fn fault_invalidate_channel_lasts_until_this_channel_is_opened_again() {
+    let rules =
+        faults("  - {service: snowflake, operation: append_rows, fault: invalidate_channel, times: 1}\n");
+    let client = Client::start_with(|options| options.faults = rules).await;
+    let token = client.open("C").await.token();
+    let other = client.open("D").await.token();
+    for request in ["r1", "r2", "r3"] {
+        client
+            .append("C", &token, "1", request, "{\"n\":\"1\"}\n")
+            .await
+            .is(409, "ERR_CHANNEL_MUST_BE_REOPENED");
+    }
+    client
+        .append("D", &other, "1", "r1", "{\"n\":\"2\"}\n")
+        .await
+        .is_ok();
+    client.committed("D", "1").await;
+    client
+        .append("C", &token, "1", "r4", "{\"n\":\"1\"}\n")
+        .await
+        .is(409, "ERR_CHANNEL_MUST_BE_REOPENED");
+    let token = client.open("c").await.token();
+    client
+        .append("C", &token, "1", "r5", "{\"n\":\"1\"}\n")
+        .await
+        .is_ok();
+    client.committed("C", "1").await;
+    assert_eq!(client.rows(), 2);
+}
+
+#[tokio::test]
+async fn fault_expire_token_refuses_it_until_a_new_one_is_fetched() {
+    let rules =
+        faults("  - {service: snowflake, operation: channel_status, fault: expire_token, times: 1}\n");
+    let client = Client::start_with(|options| options.faults = rules).await;
+    let jwt = client.jwt();
+    let token = client.exchange(&jwt).await.text;
+    for _ in 0..3 {
+        client.status_with(&token, &["C"]).await.is(401, "390318");
+    }
+    let new = client.exchange(&jwt).await.text;
+    client.status_with(&new, &["C"]).await.is_ok();
+    client.status_with(&token, &["C"]).await.is(401, "390318");
+}
