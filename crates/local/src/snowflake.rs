@@ -23,6 +23,7 @@ mod log;
 pub mod model;
 mod passwords;
 mod registry;
+mod row_timestamps;
 pub mod rows;
 mod segments;
 pub mod sql;

@@ -24,7 +24,7 @@ use super::log::Batch;
 use super::model::{ChannelRow, ColumnDef, Counters, PipeRow, TableDef};
 use super::rows::{self, AcceptedRows, Converted};
 use super::sql::Prepared;
-use super::{RAW_LIMIT, decode, error_table, segments};
+use super::{RAW_LIMIT, decode, error_table, row_timestamps, segments};
 use crate::disk::Disk;
 use crate::{Error, Result};
 
@@ -131,13 +131,10 @@ impl Committer {
                 self.invalidate(&mut loaded, invalid)?;
                 continue;
             }
-            let segment = match converted.record_batch.num_rows() {
+            let stamped = row_timestamps::stamp(&table, converted.record_batch.clone(), now_ms());
+            let segment = match stamped.num_rows() {
                 0 => None,
-                _ => Some(segments::write(
-                    self.disk.as_ref(),
-                    table.id,
-                    &converted.record_batch,
-                )?),
+                _ => Some(segments::write(self.disk.as_ref(), table.id, &stamped)?),
             };
             let errors = self.errors(&table, pipe, &loaded, &converted)?;
             let commit = TableCommit {

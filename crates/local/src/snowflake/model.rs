@@ -96,6 +96,8 @@ pub struct TableDef {
     pub schema_evolution: bool,
     /// ERROR_LOGGING.
     pub error_logging: bool,
+    /// ROW_TIMESTAMP: when it was switched on, in milliseconds since 1970.
+    pub row_timestamp_ms: Option<i64>,
     /// Milliseconds since 1970.
     pub created_on_ms: i64,
 }
@@ -115,6 +117,8 @@ pub struct NewTable {
     pub schema_evolution: bool,
     /// ERROR_LOGGING.
     pub error_logging: bool,
+    /// ROW_TIMESTAMP.
+    pub row_timestamp: bool,
 }
 
 /// What the rows of a segment are.

@@ -19,6 +19,7 @@ mod result;
 mod rewrite;
 mod select;
 mod show;
+mod timed;
 mod users;
 mod variant;
 mod words;

@@ -7,7 +7,7 @@ use super::{Catalog, existing, now_ms, write};
 use crate::{Error, Result};
 
 const TABLE_COLUMNS: &str =
-    "id, database, schema, name, columns, schema_evolution, error_logging, created_on_ms";
+    "id, database, schema, name, columns, schema_evolution, error_logging, created_on_ms, row_timestamp_ms";
 
 impl Catalog {
     /// CREATE DATABASE, with its schema PUBLIC.
@@ -90,8 +90,8 @@ impl Catalog {
             self.remove_table(&transaction, old.id)?;
         }
         transaction.execute(
-            "INSERT INTO tables (database, schema, name, columns, schema_evolution, error_logging, created_on_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO tables (database, schema, name, columns, schema_evolution, error_logging, created_on_ms,
+             row_timestamp_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             (
                 &new.database,
                 &new.schema,
@@ -100,6 +100,7 @@ impl Catalog {
                 new.schema_evolution,
                 new.error_logging,
                 now_ms(),
+                new.row_timestamp.then(now_ms),
             ),
         )?;
         transaction.commit()?;
@@ -220,8 +221,16 @@ impl Catalog {
 
     fn store_table(&self, connection: &Connection, table: &TableDef) -> Result<()> {
         let changed = connection.execute(
-            "UPDATE tables SET name = ?2, columns = ?3, schema_evolution = ?4, error_logging = ?5 WHERE id = ?1",
-            (table.id, &table.name, columns_text(&table.columns)?, table.schema_evolution, table.error_logging),
+            "UPDATE tables SET name = ?2, columns = ?3, schema_evolution = ?4, error_logging = ?5,
+             row_timestamp_ms = ?6 WHERE id = ?1",
+            (
+                table.id,
+                &table.name,
+                columns_text(&table.columns)?,
+                table.schema_evolution,
+                table.error_logging,
+                table.row_timestamp_ms,
+            ),
         )?;
         if changed == 0 {
             return Err(Error::NoSuchObject {
@@ -416,6 +425,7 @@ fn table_row(row: &Row<'_>) -> Result<TableDef> {
             .map_err(|error| Error::Damaged(format!("columns of a table: {error}")))?,
         schema_evolution: row.get(5)?,
         error_logging: row.get(6)?,
+        row_timestamp_ms: row.get(8)?,
         created_on_ms: row.get(7)?,
     })
 }

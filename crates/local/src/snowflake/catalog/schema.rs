@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS tables (
     columns TEXT NOT NULL,
     schema_evolution INTEGER NOT NULL,
     error_logging INTEGER NOT NULL,
+    row_timestamp_ms INTEGER,
     created_on_ms INTEGER NOT NULL,
     UNIQUE (database, schema, name),
     FOREIGN KEY (database, schema) REFERENCES schemas (database, name)) STRICT;
@@ -73,8 +74,9 @@ CREATE INDEX IF NOT EXISTS pipes_by_table ON pipes (table_id);
 ";
 
 /// What a catalog file of an earlier version lacks, by version; each step is run once.
-pub(super) const UPGRADES: [&str; 3] = [
+pub(super) const UPGRADES: [&str; 4] = [
     "ALTER TABLE segments ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE pipes ADD COLUMN copy TEXT; ALTER TABLE pipes ADD COLUMN comment TEXT;",
     "ALTER TABLE users ADD COLUMN password BLOB;",
+    "ALTER TABLE tables ADD COLUMN row_timestamp_ms INTEGER;",
 ];

@@ -27,6 +27,7 @@ fn new_table(name: &str) -> NewTable {
         columns: vec![column],
         schema_evolution: true,
         error_logging: false,
+        row_timestamp: false,
     }
 }
 
@@ -263,6 +264,7 @@ fn file_of_the_first_version_is_upgraded_and_a_later_one_refused() {
         ",\n    kind INTEGER NOT NULL DEFAULT 0",
         "    copy TEXT,\n    comment TEXT,\n",
         ", password BLOB",
+        "    row_timestamp_ms INTEGER,\n",
     ] {
         assert!(first.contains(added), "{added}");
         first = first.replace(added, "");

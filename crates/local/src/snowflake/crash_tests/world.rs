@@ -56,6 +56,7 @@ pub(crate) fn make_table(folder: &Path, name: &str) -> i64 {
         columns: vec![column("CHANNEL"), column("N")],
         schema_evolution: false,
         error_logging: false,
+        row_timestamp: false,
     };
     catalog.create_table(&table, CreateMode::New).unwrap();
     catalog.table("D", "PUBLIC", name).unwrap().unwrap().id

@@ -26,6 +26,7 @@ fn table(columns: Vec<ColumnDef>, schema_evolution: bool) -> TableDef {
         columns,
         schema_evolution,
         error_logging: false,
+        row_timestamp_ms: None,
         created_on_ms: 0,
     }
 }

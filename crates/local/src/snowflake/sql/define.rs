@@ -8,7 +8,7 @@ use sqlparser::ast::{
 
 use super::words::{TableOptions, Words, error_table_of};
 use super::{QueryResult, Result, Session, SqlError};
-use crate::snowflake::catalog::Catalog;
+use crate::snowflake::catalog::{Catalog, now_ms};
 use crate::snowflake::model::{ColumnDef, CreateMode, Created, DataType, NewTable, SegmentKind, TableDef};
 use crate::snowflake::rows::MAX_VARCHAR;
 
@@ -164,6 +164,7 @@ pub(super) fn table_of(
         columns,
         schema_evolution: options.schema_evolution.unwrap_or(false),
         error_logging: options.error_logging.unwrap_or(false),
+        row_timestamp: options.row_timestamp.unwrap_or(false),
     };
     let mode = mode(create.or_replace, create.if_not_exists)?;
     if mode == CreateMode::New && catalog.table(&name.database, &name.schema, &name.name)?.is_some() {
@@ -198,6 +199,11 @@ fn change(
 fn set(table: &mut TableDef, options: TableOptions) {
     table.schema_evolution = options.schema_evolution.unwrap_or(table.schema_evolution);
     table.error_logging = options.error_logging.unwrap_or(table.error_logging);
+    table.row_timestamp_ms = match options.row_timestamp {
+        None => table.row_timestamp_ms,
+        Some(true) => table.row_timestamp_ms.or_else(|| Some(now_ms())),
+        Some(false) => None,
+    };
 }
 
 fn operate(table: &mut TableDef, operation: &AlterTableOperation) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::snowflake::catalog::now_ms;
 use crate::snowflake::committer::advance;
 use crate::snowflake::model::{ColumnDef, DataType, TableDef};
 use crate::snowflake::rows::{self, MAX_VARCHAR, Picked, TYPE_KEY};
-use crate::snowflake::segments;
+use crate::snowflake::{row_timestamps, segments};
 
 /// Rows of one INSERT, in bytes of their values.
 const LARGEST: usize = 256 * 1024 * 1024;
@@ -151,6 +151,7 @@ async fn put(
         if rows.num_rows() == 0 {
             return Ok(());
         }
+        let rows = row_timestamps::stamp(&table, rows, now_ms());
         let disk = std::sync::Arc::clone(&engine.disk);
         let written = tokio::task::spawn_blocking(move || segments::write(disk.as_ref(), table_id, &rows));
         let segment = written.await.map_err(SqlError::running)??;

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::Fields;
+use arrow::datatypes::{Fields, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::CatalogProvider;
 use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
@@ -22,11 +22,13 @@ use sqlparser::ast::{Query, Statement, visit_relations};
 
 use super::define::parts;
 use super::words::error_table_of;
-use super::{Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, result, rewrite, variant};
+use super::{
+    Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, result, rewrite, timed, variant,
+};
 use crate::snowflake::catalog::Catalog;
-use crate::snowflake::error_table;
 use crate::snowflake::model::{DataType, SegmentKind, TableSnapshot};
 use crate::snowflake::rows::schema;
+use crate::snowflake::{error_table, row_timestamps};
 
 /// Memory of one query.
 const QUERY_MEMORY: usize = 1024 * 1024 * 1024;
@@ -79,11 +81,20 @@ pub(super) async fn start(
 ) -> Result<Running> {
     let snapshots = snapshots(catalog, session, &statement)?;
     rewrite::run(&mut statement, &variants(&snapshots))?;
+    let is_timed = timed::is_named(&statement);
+    if is_timed {
+        let common = common_names(&statement);
+        timed::leave_out_of_wildcards(&mut statement, &common);
+    }
     let context = context(session)?;
     variant::register(&context);
     casts::register(&context);
     for (name, snapshot) in &snapshots {
-        register(&context, name, provider(snapshot, data_dir)?)?;
+        let mut table = provider(snapshot, data_dir, is_timed)?;
+        if is_timed {
+            table = timed::with_column(&context, snapshot, table).map_err(run_error)?;
+        }
+        register(&context, name, table)?;
     }
     let parsed = datafusion::sql::parser::Statement::Statement(Box::new(statement));
     let plan = context
@@ -217,8 +228,14 @@ fn register(context: &SessionContext, name: &Name, table: Arc<dyn TableProvider>
     Ok(())
 }
 
-fn provider(snapshot: &TableSnapshot, data_dir: &Path) -> Result<Arc<dyn TableProvider>> {
-    let schema = schema(&snapshot.table.columns);
+fn provider(snapshot: &TableSnapshot, data_dir: &Path, is_timed: bool) -> Result<Arc<dyn TableProvider>> {
+    let mut schema = schema(&snapshot.table.columns);
+    if is_timed {
+        let stamp = Arc::new(row_timestamps::field());
+        schema = Arc::new(Schema::new(
+            schema.fields().iter().cloned().chain([stamp]).collect::<Vec<_>>(),
+        ));
+    }
     if snapshot.segments.is_empty() {
         return Ok(Arc::new(EmptyTable::new(schema)));
     }

@@ -313,3 +313,40 @@ async fn a_table_is_made_of_a_query() {
     );
     assert_eq!(bench.code("SELECT * FROM W").await, "002003");
 }
+
+#[tokio::test]
+async fn rows_tell_when_they_were_committed_while_that_is_on() {
+    let mut bench = Bench::new();
+    bench.run("CREATE DATABASE D").await;
+    bench.run("CREATE TABLE T (A INT)").await;
+    bench.run("INSERT INTO T VALUES (1)").await;
+    let stamps = "SELECT A, METADATA$ROW_LAST_COMMIT_TIME FROM T ORDER BY A";
+    assert_eq!(bench.run(stamps).await[0][1], None, "off");
+    bench.run("ALTER TABLE T SET ROW_TIMESTAMP = TRUE").await;
+    bench.run("INSERT INTO T VALUES (2), (3)").await;
+    let rows = bench.run(stamps).await;
+    assert_eq!(rows[0][1], None, "from before");
+    assert!(rows[1][1].is_some());
+    assert_eq!(rows[1][1], rows[2][1], "one commit");
+    for (star, columns) in [
+        ("SELECT * FROM T", 1),
+        ("SELECT T.*, METADATA$ROW_LAST_COMMIT_TIME FROM T", 2),
+        (
+            "SELECT t.*, t.metadata$row_last_commit_time AS at FROM T t JOIN T u ON t.A = u.A",
+            2,
+        ),
+        (
+            "WITH c AS (SELECT *, METADATA$ROW_LAST_COMMIT_TIME AS m FROM T) SELECT * FROM c WHERE m IS NOT NULL",
+            2,
+        ),
+    ] {
+        assert_eq!(bench.run(star).await[0].len(), columns, "{star}");
+    }
+    let fresh = "SELECT COUNT(*) FROM T WHERE METADATA$ROW_LAST_COMMIT_TIME > DATEADD(minute, -1, CURRENT_TIMESTAMP())";
+    assert_eq!(bench.cell(fresh).await, "2");
+    bench.run("ALTER TABLE T SET ROW_TIMESTAMP = FALSE").await;
+    let gone = "SELECT COUNT(METADATA$ROW_LAST_COMMIT_TIME) FROM T";
+    assert_eq!(bench.cell(gone).await, "0");
+    bench.run("ALTER TABLE T SET ROW_TIMESTAMP = TRUE").await;
+    assert_eq!(bench.cell(gone).await, "0", "discarded for good");
+}

@@ -28,6 +28,7 @@ pub(super) fn error_table_of(name: &str) -> Option<&str> {
 pub(super) struct TableOptions {
     pub(super) schema_evolution: Option<bool>,
     pub(super) error_logging: Option<bool>,
+    pub(super) row_timestamp: Option<bool>,
 }
 
 /// The tokens of one statement, without spaces, comments and the closing semicolon.
@@ -170,7 +171,8 @@ impl Words {
         }
     }
 
-    /// The tokens without `ENABLE_SCHEMA_EVOLUTION = ...` and `ERROR_LOGGING = ...`, and what these said.
+    /// The tokens without `ENABLE_SCHEMA_EVOLUTION = ...`, `ERROR_LOGGING = ...` and `ROW_TIMESTAMP = ...`, and what these
+    /// said.
     pub(super) fn without_table_options(&self) -> (Vec<Token>, TableOptions) {
         let mut options = TableOptions::default();
         let mut kept = Vec::with_capacity(self.0.len());
@@ -179,6 +181,7 @@ impl Words {
             match (self.word(at), self.set_to(at + 1)) {
                 (Some("ENABLE_SCHEMA_EVOLUTION"), Some(value)) => options.schema_evolution = Some(value),
                 (Some("ERROR_LOGGING"), Some(value)) => options.error_logging = Some(value),
+                (Some("ROW_TIMESTAMP"), Some(value)) => options.row_timestamp = Some(value),
                 _ => {
                     kept.push(token.clone());
                     at += 1;

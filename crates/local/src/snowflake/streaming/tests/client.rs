@@ -142,6 +142,7 @@ impl Client {
             columns: vec![column],
             schema_evolution: false,
             error_logging: false,
+            row_timestamp: false,
         };
         self.local.snowflake().catalog.create_table(&table, mode).unwrap();
     }
