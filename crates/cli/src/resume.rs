@@ -1,11 +1,10 @@
 //! `frazil resume`: takes the stop marks off shards, so that the workers go on.
 
-use frazil_kinesis::aws::sdk_config;
 use frazil_lease::row::{Row, decode};
 use frazil_lease::update::Update;
-use frazil_lease::{DynamoLeases, LeaseStore, Scope, Written};
+use frazil_lease::{Scope, Written};
 use frazil_runtime::exit::Exit;
-use frazil_runtime::run::credentials;
+use frazil_runtime::run;
 
 use crate::args;
 use crate::failure::Failure;
@@ -16,10 +15,8 @@ pub(crate) async fn run(args: args::Resume) -> Result<Exit, Failure> {
     let config = target::load(&args.config)?;
     let mut resumed = 0;
     for connector in config.connectors {
+        let (leases, _) = run::leases(&connector).await.map_err(target::of_connector)?;
         let source = connector.source;
-        let endpoint = source.dynamodb_endpoint.as_deref();
-        let sdk = sdk_config(&source.region, &credentials(&source.credentials), &[endpoint]).await;
-        let leases = DynamoLeases::new(&sdk, source.dynamodb_endpoint.clone());
         let scope = Scope {
             application: source.application_name.clone(),
             stream: source.stream.clone(),

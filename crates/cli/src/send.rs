@@ -7,7 +7,7 @@ use std::time::Duration;
 use frazil_kinesis::{Aggregator, AimedRecord, MAX_RECORDS, NewRecord, Producer};
 use frazil_model::{Clock, Random, StreamName, SystemClock, SystemRandom};
 use frazil_runtime::exit::Exit;
-use frazil_runtime::run::credentials;
+use frazil_runtime::run;
 
 use crate::args;
 use crate::failure::Failure;
@@ -74,13 +74,16 @@ async fn producer(args: &args::Send) -> Result<Producer, Failure> {
     if let Some(url) = &args.local {
         let stream = args.stream.as_deref();
         let stream = stream.ok_or_else(|| Failure::new(Exit::Usage, "--local wants --stream, too"))?;
-        let (region, local) = (target::LOCAL_REGION, target::local_credentials());
-        return Ok(target::producer(region, &local, name(stream)?, Some(url)).await);
+        let aws = target::local_aws(target::LOCAL_REGION, url).await?;
+        return target::producer(&aws, name(stream)?, None, Some(url));
     }
     let source = target::first(target::load(&args.config)?, &args.config)?.source;
-    let stream = args.stream.as_deref().map_or(Ok(source.stream), name)?;
-    let configured = credentials(&source.credentials);
-    Ok(target::producer(&source.region, &configured, stream, source.endpoint.as_deref()).await)
+    let aws = run::aws(&source).await.map_err(target::of_connector)?;
+    let endpoint = source.endpoint.as_deref();
+    match args.stream.as_deref() {
+        Some(other) => target::producer(&aws, name(other)?, None, endpoint),
+        None => target::producer(&aws, source.stream, source.stream_arn, endpoint),
+    }
 }
 
 fn lines(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {

@@ -53,14 +53,9 @@ pub(crate) fn publish(data: &Path, addresses: &LocalAddresses) -> Result<(), Fai
 /// A producer of a stream of the stack.
 pub(crate) async fn producer(addresses: &LocalAddresses, stream: &str) -> Result<Producer, Failure> {
     let stream = StreamName::new(stream).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-    let credentials = target::local_credentials();
-    Ok(target::producer(
-        &addresses.region,
-        &credentials,
-        stream,
-        Some(&addresses.kinesis_url),
-    )
-    .await)
+    let url = addresses.kinesis_url.as_str();
+    let aws = target::local_aws(&addresses.region, url).await?;
+    target::producer(&aws, stream, None, Some(url))
 }
 
 /// Makes a stream if it is missing.

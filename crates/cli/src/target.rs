@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use frazil_kinesis::aws::{CredentialsSource, sdk_config};
+use frazil_kinesis::aws::{Aws, CredentialsSource, Reach};
 use frazil_kinesis::{Kinesis, KinesisClient, Producer, StreamDescription};
 use frazil_lease::StreamIdentity;
 use frazil_model::{Clock, Secret, StreamName, SystemClock, SystemRandom};
@@ -156,19 +156,19 @@ pub(crate) fn of_kinesis(error: frazil_kinesis::Error) -> Failure {
     Failure::new(run::exit_of(&error.into()), text)
 }
 
-/// A producer for the stream.
-pub(crate) async fn producer(
-    region: &str,
-    credentials: &CredentialsSource,
+/// What clients of a local stack are made of.
+pub(crate) async fn local_aws(region: &str, endpoint: &str) -> Result<Aws, Failure> {
+    let made = Aws::new(Reach::region(region), &local_credentials(), &[Some(endpoint)]).await;
+    made.map_err(of_kinesis)
+}
+
+/// A producer for the stream, which may be named by its ARN, too.
+pub(crate) fn producer(
+    aws: &Aws,
     stream: StreamName,
+    stream_arn: Option<String>,
     endpoint: Option<&str>,
-) -> Producer {
-    let sdk = sdk_config(region, credentials, &[endpoint]).await;
-    Producer::new(
-        &sdk,
-        stream,
-        endpoint,
-        Arc::new(SystemClock),
-        Arc::new(SystemRandom),
-    )
+) -> Result<Producer, Failure> {
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+    Producer::new(aws, stream, stream_arn, endpoint, clock, random).map_err(of_kinesis)
 }

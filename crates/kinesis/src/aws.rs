@@ -6,6 +6,7 @@
 //! these or by the bearer of a token. Every client asks again ahead of the end of what it was given, so that keys may
 //! rotate while a worker runs.
 
+mod reach;
 mod role;
 
 use std::path::PathBuf;
@@ -14,14 +15,13 @@ pub use aws_config::SdkConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::{Builder, Connector};
 use frazil_model::Secret;
 use url::{Host, Url};
 
+pub use reach::Reach;
 use role::AssumedRole;
+
+use crate::error::Error;
 
 /// Where credentials come from.
 #[derive(Debug, Clone)]
@@ -82,18 +82,51 @@ pub fn is_loopback(address: &str) -> bool {
     }
 }
 
-/// The configuration for all AWS clients of a connector, which speak to these endpoints (none: the service's own).
-pub async fn sdk_config(region: &str, source: &CredentialsSource, endpoints: &[Option<&str>]) -> SdkConfig {
-    let config = signed_by(region, source).await;
-    if endpoints.iter().all(|endpoint| endpoint.is_some_and(is_loopback)) {
-        return without_proxy(config);
-    }
-    config
+/// What all AWS clients of a connector are made of.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    signed: SdkConfig,
+    reach: Reach,
+    on_loopback: bool,
 }
 
-async fn signed_by(region: &str, source: &CredentialsSource) -> SdkConfig {
+impl Aws {
+    /// Region, credentials and ways of clients which speak to these endpoints (none: the service's own).
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] where the proxy or the certificates cannot be used.
+    pub async fn new(
+        reach: Reach,
+        source: &CredentialsSource,
+        endpoints: &[Option<&str>],
+    ) -> Result<Self, Error> {
+        reach.check()?;
+        let signed = signed_by(&reach, source).await?;
+        let on_loopback = endpoints.iter().all(|endpoint| endpoint.is_some_and(is_loopback));
+        Ok(Self {
+            signed,
+            reach,
+            on_loopback,
+        })
+    }
+
+    /// The SDK's configuration. Each has an HTTP client of its own, and so connections of its own.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`].
+    pub fn sdk(&self) -> Result<SdkConfig, Error> {
+        self.reach.applied(self.signed.clone(), self.on_loopback)
+    }
+
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.reach
+    }
+}
+
+async fn signed_by(reach: &Reach, source: &CredentialsSource) -> Result<SdkConfig, Error> {
+    let region = reach.region.as_str();
     let defaults = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.to_owned()));
-    match source {
+    Ok(match source {
         CredentialsSource::Static {
             access_key_id,
             secret_access_key,
@@ -110,16 +143,16 @@ async fn signed_by(region: &str, source: &CredentialsSource) -> SdkConfig {
         CredentialsSource::Default => defaults.load().await,
         CredentialsSource::Profile(name) => defaults.profile_name(name).load().await,
         CredentialsSource::Role { base, role } => {
-            let base = Box::pin(signed_by(region, base)).await;
-            let provider = AssumedRole::by_credentials(&base, role.clone());
+            let base = Box::pin(signed_by(reach, base)).await?;
+            let provider = AssumedRole::by_credentials(&base, role.clone(), reach)?;
             assumed(base, provider)
         }
         CredentialsSource::WebIdentity { token_file, role } => {
             let base = bare(region);
-            let provider = AssumedRole::by_token(&base, role.clone(), token_file.clone());
+            let provider = AssumedRole::by_token(&base, role.clone(), token_file.clone(), reach)?;
             assumed(base, provider)
         }
-    }
+    })
 }
 
 /// Nothing of the surroundings.
@@ -135,15 +168,5 @@ fn assumed(base: SdkConfig, provider: AssumedRole) -> SdkConfig {
     base.into_builder().credentials_provider(provider).build()
 }
 
-/// The same, reaching its services without any proxy of the user's.
-fn without_proxy(config: SdkConfig) -> SdkConfig {
-    let direct = Builder::new().build_with_connector_fn(|settings, components| {
-        let mut connector = Connector::builder().proxy_config(ProxyConfig::disabled());
-        connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-        connector
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .build()
-    });
-    config.into_builder().http_client(direct).build()
-}
+#[cfg(test)]
+mod tests;

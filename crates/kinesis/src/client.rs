@@ -25,7 +25,7 @@ use frazil_model::{Clock, SequenceNumber, ShardId, StreamName};
 use tokio::sync::Mutex;
 use url::Url;
 
-use crate::aws::is_loopback;
+use crate::aws::Aws;
 use crate::door::{
     Consumer, ConsumerId, HashKeyRange, Kinesis, Shard, StartAt, StreamDescription, Subscription,
 };
@@ -46,6 +46,8 @@ const TARGET: &str = "Kinesis_20131202.GetRecords";
 pub struct KinesisClient {
     sdk: aws_sdk_kinesis::Client,
     stream: StreamName,
+    /// Names the stream on calls, where one is known: another account's stream is not found by its name.
+    stream_arn: Option<String>,
     raw: Arc<Raw>,
     subscriptions: Arc<fan_out::Connections>,
 }
@@ -114,25 +116,22 @@ where
 }
 
 impl KinesisClient {
-    /// A client; nothing is sent yet.
+    /// A client; nothing is sent yet. With an ARN the stream is found by that: another account's is not found by its name.
     ///
     /// # Errors
-    /// [`Error::BadConfig`] where the endpoint is no address, or there is no region or nothing to sign with.
+    /// [`Error::BadConfig`] where the endpoint is no address, or there is nothing to sign with.
     pub fn new(
-        config: &SdkConfig,
+        aws: &Aws,
         stream: StreamName,
+        stream_arn: Option<String>,
         endpoint: Option<&str>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let bad = |text: String| Error::BadConfig(text);
-        let region = config
-            .region()
-            .map(ToString::to_string)
-            .ok_or_else(|| bad("no AWS region is set".to_owned()))?;
+        let config = aws.sdk()?;
         let address = match endpoint {
             Some(endpoint) => endpoint.to_owned(),
-            None if region.starts_with("cn-") => format!("https://kinesis.{region}.amazonaws.com.cn"),
-            None => format!("https://kinesis.{region}.amazonaws.com"),
+            None => aws.reach().data_endpoint(stream_arn.as_deref())?,
         };
         let parsed = Url::parse(&address)
             .ok()
@@ -140,30 +139,37 @@ impl KinesisClient {
         let address = parsed.ok_or_else(|| bad(format!("{address:?} is no address of Kinesis")))?;
         let provider = config.credentials_provider();
         let provider = provider.ok_or_else(|| bad("no AWS credentials are configured".to_owned()))?;
-        let mut http = reqwest::Client::builder()
+        let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT);
-        if is_loopback(address.as_str()) {
-            http = http.no_proxy();
-        }
-        let http = http
+        let http = aws
+            .reach()
+            .reqwest(address.as_str(), http)?
             .build()
             .map_err(|error| bad(format!("no HTTP client can be made: {error}")))?;
-        let credentials = Mutex::new(None);
         let raw = Arc::new(Raw {
             http,
             address,
-            region,
+            region: aws.reach().region.clone(),
             provider,
-            credentials,
+            credentials: Mutex::new(None),
             clock,
         });
         Ok(Self {
-            sdk: sdk_client(config, endpoint),
+            sdk: sdk_client(&config, endpoint),
             stream,
+            stream_arn,
             raw,
-            subscriptions: Arc::new(fan_out::Connections::new(config, endpoint)),
+            subscriptions: Arc::new(fan_out::Connections::new(aws.clone(), endpoint)),
         })
+    }
+
+    /// The stream on a call: by its ARN where that is known, else by its name.
+    fn named(&self) -> (Option<String>, Option<String>) {
+        match &self.stream_arn {
+            Some(arn) => (None, Some(arn.clone())),
+            None => (Some(self.stream.to_string()), None),
+        }
     }
 }
 
@@ -297,10 +303,9 @@ fn refusal(call: &'static str, status: u16, header: Option<String>, body: &[u8])
 impl Kinesis for KinesisClient {
     async fn describe_stream(&self) -> Result<StreamDescription, Error> {
         let call = "DescribeStreamSummary";
-        let request = self
-            .sdk
-            .describe_stream_summary()
-            .stream_name(self.stream.as_str());
+        let (name, arn) = self.named();
+        let request = self.sdk.describe_stream_summary();
+        let request = request.set_stream_name(name).set_stream_arn(arn);
         let answer = request.send().await.map_err(|error| of_sdk(call, error))?;
         let summary = answer.stream_description_summary();
         let summary = summary.ok_or(Error::BadAnswer {
@@ -322,11 +327,13 @@ impl Kinesis for KinesisClient {
         let mut token: Option<String> = None;
         loop {
             // A token stands for the stream; both together are refused.
-            let stream = token.is_none().then(|| self.stream.to_string());
+            let (name, arn) = self.named();
+            let name = name.filter(|_| token.is_none());
             let request = self
                 .sdk
                 .list_shards()
-                .set_stream_name(stream)
+                .set_stream_name(name)
+                .set_stream_arn(arn)
                 .set_next_token(token.take());
             let answer = request.send().await.map_err(|error| of_sdk(call, error))?;
             for shard in answer.shards() {
@@ -341,10 +348,11 @@ impl Kinesis for KinesisClient {
 
     async fn shard_iterator(&self, shard: &ShardId, at: &StartAt) -> Result<ShardIterator, Error> {
         let call = "GetShardIterator";
-        let request = self
-            .sdk
-            .get_shard_iterator()
-            .stream_name(self.stream.as_str())
+        let (name, arn) = self.named();
+        let request = self.sdk.get_shard_iterator();
+        let request = request
+            .set_stream_name(name)
+            .set_stream_arn(arn)
             .shard_id(shard.as_str());
         let request = match at {
             StartAt::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
@@ -374,7 +382,11 @@ impl Kinesis for KinesisClient {
     ) -> Result<RecordPage, Error> {
         let call = "GetRecords";
         let credentials = self.raw.credentials(call).await?;
-        let body = serde_json::json!({ "ShardIterator": iterator.as_str(), "Limit": limit }).to_string();
+        let mut body = serde_json::json!({ "ShardIterator": iterator.as_str(), "Limit": limit });
+        if let Some(arn) = &self.stream_arn {
+            body["StreamARN"] = arn.as_str().into();
+        }
+        let body = body.to_string();
         let request = self.raw.signed(credentials, &body)?;
         let answer = request.send().await.map_err(|error| unreachable(call, &error))?;
         let status = answer.status().as_u16();

@@ -13,12 +13,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use frazil_model::{Clock, Random, RetryPolicy, SequenceNumber, ShardId, StreamName};
 
 use crate::aggregator::AimedRecord;
+use crate::aws::Aws;
 use crate::client::{of_sdk, sdk_client};
 use crate::error::Error;
 
@@ -57,26 +57,31 @@ pub struct Put {
 pub struct Producer {
     sdk: aws_sdk_kinesis::Client,
     stream: StreamName,
+    stream_arn: Option<String>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }
 
 impl Producer {
-    /// A producer; nothing is sent yet.
-    #[must_use]
+    /// A producer; nothing is sent yet. With an ARN the stream is found by that.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`].
     pub fn new(
-        config: &SdkConfig,
+        aws: &Aws,
         stream: StreamName,
+        stream_arn: Option<String>,
         endpoint: Option<&str>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
-    ) -> Self {
-        Self {
-            sdk: sdk_client(config, endpoint),
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            sdk: sdk_client(&aws.sdk()?, endpoint),
             stream,
+            stream_arn,
             clock,
             random,
-        }
+        })
     }
 
     /// Makes the stream, if it is not there, and waits until it can be used.
@@ -173,7 +178,8 @@ impl Producer {
             let request = self
                 .sdk
                 .put_records()
-                .stream_name(self.stream.as_str())
+                .set_stream_name(self.stream_arn.is_none().then(|| self.stream.to_string()))
+                .set_stream_arn(self.stream_arn.clone())
                 .set_records(Some(entries));
             match request.send().await {
                 Ok(answer) => {

@@ -93,6 +93,8 @@ pub struct ConnectorConfig {
 pub struct SourceConfig {
     /// The stream.
     pub stream: StreamName,
+    /// Its ARN, where it is named by that; needed for another account's stream.
+    pub stream_arn: Option<String>,
     /// The AWS region of stream and lease table.
     pub region: String,
     /// The application's name; it is the lease table's name.
@@ -107,6 +109,14 @@ pub struct SourceConfig {
     pub decompress: Decompress,
     /// How requests are signed.
     pub credentials: Credentials,
+    /// Endpoints with FIPS 140 validated cryptography.
+    pub use_fips: bool,
+    /// Endpoints with IPv4 and IPv6.
+    pub use_dual_stack: bool,
+    /// A proxy for AWS; it may hold a password.
+    pub proxy: Option<Secret>,
+    /// Certificates (PEM) to trust for AWS, beside the usual ones.
+    pub ca_file: Option<PathBuf>,
     /// Another address of Kinesis.
     pub endpoint: Option<String>,
     /// Another address of DynamoDB.

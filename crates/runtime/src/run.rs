@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frazil_kinesis::KinesisClient;
-use frazil_kinesis::aws::{CredentialsSource, Role, SdkConfig, sdk_config};
+use frazil_kinesis::aws::{Aws, CredentialsSource, Reach, Role};
 use frazil_lease::admin::TableAdmin;
 use frazil_lease::{DynamoLeases, FileLeases, LeaseStore};
 use frazil_model::event::Observer;
@@ -169,11 +169,12 @@ fn options(configured: &ConnectorConfig, run: &RunOptions) -> ConnectorOptions {
 /// # Errors
 /// What the configuration does not allow.
 pub async fn kinesis(source: &config::SourceConfig, clock: &Arc<dyn Clock>) -> Result<KinesisClient, Error> {
-    let sdk = sdk_of(source).await;
+    let aws = aws(source).await?;
     let endpoint = source.endpoint.as_deref();
     Ok(KinesisClient::new(
-        &sdk,
+        &aws,
         source.stream.clone(),
+        source.stream_arn.clone(),
         endpoint,
         Arc::clone(clock),
     )?)
@@ -190,7 +191,8 @@ pub async fn leases(configured: &ConnectorConfig) -> Result<LeaseDoors, Error> {
     match &configured.leases {
         config::Leases::DynamoDb => {
             let source = &configured.source;
-            let table = DynamoLeases::new(&sdk_of(source).await, source.dynamodb_endpoint.clone());
+            let sdk = aws(source).await?.sdk()?;
+            let table = DynamoLeases::new(&sdk, source.dynamodb_endpoint.clone());
             let table = Arc::new(table);
             Ok((Arc::clone(&table) as Arc<dyn LeaseStore>, Some(table)))
         }
@@ -206,9 +208,31 @@ pub async fn leases(configured: &ConnectorConfig) -> Result<LeaseDoors, Error> {
     }
 }
 
-async fn sdk_of(source: &config::SourceConfig) -> SdkConfig {
+/// What a connector's AWS clients are made of.
+///
+/// # Errors
+/// What the configuration does not allow: a proxy that is none, certificates that cannot be read.
+pub async fn aws(source: &config::SourceConfig) -> Result<Aws, Error> {
+    let ca_pem = match &source.ca_file {
+        None => None,
+        Some(path) => {
+            let read = tokio::fs::read(path).await;
+            let unreadable = |error| {
+                let text = format!("ca_file {} cannot be read: {error}", path.display());
+                frazil_kinesis::Error::BadConfig(text)
+            };
+            Some(read.map_err(unreadable)?)
+        }
+    };
+    let reach = Reach {
+        region: source.region.clone(),
+        use_fips: source.use_fips,
+        use_dual_stack: source.use_dual_stack,
+        proxy: source.proxy.clone(),
+        ca_pem,
+    };
     let endpoints = [source.endpoint.as_deref(), source.dynamodb_endpoint.as_deref()];
-    sdk_config(&source.region, &credentials(&source.credentials), &endpoints).await
+    Ok(Aws::new(reach, &credentials(&source.credentials), &endpoints).await?)
 }
 
 async fn parts(

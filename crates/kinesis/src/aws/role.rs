@@ -13,7 +13,8 @@ use aws_credential_types::provider::{ProvideCredentials, Result, future};
 use aws_sdk_sts::Client;
 use aws_sdk_sts::error::DisplayErrorContext;
 
-use super::{Role, is_loopback, without_proxy};
+use super::{Reach, Role, is_loopback};
+use crate::error::Error;
 
 /// Gives out credentials of a role.
 #[derive(Debug)]
@@ -25,29 +26,40 @@ pub(super) struct AssumedRole {
 
 impl AssumedRole {
     /// Assumed by whoever `base` is.
-    pub(super) fn by_credentials(base: &SdkConfig, role: Role) -> Self {
-        Self::new(base, role, None)
+    pub(super) fn by_credentials(
+        base: &SdkConfig,
+        role: Role,
+        reach: &Reach,
+    ) -> std::result::Result<Self, Error> {
+        Self::new(base, role, None, reach)
     }
 
     /// Assumed by the bearer of a token.
-    pub(super) fn by_token(base: &SdkConfig, role: Role, token_file: PathBuf) -> Self {
-        Self::new(base, role, Some(token_file))
+    pub(super) fn by_token(
+        base: &SdkConfig,
+        role: Role,
+        token_file: PathBuf,
+        reach: &Reach,
+    ) -> std::result::Result<Self, Error> {
+        Self::new(base, role, Some(token_file), reach)
     }
 
-    fn new(base: &SdkConfig, role: Role, token_file: Option<PathBuf>) -> Self {
-        let mut config = base.clone();
+    fn new(
+        base: &SdkConfig,
+        role: Role,
+        token_file: Option<PathBuf>,
+        reach: &Reach,
+    ) -> std::result::Result<Self, Error> {
+        let on_loopback = role.sts_endpoint.as_deref().is_some_and(is_loopback);
+        let mut config = reach.applied(base.clone(), on_loopback)?;
         if let Some(address) = &role.sts_endpoint {
             config = config.into_builder().endpoint_url(address).build();
-            if is_loopback(address) {
-                config = without_proxy(config);
-            }
         }
-        let sts = Client::new(&config);
-        Self {
-            sts,
+        Ok(Self {
+            sts: Client::new(&config),
             role,
             token_file,
-        }
+        })
     }
 
     async fn assume(&self) -> Result {

@@ -13,7 +13,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use aws_config::SdkConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::primitives::DateTime;
@@ -23,6 +22,7 @@ use aws_sdk_kinesis::types::{self, ShardIteratorType, StartingPosition, Subscrib
 use frazil_model::{SequenceNumber, ShardId};
 
 use super::{of_sdk, sdk_client};
+use crate::aws::Aws;
 use crate::door::{Consumer, ConsumerId, ConsumerStatus, FanOutEvent, StartAt, Subscription};
 use crate::error::Error;
 use crate::page::{ChildShard, OwnedRecord};
@@ -33,35 +33,36 @@ const SUBSCRIBE: &str = "SubscribeToShard";
 
 /// Connections for subscriptions, made as they are needed.
 pub(super) struct Connections {
-    config: SdkConfig,
+    aws: Aws,
     endpoint: Option<String>,
     open: Mutex<Vec<(aws_sdk_kinesis::Client, Arc<()>)>>,
 }
 
 impl Connections {
-    pub(super) fn new(config: &SdkConfig, endpoint: Option<&str>) -> Self {
-        let unprotected = StalledStreamProtectionConfig::disabled();
-        let config = config.clone().into_builder();
+    pub(super) fn new(aws: Aws, endpoint: Option<&str>) -> Self {
         Self {
-            config: config.stalled_stream_protection(unprotected).build(),
+            aws,
             endpoint: endpoint.map(ToOwned::to_owned),
             open: Mutex::default(),
         }
     }
 
     /// A client with a connection that has room, and the place on it: given back when it is dropped.
-    fn place(&self) -> (aws_sdk_kinesis::Client, Arc<()>) {
+    fn place(&self) -> Result<(aws_sdk_kinesis::Client, Arc<()>), Error> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         // The list holds one share of each itself.
         let free = open
             .iter()
             .find(|(_, place)| Arc::strong_count(place) <= A_CONNECTION);
         if let Some(free) = free {
-            return free.clone();
+            return Ok(free.clone());
         }
-        let fresh = (sdk_client(&self.config, self.endpoint.as_deref()), Arc::new(()));
+        let unprotected = StalledStreamProtectionConfig::disabled();
+        let config = self.aws.sdk()?.into_builder();
+        let config = config.stalled_stream_protection(unprotected).build();
+        let fresh = (sdk_client(&config, self.endpoint.as_deref()), Arc::new(()));
         open.push(fresh.clone());
-        fresh
+        Ok(fresh)
     }
 
     pub(super) async fn subscribe(
@@ -70,7 +71,7 @@ impl Connections {
         shard: &ShardId,
         at: &StartAt,
     ) -> Result<Box<dyn Subscription>, Error> {
-        let (client, place) = self.place();
+        let (client, place) = self.place()?;
         let request = client
             .subscribe_to_shard()
             .consumer_arn(consumer_arn)
@@ -264,7 +265,7 @@ mod tests {
     use frazil_model::{ErrorKind, Secret};
 
     use super::*;
-    use crate::aws::{CredentialsSource, sdk_config};
+    use crate::aws::{CredentialsSource, Reach};
 
     fn event() -> types::builders::SubscribeToShardEventBuilder {
         types::SubscribeToShardEvent::builder().millis_behind_latest(7)
@@ -278,14 +279,16 @@ mod tests {
             session_token: None,
         };
         let endpoint = Some("http://127.0.0.1:1");
-        let connections = Connections::new(&sdk_config("eu-central-1", &source, &[endpoint]).await, endpoint);
+        let aws = Aws::new(Reach::region("eu-central-1"), &source, &[endpoint]).await;
+        let connections = Connections::new(aws.expect("nothing odd"), endpoint);
+        let place = || connections.place().expect("a client");
         let count = || connections.open.lock().expect("no panic inside").len();
-        let mut places: Vec<Arc<()>> = (0..40).map(|_| connections.place().1).collect();
+        let mut places: Vec<Arc<()>> = (0..40).map(|_| place().1).collect();
         assert_eq!(count(), 20);
         places.truncate(30);
-        places.extend((0..10).map(|_| connections.place().1));
+        places.extend((0..10).map(|_| place().1));
         assert_eq!(count(), 20, "places that were given back are used again");
-        let (client, _) = connections.place();
+        let (client, _) = place();
         let protection = client.config().stalled_stream_protection();
         assert!(
             protection.is_some_and(|protection| !protection.is_enabled()),

@@ -1,7 +1,7 @@
 //! Every key there is, and which of them a mistyped one may have meant.
 
 /// Every key of the file, without list indexes; `docs/configuration.md` describes each.
-pub const KEYS: [&str; 51] = [
+pub const KEYS: [&str; 55] = [
     "connectors",
     "connectors[].name",
     "connectors[].source",
@@ -23,6 +23,10 @@ pub const KEYS: [&str; 51] = [
     "connectors[].source.credentials.session_name",
     "connectors[].source.credentials.sts_endpoint",
     "connectors[].source.credentials.web_identity_token_file",
+    "connectors[].source.use_fips",
+    "connectors[].source.use_dual_stack",
+    "connectors[].source.proxy",
+    "connectors[].source.ca_file",
     "connectors[].source.endpoint",
     "connectors[].source.dynamodb_endpoint",
     "connectors[].destination",

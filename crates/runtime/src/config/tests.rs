@@ -33,6 +33,7 @@ fn the_frame_golden() {
         name: "clickstream".into(),
         source: SourceConfig {
             stream: StreamName::new("clickstream").expect("valid"),
+            stream_arn: None,
             region: "eu-central-1".into(),
             application_name: "frazil-clickstream".into(),
             consumer_type: ConsumerType::SharedThroughput,
@@ -46,6 +47,10 @@ fn the_frame_golden() {
                 secret_access_key: Secret::new("canary-one"),
                 session_token: Some(Secret::new("canary-two")),
             },
+            use_fips: false,
+            use_dual_stack: true,
+            proxy: Some(Secret::new("http://ada:canary-six@proxy:3128")),
+            ca_file: Some("/etc/frazil/aws-ca.pem".into()),
             endpoint: Some("http://127.0.0.1:4567".into()),
             dynamodb_endpoint: Some("http://127.0.0.1:4568".into()),
         },
@@ -216,7 +221,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
     (
         "stream: s",
         "stream: \"${BAD}\"",
-        "3:22: connectors[0].source.stream: expected the stream's name (not its ARN): 1 to 128 characters of a-z, A-Z, 0-9, '_', '.', '-'; the value comes from ${BAD}",
+        "3:22: connectors[0].source.stream: expected the stream's name (1 to 128 characters of a-z, A-Z, 0-9, '_', '.', '-') or its ARN, such as `arn:aws:kinesis:eu-central-1:123456789012:stream/clicks`; the value comes from ${BAD}",
     ),
     (
         "stream: s",
@@ -521,4 +526,48 @@ fn two_connectors_must_not_be_mistaken_for_each_other() {
 fn secrets_are_never_printed() {
     let config = parsed(FRAME).expect("valid");
     assert!(!format!("{config:?} {config:#?}").contains("canary"));
+}
+
+#[test]
+fn a_stream_may_be_named_by_its_arn_which_says_the_region() {
+    let with = |source: &str| {
+        let destination = "{account: o-a, user: U, private_key_file: k.p8, database: D, schema: S, table: T}";
+        parsed(&format!(
+            "connectors:\n- name: c\n  source: {{application_name: app, {source}}}\n  destination: {destination}\n"
+        ))
+    };
+    let arn = "arn:aws:kinesis:eu-central-1:123456789012:stream/clicks";
+    for source in [
+        format!("stream: '{arn}'"),
+        format!("stream: '{arn}', region: eu-central-1"),
+    ] {
+        let config = with(&source).expect("a configuration");
+        let source = &config.connectors[0].source;
+        assert_eq!(
+            (source.stream.as_str(), source.region.as_str()),
+            ("clicks", "eu-central-1")
+        );
+        assert_eq!(source.stream_arn.as_deref(), Some(arn));
+    }
+    for (source, why) in [
+        (
+            format!("stream: '{arn}', region: us-east-1"),
+            "is of region eu-central-1",
+        ),
+        (
+            "stream: 'arn:aws:kinesis:eu-central-1:12:stream/clicks', region: us-east-1".to_owned(),
+            "or its ARN",
+        ),
+        (
+            "stream: clicks, region: us-east-1, proxy: 'proxy canary'".to_owned(),
+            "expected an address",
+        ),
+        (
+            "stream: clicks, region: us-east-1, use_fips: perhaps".to_owned(),
+            "expected `true` or `false`",
+        ),
+    ] {
+        let error = with(&source).expect_err(&source);
+        assert!(error.contains(why) && !error.contains("canary"), "{error}");
+    }
 }

@@ -1,6 +1,6 @@
 //! The Kinesis side of a connector.
 
-use frazil_model::StreamName;
+use frazil_model::{Secret, StreamName};
 
 use super::super::fields::{Fields, Reading};
 use super::super::{
@@ -12,12 +12,21 @@ use super::{address, matches, name, path};
 const MAX_CONSUMER_NAME: usize = 128;
 
 pub(super) fn source(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<SourceConfig> {
-    let stream = fields.required("stream", |text| {
-        StreamName::new(text).map_err(|_| {
-            "expected the stream's name (not its ARN): 1 to 128 characters of a-z, A-Z, 0-9, '_', '.', '-'".to_owned()
-        })
-    });
-    let region = fields.required("region", region);
+    let stream = fields.required("stream", stream);
+    let region = match &stream {
+        Some(Stream { arn: Some(arn), .. }) => {
+            let of_arn = arn.split(':').nth(3).unwrap_or_default().to_owned();
+            let named = fields.optional("region", region);
+            if named.as_ref().is_some_and(|named| *named != of_arn) {
+                fields.problem(
+                    "region",
+                    format!("the stream's ARN is of region {of_arn}; leave `region` out"),
+                );
+            }
+            Some(of_arn)
+        }
+        _ => fields.required("region", region),
+    };
     let application_name = fields.required("application_name", application_name);
     let consumer_type = fields.optional("consumer_type", |text| match text {
         "SHARED_THROUGHPUT" => Ok(ConsumerType::SharedThroughput),
@@ -38,6 +47,10 @@ pub(super) fn source(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<So
         "off" => Ok(Decompress::Off),
         _ => Err("expected `auto` or `off`".to_owned()),
     });
+    let use_fips = fields.optional("use_fips", yes_or_no);
+    let use_dual_stack = fields.optional("use_dual_stack", yes_or_no);
+    let proxy = fields.secret("proxy");
+    let ca_file = fields.optional("ca_file", |text| path(reading, text));
     let endpoint = fields.optional("endpoint", address);
     let dynamodb_endpoint = fields.optional("dynamodb_endpoint", address);
     if consumer_type == Some(ConsumerType::EnhancedFanOut)
@@ -50,9 +63,21 @@ pub(super) fn source(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<So
             "names the consumer of enhanced fan-out, too, and may have at most 128 characters for it",
         );
     }
+    let is_address = |proxy: &Secret| {
+        let text = proxy.reveal();
+        text.starts_with("http://") || text.starts_with("https://")
+    };
+    if proxy.as_ref().is_some_and(|proxy| !is_address(proxy)) {
+        fields.problem(
+            "proxy",
+            "expected an address, such as `http://proxy.example:3128`",
+        );
+    }
     fields.finish();
+    let stream = stream?;
     Some(SourceConfig {
-        stream: stream?,
+        stream: stream.name,
+        stream_arn: stream.arn,
         region: region?,
         application_name: application_name?,
         consumer_type: consumer_type.unwrap_or(ConsumerType::SharedThroughput),
@@ -60,9 +85,49 @@ pub(super) fn source(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<So
         hash_range_check: hash_range_check.unwrap_or(HashRangeCheck::Keep),
         decompress: decompress.unwrap_or(Decompress::Auto),
         credentials: credentials?,
+        use_fips: use_fips.unwrap_or(false),
+        use_dual_stack: use_dual_stack.unwrap_or(false),
+        proxy,
+        ca_file,
         endpoint,
         dynamodb_endpoint,
     })
+}
+
+/// A stream by its name or its ARN.
+struct Stream {
+    name: StreamName,
+    arn: Option<String>,
+}
+
+fn stream(text: &str) -> Result<Stream, String> {
+    if let Ok(name) = StreamName::new(text) {
+        return Ok(Stream { name, arn: None });
+    }
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    if let ["arn", _, "kinesis", of_region, account, resource] = parts[..]
+        && region(of_region).is_ok()
+        && account.len() == 12
+        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && let Some(name) = resource.strip_prefix("stream/")
+        && let Ok(name) = StreamName::new(name)
+    {
+        return Ok(Stream {
+            name,
+            arn: Some(text.to_owned()),
+        });
+    }
+    Err("expected the stream's name (1 to 128 characters of a-z, A-Z, 0-9, '_', '.', '-') or its ARN, such as \
+         `arn:aws:kinesis:eu-central-1:123456789012:stream/clicks`"
+        .to_owned())
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("expected `true` or `false`".to_owned()),
+    }
 }
 
 /// `initial_position` and the moment that one of its values needs.
