@@ -164,12 +164,10 @@ impl KinesisClient {
         })
     }
 
-    /// The stream on a call: by its ARN where that is known, else by its name.
+    /// The stream on a call: its name, and its ARN where that is known ("either the StreamARN or the StreamName parameter, or
+    /// both", Kinesis API reference).
     fn named(&self) -> (Option<String>, Option<String>) {
-        match &self.stream_arn {
-            Some(arn) => (None, Some(arn.clone())),
-            None => (Some(self.stream.to_string()), None),
-        }
+        (Some(self.stream.to_string()), self.stream_arn.clone())
     }
 }
 
