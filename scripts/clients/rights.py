@@ -14,7 +14,7 @@ from stack import FRAZIL, Local, configuration, free_ports, start, wait_for
 RECORDS = 100
 # On the stream and on the lease table; what polling asks for.
 ACTIONS = [
-    "kinesis:DescribeStreamSummary",
+    "kinesis:DescribeStream",
     "kinesis:ListShards",
     "kinesis:GetShardIterator",
     "kinesis:GetRecords",

@@ -300,13 +300,13 @@ fn refusal(call: &'static str, status: u16, header: Option<String>, body: &[u8])
 #[async_trait]
 impl Kinesis for KinesisClient {
     async fn describe_stream(&self) -> Result<StreamDescription, Error> {
-        let call = "DescribeStreamSummary";
+        // Not DescribeStreamSummary: policies that were written for the Openflow connector do not have it.
+        let call = "DescribeStream";
         let (name, arn) = self.named();
-        let request = self.sdk.describe_stream_summary();
+        let request = self.sdk.describe_stream().limit(1);
         let request = request.set_stream_name(name).set_stream_arn(arn);
         let answer = request.send().await.map_err(|error| of_sdk(call, error))?;
-        let summary = answer.stream_description_summary();
-        let summary = summary.ok_or(Error::BadAnswer {
+        let summary = answer.stream_description().ok_or(Error::BadAnswer {
             call,
             detail: "it describes no stream",
         })?;

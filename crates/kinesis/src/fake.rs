@@ -370,7 +370,7 @@ impl All {
 impl Kinesis for FakeKinesis {
     async fn describe_stream(&self) -> Result<StreamDescription, Error> {
         let mut all = self.all();
-        all.meet("DescribeStreamSummary")?;
+        all.meet("DescribeStream")?;
         Ok(StreamDescription {
             name: all.name.clone(),
             arn: format!("arn:aws:kinesis:eu-central-1:123456789012:stream/{}", all.name),

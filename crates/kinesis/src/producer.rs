@@ -107,16 +107,17 @@ impl Producer {
         let begun = self.clock.now();
         let mut backoff = RETRY.start();
         loop {
-            let call = "DescribeStreamSummary";
+            let call = "DescribeStream";
             let answer = self
                 .sdk
-                .describe_stream_summary()
+                .describe_stream()
+                .limit(1)
                 .stream_name(self.stream.as_str())
                 .send()
                 .await;
             let answer = answer.map_err(|error| of_sdk(call, error))?;
             let status = answer
-                .stream_description_summary()
+                .stream_description()
                 .map(|s| s.stream_status().as_str().to_owned());
             if matches!(status.as_deref(), Some("ACTIVE" | "UPDATING")) {
                 return Ok(());

@@ -76,7 +76,7 @@ impl Connector {
         let code = stream.status;
         let message = format!("stream {} cannot be read yet", stream.name);
         Err(frazil_kinesis::Error::ServerFault {
-            call: "DescribeStreamSummary",
+            call: "DescribeStream",
             code,
             message,
         }
