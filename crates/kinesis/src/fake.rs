@@ -32,6 +32,8 @@ pub enum Fault {
     Throttled,
     /// The iterator has expired.
     ExpiredIterator,
+    /// The token of the next page has expired.
+    ExpiredPages,
     /// An answer without records, though there are some further on.
     EmptyBehind,
     /// The answer ends in the middle.
@@ -90,6 +92,8 @@ struct All {
     faults: HashMap<&'static str, VecDeque<Fault>>,
     calls: HashMap<&'static str, u64>,
     fan_out: fan_out::FanOut,
+    /// Shards that so many further lists do not name.
+    hidden: BTreeMap<ShardId, u32>,
 }
 
 /// What the fake and its subscriptions share.
@@ -135,6 +139,7 @@ impl FakeKinesis {
             faults: HashMap::new(),
             calls: HashMap::new(),
             fan_out: fan_out::FanOut::default(),
+            hidden: BTreeMap::new(),
         };
         let shared = Shared {
             all: Mutex::new(all),
@@ -252,6 +257,11 @@ impl FakeKinesis {
         }
     }
 
+    /// So many lists of shards, from now on, do not name this one, though it is there: they are stale.
+    pub fn hide(&self, shard: &ShardId, lists: u32) {
+        self.all().hidden.insert(shard.clone(), lists);
+    }
+
     /// From now on it is another stream of the same name, made at this moment.
     pub fn made_anew(&self, created_ms: i64) {
         self.all().created_ms = created_ms;
@@ -304,6 +314,7 @@ impl All {
             }),
             Some(Fault::Throttled) => Err(Error::Throttled { call, message }),
             Some(Fault::ExpiredIterator) => Err(Error::ExpiredIterator),
+            Some(Fault::ExpiredPages) => Err(Error::ExpiredPages { call }),
             Some(Fault::ServerFault) => Err(Error::ServerFault {
                 call,
                 code: "500".to_owned(),
@@ -383,7 +394,13 @@ impl Kinesis for FakeKinesis {
     async fn list_shards(&self) -> Result<Vec<Shard>, Error> {
         let mut all = self.all();
         all.meet("ListShards")?;
-        let there = all.shards.iter().filter(|(_, shard)| !shard.expired);
+        let hidden: Vec<ShardId> = all.hidden.keys().cloned().collect();
+        all.hidden.retain(|_, lists| {
+            *lists = lists.saturating_sub(1);
+            *lists > 0
+        });
+        let there = all.shards.iter();
+        let there = there.filter(|(id, shard)| !shard.expired && !hidden.contains(id));
         let listed = there.map(|(id, shard)| Shard {
             id: id.clone(),
             parents: shard.parents.clone(),

@@ -26,7 +26,7 @@ use crate::batch::Compressors;
 use crate::error::Error;
 use crate::options::{ConnectorOptions, OnRowError, Parts};
 use crate::shard::{self, Ended, Wanted, Way};
-use crate::topology::{Expired, Topology};
+use crate::topology::{Expired, LISTS_TO_BELIEVE, Topology};
 
 pub use begin::listed_shard;
 
@@ -102,6 +102,8 @@ struct Begun {
     /// What ends the connector.
     fatal: Option<Error>,
     looks: u32,
+    /// The shards of the last complete list.
+    listed: HashSet<ShardId>,
     audit: Audit,
 }
 
@@ -185,12 +187,14 @@ impl Begun {
             let (first, last) = (hole.start, hole.end);
             self.parts.events.emit(Event::HashKeysUnread { first, last });
         }
-        if self.looks.is_multiple_of(FORGET_EVERY) {
-            let listed: HashSet<ShardId> = shards.into_iter().map(|shard| shard.id).collect();
-            // What was not read to its end is told above, once, as it leaves.
-            drop(self.leases.forget_gone(&listed).await?);
-        }
+        let listed: HashSet<ShardId> = shards.into_iter().map(|shard| shard.id).collect();
+        let before = std::mem::replace(&mut self.listed, listed);
         self.looks = self.looks.wrapping_add(1);
+        if self.looks % FORGET_EVERY == LISTS_TO_BELIEVE {
+            let named = before.union(&self.listed).cloned().collect();
+            // What was not read to its end is told above, once, as it leaves.
+            drop(self.leases.forget_gone(&named).await?);
+        }
         Ok(())
     }
 
