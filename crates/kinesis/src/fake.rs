@@ -63,6 +63,8 @@ struct FakeShard {
     begins: u64,
     ends: Option<u64>,
     records: Vec<FakeRecord>,
+    /// So many of them have left the stream.
+    trimmed: usize,
     expired: bool,
 }
 
@@ -71,12 +73,25 @@ impl FakeShard {
     fn index(&self, at: &StartAt) -> usize {
         let records = &self.records;
         let parse = |sequence: &SequenceNumber| sequence.as_str().parse::<u64>().unwrap_or(u64::MAX);
-        match at {
+        let index = match at {
             StartAt::TrimHorizon => 0,
             StartAt::Timestamp { ms } => records.partition_point(|record| record.arrival_ms < *ms),
             StartAt::At(sequence) => records.partition_point(|record| record.sequence < parse(sequence)),
             StartAt::After(sequence) => records.partition_point(|record| record.sequence <= parse(sequence)),
-        }
+        };
+        index.max(self.trimmed)
+    }
+
+    /// Whether the place is named by a number that has left the stream.
+    fn is_trimmed(&self, at: &StartAt) -> bool {
+        let (StartAt::At(sequence) | StartAt::After(sequence)) = at else {
+            return false;
+        };
+        let last = self
+            .trimmed
+            .checked_sub(1)
+            .and_then(|last| self.records.get(last));
+        last.is_some_and(|last| *sequence <= number(last.sequence))
     }
 }
 
@@ -94,6 +109,7 @@ struct All {
     fan_out: fan_out::FanOut,
     /// Shards that so many further lists do not name.
     hidden: BTreeMap<ShardId, u32>,
+    refuses_trimmed: bool,
 }
 
 /// What the fake and its subscriptions share.
@@ -140,6 +156,7 @@ impl FakeKinesis {
             calls: HashMap::new(),
             fan_out: fan_out::FanOut::default(),
             hidden: BTreeMap::new(),
+            refuses_trimmed: false,
         };
         let shared = Shared {
             all: Mutex::new(all),
@@ -257,6 +274,19 @@ impl FakeKinesis {
         }
     }
 
+    /// The first so many records of a shard leave the stream, as their retention ends.
+    pub fn trim(&self, shard: &ShardId, records: usize) {
+        let mut all = self.all();
+        let shard = all.shards.get_mut(shard).expect("a shard of this stream");
+        shard.trimmed = records.min(shard.records.len());
+    }
+
+    /// Whether a place named by a number that has left the stream is refused; else reading begins at the oldest record. The
+    /// service was seen to do either.
+    pub fn set_refuses_trimmed(&self, refuses: bool) {
+        self.all().refuses_trimmed = refuses;
+    }
+
     /// So many lists of shards, from now on, do not name this one, though it is there: they are stale.
     pub fn hide(&self, shard: &ShardId, lists: u32) {
         self.all().hidden.insert(shard.clone(), lists);
@@ -289,6 +319,7 @@ impl All {
             begins,
             ends: None,
             records: Vec::new(),
+            trimmed: 0,
             expired: false,
         };
         self.shards.insert(id.clone(), shard);
@@ -338,8 +369,18 @@ impl All {
             .ok_or_else(missing)
     }
 
+    fn begin(&self, call: &'static str, id: &ShardId, at: &StartAt) -> Result<usize, Error> {
+        let shard = self.shard(call, id)?;
+        if self.refuses_trimmed && shard.is_trimmed(at) {
+            let message = "StartingSequenceNumber is no longer in the stream".to_owned();
+            return Err(Error::of_code(call, "InvalidArgumentException", message));
+        }
+        Ok(shard.index(at))
+    }
+
     fn body(&self, id: &ShardId, from: usize, limit: usize) -> Result<(String, Value), Error> {
         let shard = self.shard("GetRecords", id)?;
+        let from = from.max(shard.trimmed);
         let taken: Vec<&FakeRecord> = shard
             .records
             .iter()
@@ -414,7 +455,7 @@ impl Kinesis for FakeKinesis {
     async fn shard_iterator(&self, shard: &ShardId, at: &StartAt) -> Result<ShardIterator, Error> {
         let mut all = self.all();
         all.meet("GetShardIterator")?;
-        let from = all.shard("GetShardIterator", shard)?.index(at);
+        let from = all.begin("GetShardIterator", shard, at)?;
         Ok(ShardIterator::new(format!("{shard}/{from}")))
     }
 

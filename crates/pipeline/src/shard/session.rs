@@ -19,6 +19,7 @@ use crate::dead_letters::DeadLetter;
 use crate::error::Error;
 use crate::options::OnRowError;
 use crate::shape::Shaper;
+use crate::shard::expiry::Doubts;
 use crate::shard::memory::Held;
 use crate::shard::place::{
     beginning, is_gone, own_row, proved_baseline, refuse_stopped, shaping, start_behind, uncommitted,
@@ -37,10 +38,11 @@ pub(super) async fn run(
     wanted: &mut watch::Receiver<Wanted>,
     moved: &mut bool,
     stalled: &mut bool,
+    doubts: &mut Doubts,
 ) -> Result<Ended, Error> {
     let mut ending = wanted.clone();
     let session = async {
-        match Session::open(way, tenure, moved, stalled).await? {
+        match Session::open(way, tenure, moved, stalled, doubts).await? {
             None => Ok(Ended::Finished(Vec::new())),
             Some(mut session) => session.work(wanted).await,
         }
@@ -71,6 +73,10 @@ struct Session<'a> {
     settled: Option<Position>,
     /// What the lease row remembers.
     checkpointed: Option<Position>,
+    /// What arrived up to this moment is settled by the committed span.
+    read_until_ms: Option<i64>,
+    /// That it was idle is to be remembered.
+    was_idle: bool,
     mark: ChannelMark,
     on_row_error: OnRowError,
     /// Where the shard begins without any position.
@@ -93,6 +99,7 @@ impl<'a> Session<'a> {
         tenure: &'a Tenure,
         moved: &'a mut bool,
         stalled: &'a mut bool,
+        doubts: &mut Doubts,
     ) -> Result<Option<Self>, Error> {
         let row = own_row(way, tenure).await?;
         if row.ended {
@@ -127,14 +134,17 @@ impl<'a> Session<'a> {
         });
         let shaping = shaping(way).await?;
         let beginning = beginning(way, &row);
-        let start = after.as_ref().map_or_else(|| beginning.clone(), start_behind);
+        let mut start = after.as_ref().map_or_else(|| beginning.clone(), start_behind);
+        if doubts.is_out_of_stream(way, &row, after.as_ref()).await {
+            start = StartAt::TrimHorizon;
+        }
         parts.events.emit(Event::ShardStarted {
             shard: way.shard.clone(),
             from: start.to_string(),
         });
         let now = clock.now();
         let mut session = Self {
-            pages: Pages::start(way.reading(start)),
+            pages: Pages::start(way.reading(start, row.read_until_ms)),
             status: way.statuses.watch(&name),
             shaper: Shaper::new(&way.stream.name, &way.shard, &shaping),
             builder: BatchBuilder::default(),
@@ -143,6 +153,8 @@ impl<'a> Session<'a> {
             committed: after.clone(),
             settled: None,
             checkpointed: row.position.clone(),
+            read_until_ms: row.read_until_ms,
+            was_idle: false,
             after,
             mark,
             on_row_error: way.on_row_error,
@@ -210,6 +222,11 @@ impl<'a> Session<'a> {
         loop {
             match read {
                 Some(Read::Page(page, memory)) => self.shape(page, memory).await?,
+                Some(Read::Idle { reached, until_ms }) => {
+                    self.send().await?;
+                    self.meet_idle(reached, until_ms);
+                    return Ok(());
+                }
                 Some(Read::End(children)) => {
                     self.send().await?;
                     self.read_to_end = Some(children);
@@ -337,6 +354,7 @@ impl<'a> Session<'a> {
                 oldest_arrival_ms,
             } => {
                 self.tell_committed(&up_to, rows, row_errors, oldest_arrival_ms);
+                self.read_until_ms = self.read_until_ms.max(oldest_arrival_ms);
                 let before = self.committed.replace(up_to);
                 self.settle();
                 self.commit_due = self.way.parts.clock.now() + self.way.options.commit_timeout;

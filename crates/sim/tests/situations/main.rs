@@ -3,6 +3,7 @@
 mod delivery;
 mod openflow;
 mod positions;
+mod retention;
 mod scale;
 mod shard_life;
 mod stops;

@@ -182,7 +182,9 @@ async fn case_24_stale_lists_start_no_child_early_and_count_nothing_as_lost() {
     world.kinesis.hide(&parent, 2);
     let first = world.worker();
     world
-        .until("the first look", async |world| world.kinesis.calls("ListShards") >= 2)
+        .until("the first look", async |world| {
+            world.kinesis.calls("ListShards") >= 2
+        })
         .await;
     let mut stale = 0;
     while world.rows() < 30 {
