@@ -209,6 +209,12 @@ impl FakeKinesis {
         self.all().shards.keys().cloned().collect()
     }
 
+    /// All shards as a list would show them, with no fault in between.
+    #[must_use]
+    pub fn shards(&self) -> Vec<Shard> {
+        self.all().listed(&[])
+    }
+
     /// Puts a record into an open shard; answers its sequence number.
     pub fn put(&self, shard: &ShardId, key: &str, data: &[u8]) -> SequenceNumber {
         let mut all = self.all();
@@ -369,6 +375,19 @@ impl All {
             .ok_or_else(missing)
     }
 
+    fn listed(&self, hidden: &[ShardId]) -> Vec<Shard> {
+        let there = self.shards.iter();
+        let there = there.filter(|(id, shard)| !shard.expired && !hidden.contains(id));
+        let listed = there.map(|(id, shard)| Shard {
+            id: id.clone(),
+            parents: shard.parents.clone(),
+            hash_range: shard.range,
+            starting_sequence: number(shard.begins),
+            ending_sequence: shard.ends.map(number),
+        });
+        listed.collect()
+    }
+
     fn begin(&self, call: &'static str, id: &ShardId, at: &StartAt) -> Result<usize, Error> {
         let shard = self.shard(call, id)?;
         if self.refuses_trimmed && shard.is_trimmed(at) {
@@ -440,16 +459,7 @@ impl Kinesis for FakeKinesis {
             *lists = lists.saturating_sub(1);
             *lists > 0
         });
-        let there = all.shards.iter();
-        let there = there.filter(|(id, shard)| !shard.expired && !hidden.contains(id));
-        let listed = there.map(|(id, shard)| Shard {
-            id: id.clone(),
-            parents: shard.parents.clone(),
-            hash_range: shard.range,
-            starting_sequence: number(shard.begins),
-            ending_sequence: shard.ends.map(number),
-        });
-        Ok(listed.collect())
+        Ok(all.listed(&hidden))
     }
 
     async fn shard_iterator(&self, shard: &ShardId, at: &StartAt) -> Result<ShardIterator, Error> {
