@@ -1,6 +1,6 @@
 //! One storm.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,6 +139,8 @@ pub struct Storm {
     random: Arc<SeededRandom>,
     workers: Vec<(JoinHandle<()>, CancellationToken)>,
     open: Vec<ShardId>,
+    /// Shards that a stale list did not name.
+    hidden: HashSet<ShardId>,
     weather: Weather,
     /// Of a hundred workers so many poll.
     polling: u64,
@@ -163,6 +165,7 @@ impl Storm {
         let polling = weather.polling[usize::try_from(random.below(3)).unwrap_or(0)];
         Self {
             open: kinesis.shard_ids(),
+            hidden: HashSet::new(),
             kinesis,
             leases: MemoryLeases::default(),
             snowpipe,
@@ -281,11 +284,13 @@ impl Storm {
         }
     }
 
-    /// One list of shards lacks one of them.
-    fn stale_list(&self) {
+    /// One list of shards lacks one of them. Each is hidden once: what two lists in a row do not name is gone.
+    fn stale_list(&mut self) {
         let shards = self.kinesis.shard_ids();
         let index = usize::try_from(self.random.below(shards.len() as u64)).unwrap_or(0);
-        self.kinesis.hide(&shards[index], 1);
+        if self.hidden.insert(shards[index].clone()) {
+            self.kinesis.hide(&shards[index], 1);
+        }
     }
 
     fn subscription_fault(&self) {

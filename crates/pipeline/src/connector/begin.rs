@@ -3,7 +3,7 @@
 //! What may heal is tried again until it does, and nothing is read before all of it is known. Another program's checkpoint
 //! table of the application's name is taken over first.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use frazil_kinesis::{FanOutConsumer, Shard, StartAt, StreamDescription};
@@ -64,7 +64,7 @@ impl Connector {
             over: HashMap::new(),
             fatal: None,
             looks: 0,
-            listed: HashSet::new(),
+            missed: HashMap::new(),
             audit: Audit::default(),
         })
     }
