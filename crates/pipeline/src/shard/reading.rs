@@ -85,6 +85,12 @@ impl Pages {
         self.pages.close();
     }
 
+    /// Reads no more, and drops what was read ahead.
+    pub(crate) fn let_go(&mut self) {
+        self.stop();
+        while self.pages.try_recv().is_ok() {}
+    }
+
     /// The next, if it is here already.
     pub(crate) fn try_next(&mut self) -> Option<Read> {
         self.pages.try_recv().ok()

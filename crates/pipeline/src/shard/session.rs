@@ -31,6 +31,9 @@ use remember::{Remembered, remembered};
 /// Pages that are here already are gathered into one batch while it holds less than this.
 const ENOUGH_RAW: usize = 2 * 1024 * 1024;
 
+/// A payload that got no memory for so long lets go of all that the shard holds.
+const FEED_LIMIT: Duration = Duration::from_secs(20);
+
 /// Runs a session to its end, a drain, or an error. `moved` is set once it did any good, `stalled` is cleared with it.
 pub(super) async fn run(
     way: &Way,
@@ -77,6 +80,8 @@ struct Session<'a> {
     read_until_ms: Option<i64>,
     /// That it was idle is to be remembered.
     was_idle: bool,
+    /// What was read ahead was let go of, and is to be read again.
+    let_go_ahead: bool,
     mark: ChannelMark,
     on_row_error: OnRowError,
     /// Where the shard begins without any position.
@@ -155,6 +160,7 @@ impl<'a> Session<'a> {
             checkpointed: row.position.clone(),
             read_until_ms: row.read_until_ms,
             was_idle: false,
+            let_go_ahead: false,
             after,
             mark,
             on_row_error: way.on_row_error,
@@ -259,6 +265,7 @@ impl<'a> Session<'a> {
             let (after, letters) = (self.after.as_ref(), &mut self.letters);
             match self.shaper.shape(&page, after, &mut self.builder, letters) {
                 Filled::PageDone => break,
+                Filled::BatchFull if self.builder.is_starved => self.feed().await?,
                 Filled::BatchFull if !self.builder.is_full() && self.memory.grow(&self.way.parts.budget) => {}
                 Filled::BatchFull => {
                     // The page's memory is given back with its last batch.
@@ -269,8 +276,40 @@ impl<'a> Session<'a> {
                 }
             }
         }
+        if std::mem::take(&mut self.let_go_ahead)
+            && let Some(last) = page.last_sequence()
+        {
+            let start = StartAt::After(last.clone());
+            self.pages = Pages::start(self.way.reading(start, self.read_until_ms));
+        }
         let counts = self.shaper.take_counts();
         counts.tell(&self.way.parts.events, &self.way.shard);
+        Ok(())
+    }
+
+    /// Gets memory for a payload that decompresses to more than is paid for. Where it is not there now, what was read ahead is
+    /// let go of, and read again behind this page.
+    async fn feed(&mut self) -> Result<(), Error> {
+        let budget = &self.way.parts.budget;
+        let bytes = self.memory.wanted().unwrap_or_default();
+        if let Some(more) = budget.try_reserve(bytes) {
+            self.memory.push(more);
+            return Ok(());
+        }
+        let no_memory = |waited| Error::NoMemory {
+            shard: self.way.shard.clone(),
+            bytes,
+            waited,
+        };
+        let lane = budget.try_lane().ok_or_else(|| no_memory(Duration::ZERO))?;
+        self.pages.let_go();
+        self.let_go_ahead = true;
+        let more = tokio::select! {
+            more = budget.reserve(bytes) => more,
+            () = self.way.parts.clock.sleep(FEED_LIMIT) => return Err(no_memory(FEED_LIMIT)),
+        };
+        drop(lane);
+        self.memory.push(more);
         Ok(())
     }
 

@@ -64,6 +64,8 @@ pub(crate) struct World {
     pub(crate) initial_position: InitialPosition,
     pub(crate) consumer_type: ConsumerType,
     pub(crate) told: Arc<Told>,
+    /// All workers' memory.
+    pub(crate) budget: MemoryBudget,
     started: u64,
 }
 
@@ -92,6 +94,7 @@ impl World {
             initial_position: InitialPosition::TrimHorizon,
             consumer_type: ConsumerType::SharedThroughput,
             told: Arc::default(),
+            budget: MemoryBudget::new(0),
             started: 0,
         }
     }
@@ -127,7 +130,7 @@ impl World {
             clock: Arc::new(self.clock.clone()),
             random: Arc::new(SeededRandom::new(self.started)),
             events: Events::new("c", vec![self.told.clone()]),
-            budget: MemoryBudget::new(0),
+            budget: self.budget.clone(),
         };
         let mut options = ConnectorOptions::new("app", "eu-central-1", "A.D.S.T-STREAMING");
         options.initial_position = self.initial_position;
