@@ -5,6 +5,7 @@
 //! fan-out follow the service's rules on a clock.
 
 mod fan_out;
+mod shard;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ use crate::error::Error;
 use crate::page::{RecordPage, ShardIterator};
 
 pub use fan_out::StreamFault;
+use shard::{FakeRecord, FakeShard};
 
 /// What happens to a call instead of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,53 +48,6 @@ pub enum Fault {
     Missing,
     /// What the call is about is held by another.
     InUse,
-}
-
-#[derive(Debug, Clone)]
-struct FakeRecord {
-    sequence: u64,
-    key: String,
-    data: Vec<u8>,
-    arrival_ms: i64,
-}
-
-#[derive(Debug)]
-struct FakeShard {
-    parents: Vec<ShardId>,
-    range: HashKeyRange,
-    begins: u64,
-    ends: Option<u64>,
-    records: Vec<FakeRecord>,
-    /// So many of them have left the stream.
-    trimmed: usize,
-    expired: bool,
-}
-
-impl FakeShard {
-    /// The first record to read.
-    fn index(&self, at: &StartAt) -> usize {
-        let records = &self.records;
-        let parse = |sequence: &SequenceNumber| sequence.as_str().parse::<u64>().unwrap_or(u64::MAX);
-        let index = match at {
-            StartAt::TrimHorizon => 0,
-            StartAt::Timestamp { ms } => records.partition_point(|record| record.arrival_ms < *ms),
-            StartAt::At(sequence) => records.partition_point(|record| record.sequence < parse(sequence)),
-            StartAt::After(sequence) => records.partition_point(|record| record.sequence <= parse(sequence)),
-        };
-        index.max(self.trimmed)
-    }
-
-    /// Whether the place is named by a number that has left the stream.
-    fn is_trimmed(&self, at: &StartAt) -> bool {
-        let (StartAt::At(sequence) | StartAt::After(sequence)) = at else {
-            return false;
-        };
-        let last = self
-            .trimmed
-            .checked_sub(1)
-            .and_then(|last| self.records.get(last));
-        last.is_some_and(|last| *sequence <= number(last.sequence))
-    }
 }
 
 #[derive(Debug)]

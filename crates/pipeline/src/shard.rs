@@ -161,6 +161,15 @@ impl Way {
         }
     }
 
+    fn tell_opened(&self, channel: &str, committed: Option<&Position>, again: bool) {
+        self.parts.events.emit(Event::ChannelOpened {
+            shard: self.shard.clone(),
+            channel: channel.to_owned(),
+            committed: committed.cloned(),
+            again,
+        });
+    }
+
     fn tell_gone(&self, channel: &str, from: Option<&Position>) {
         let (events, shard) = (&self.parts.events, self.shard.clone());
         let behind = from.map_or_else(|| self.start.to_string(), |p| format!("behind {p}"));

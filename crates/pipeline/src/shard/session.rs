@@ -57,6 +57,15 @@ pub(super) async fn run(
     }
 }
 
+/// What the lease row remembers of a channel.
+fn mark_of(way: &Way, channel: &Channel) -> ChannelMark {
+    ChannelMark {
+        name: channel.name().to_owned(),
+        pipe: way.options.destination.clone(),
+        created_on_ms: channel.created_on_ms(),
+    }
+}
+
 struct Session<'a> {
     way: &'a Way,
     tenure: &'a Tenure,
@@ -122,27 +131,19 @@ impl<'a> Session<'a> {
         let row = own_row(way, tenure).await?;
         let token = channel.token().cloned();
         let after = token.clone().max(row.position.clone());
-        let mark = ChannelMark {
-            name: name.clone(),
-            pipe: way.options.destination.clone(),
-            created_on_ms: channel.created_on_ms(),
-        };
+        let mark = mark_of(way, &channel);
         let gone = is_gone(&row, &mark, token.as_ref());
         if let Some(counts) = proved_baseline(&row, &mark, token.as_ref()) {
             channel.set_baseline(Baseline::Proved(counts));
         }
-        way.parts.events.emit(Event::ChannelOpened {
-            shard: way.shard.clone(),
-            channel: name.clone(),
-            committed: token.clone(),
-            again: *moved,
-        });
+        way.tell_opened(&name, token.as_ref(), *moved);
         let shaping = shaping(way).await?;
         let beginning = beginning(way, &row);
-        let mut start = after.as_ref().map_or_else(|| beginning.clone(), start_behind);
-        if doubts.is_out_of_stream(way, &row, after.as_ref()).await {
-            start = StartAt::TrimHorizon;
-        }
+        let start = match &after {
+            _ if doubts.is_out_of_stream(way, &row, after.as_ref()).await => StartAt::TrimHorizon,
+            Some(after) => start_behind(after),
+            None => beginning.clone(),
+        };
         parts.events.emit(Event::ShardStarted {
             shard: way.shard.clone(),
             from: start.to_string(),
