@@ -14,6 +14,7 @@ use flate2::{Crc, Decompress, FlushDecompress, Status};
 use zstd::bulk::Decompressor;
 use zstd::zstd_safe;
 
+use crate::batch::MAX_RAW_BYTES;
 use crate::dead_letters::Reason;
 use crate::shape::form::Compression;
 use crate::shape::validate::Flaw;
@@ -143,8 +144,7 @@ impl Decompression {
                     return Err(Refused::TooLarge);
                 }
                 let size = filled.saturating_add(grow.max(STEP)).min(most);
-                out.reserve_exact(size - out.len());
-                out.resize(size, 0);
+                grow_to(out, size);
                 grow = *filled / 2;
             }
             let (input, room) = (deflated.get(used..), out.get_mut(*filled..));
@@ -180,8 +180,7 @@ impl Decompression {
         let mut size = told.unwrap_or_else(|| payload.len().saturating_mul(USUAL_RATIO));
         size = size.max(STEP).min(limit);
         loop {
-            out.reserve_exact((start + size).saturating_sub(out.len()));
-            out.resize(start + size, 0);
+            grow_to(out, start + size);
             let room = out.get_mut(start..).unwrap_or_default();
             match decompressor.decompress_to_buffer(payload, room) {
                 Ok(wrote) => {
@@ -194,6 +193,14 @@ impl Decompression {
             }
         }
     }
+}
+
+/// Beyond a full batch a vector has no more room than it needs: doubled, it would be larger than what is set aside for it.
+fn grow_to(out: &mut Vec<u8>, size: usize) {
+    if size > MAX_RAW_BYTES {
+        out.reserve_exact(size.saturating_sub(out.len()));
+    }
+    out.resize(size, 0);
 }
 
 /// Whether zstd only lacks room. Its error codes are reached by their texts alone.
