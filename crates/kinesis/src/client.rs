@@ -6,6 +6,7 @@
 
 mod fan_out;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -36,6 +37,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Credentials are asked for again this long before they expire.
 const RENEW_AHEAD: Duration = Duration::from_secs(5 * 60);
+/// Pages of a list of shards, of up to 1,000 each (Kinesis API reference, `ListShards`), before it is given up.
+const MOST_PAGES: usize = 1000;
 /// The longest error body that is read.
 const LONGEST_ERROR: usize = 64 * 1024;
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
@@ -321,9 +324,10 @@ impl Kinesis for KinesisClient {
 
     async fn list_shards(&self) -> Result<Vec<Shard>, Error> {
         let call = "ListShards";
-        let mut shards = Vec::new();
+        // The stream may change between two pages, and a shard stand on both: the later one counts.
+        let mut shards = BTreeMap::new();
         let mut token: Option<String> = None;
-        loop {
+        for _ in 0..MOST_PAGES {
             // A token stands for the stream; both together are refused.
             let (name, arn) = self.named();
             let name = name.filter(|_| token.is_none());
@@ -335,13 +339,16 @@ impl Kinesis for KinesisClient {
                 .set_next_token(token.take());
             let answer = request.send().await.map_err(|error| of_sdk(call, error))?;
             for shard in answer.shards() {
-                shards.push(listed(shard)?);
+                let shard = listed(shard)?;
+                shards.insert(shard.id.clone(), shard);
             }
             match answer.next_token() {
                 Some(next) if !next.is_empty() => token = Some(next.to_owned()),
-                _ => return Ok(shards),
+                _ => return Ok(shards.into_values().collect()),
             }
         }
+        let detail = "its pages do not end";
+        Err(Error::BadAnswer { call, detail })
     }
 
     async fn shard_iterator(&self, shard: &ShardId, at: &StartAt) -> Result<ShardIterator, Error> {

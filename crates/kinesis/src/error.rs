@@ -34,6 +34,12 @@ pub enum Error {
     /// An iterator lives 5 minutes.
     #[error("the shard iterator has expired")]
     ExpiredIterator,
+    /// The token of a list's next page lives 300 s (Kinesis API reference, `ListShards`): the list begins anew.
+    #[error("the pages of {call} came so slowly that the next one has expired")]
+    ExpiredPages {
+        /// The call.
+        call: &'static str,
+    },
     /// Stream or shard is not there.
     #[error("{call}: {message}; check the stream's name and region")]
     Missing {
@@ -137,6 +143,7 @@ impl Error {
             Self::Unreachable { .. }
             | Self::ServerFault { .. }
             | Self::ExpiredIterator
+            | Self::ExpiredPages { .. }
             | Self::InUse { .. }
             | Self::ConsumerNotReady { .. }
             | Self::BadAnswer { .. } => ErrorKind::Retry,
@@ -170,6 +177,7 @@ impl Error {
             | "Throttling"
             | "RequestLimitExceeded" => Self::Throttled { call, message },
             "ExpiredIteratorException" => Self::ExpiredIterator,
+            "ExpiredNextTokenException" => Self::ExpiredPages { call },
             "ResourceNotFoundException" => Self::Missing { call, message },
             "ResourceInUseException" => Self::InUse { call, message },
             "AccessDeniedException" | "KMSAccessDeniedException" => Self::AccessDenied { call, message },

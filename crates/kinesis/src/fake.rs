@@ -5,6 +5,7 @@
 //! fan-out follow the service's rules on a clock.
 
 mod fan_out;
+mod shard;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ use crate::error::Error;
 use crate::page::{RecordPage, ShardIterator};
 
 pub use fan_out::StreamFault;
+use shard::{FakeRecord, FakeShard};
 
 /// What happens to a call instead of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub enum Fault {
     Throttled,
     /// The iterator has expired.
     ExpiredIterator,
+    /// The token of the next page has expired.
+    ExpiredPages,
     /// An answer without records, though there are some further on.
     EmptyBehind,
     /// The answer ends in the middle.
@@ -46,38 +50,6 @@ pub enum Fault {
     InUse,
 }
 
-#[derive(Debug, Clone)]
-struct FakeRecord {
-    sequence: u64,
-    key: String,
-    data: Vec<u8>,
-    arrival_ms: i64,
-}
-
-#[derive(Debug)]
-struct FakeShard {
-    parents: Vec<ShardId>,
-    range: HashKeyRange,
-    begins: u64,
-    ends: Option<u64>,
-    records: Vec<FakeRecord>,
-    expired: bool,
-}
-
-impl FakeShard {
-    /// The first record to read.
-    fn index(&self, at: &StartAt) -> usize {
-        let records = &self.records;
-        let parse = |sequence: &SequenceNumber| sequence.as_str().parse::<u64>().unwrap_or(u64::MAX);
-        match at {
-            StartAt::TrimHorizon => 0,
-            StartAt::Timestamp { ms } => records.partition_point(|record| record.arrival_ms < *ms),
-            StartAt::At(sequence) => records.partition_point(|record| record.sequence < parse(sequence)),
-            StartAt::After(sequence) => records.partition_point(|record| record.sequence <= parse(sequence)),
-        }
-    }
-}
-
 #[derive(Debug)]
 struct All {
     name: StreamName,
@@ -90,6 +62,9 @@ struct All {
     faults: HashMap<&'static str, VecDeque<Fault>>,
     calls: HashMap<&'static str, u64>,
     fan_out: fan_out::FanOut,
+    /// Shards that so many further lists do not name.
+    hidden: BTreeMap<ShardId, u32>,
+    refuses_trimmed: bool,
 }
 
 /// What the fake and its subscriptions share.
@@ -135,6 +110,8 @@ impl FakeKinesis {
             faults: HashMap::new(),
             calls: HashMap::new(),
             fan_out: fan_out::FanOut::default(),
+            hidden: BTreeMap::new(),
+            refuses_trimmed: false,
         };
         let shared = Shared {
             all: Mutex::new(all),
@@ -185,6 +162,12 @@ impl FakeKinesis {
     #[must_use]
     pub fn shard_ids(&self) -> Vec<ShardId> {
         self.all().shards.keys().cloned().collect()
+    }
+
+    /// All shards as a list would show them, with no fault in between.
+    #[must_use]
+    pub fn shards(&self) -> Vec<Shard> {
+        self.all().listed(&[])
     }
 
     /// Puts a record into an open shard; answers its sequence number.
@@ -252,6 +235,24 @@ impl FakeKinesis {
         }
     }
 
+    /// The first so many records of a shard leave the stream, as their retention ends.
+    pub fn trim(&self, shard: &ShardId, records: usize) {
+        let mut all = self.all();
+        let shard = all.shards.get_mut(shard).expect("a shard of this stream");
+        shard.trimmed = records.min(shard.records.len());
+    }
+
+    /// Whether a place named by a number that has left the stream is refused; else reading begins at the oldest record. The
+    /// service was seen to do either.
+    pub fn set_refuses_trimmed(&self, refuses: bool) {
+        self.all().refuses_trimmed = refuses;
+    }
+
+    /// So many lists of shards, from now on, do not name this one, though it is there: they are stale.
+    pub fn hide(&self, shard: &ShardId, lists: u32) {
+        self.all().hidden.insert(shard.clone(), lists);
+    }
+
     /// From now on it is another stream of the same name, made at this moment.
     pub fn made_anew(&self, created_ms: i64) {
         self.all().created_ms = created_ms;
@@ -279,6 +280,7 @@ impl All {
             begins,
             ends: None,
             records: Vec::new(),
+            trimmed: 0,
             expired: false,
         };
         self.shards.insert(id.clone(), shard);
@@ -304,6 +306,7 @@ impl All {
             }),
             Some(Fault::Throttled) => Err(Error::Throttled { call, message }),
             Some(Fault::ExpiredIterator) => Err(Error::ExpiredIterator),
+            Some(Fault::ExpiredPages) => Err(Error::ExpiredPages { call }),
             Some(Fault::ServerFault) => Err(Error::ServerFault {
                 call,
                 code: "500".to_owned(),
@@ -327,8 +330,31 @@ impl All {
             .ok_or_else(missing)
     }
 
+    fn listed(&self, hidden: &[ShardId]) -> Vec<Shard> {
+        let there = self.shards.iter();
+        let there = there.filter(|(id, shard)| !shard.expired && !hidden.contains(id));
+        let listed = there.map(|(id, shard)| Shard {
+            id: id.clone(),
+            parents: shard.parents.clone(),
+            hash_range: shard.range,
+            starting_sequence: number(shard.begins),
+            ending_sequence: shard.ends.map(number),
+        });
+        listed.collect()
+    }
+
+    fn begin(&self, call: &'static str, id: &ShardId, at: &StartAt) -> Result<usize, Error> {
+        let shard = self.shard(call, id)?;
+        if self.refuses_trimmed && shard.is_trimmed(at) {
+            let message = "StartingSequenceNumber is no longer in the stream".to_owned();
+            return Err(Error::of_code(call, "InvalidArgumentException", message));
+        }
+        Ok(shard.index(at))
+    }
+
     fn body(&self, id: &ShardId, from: usize, limit: usize) -> Result<(String, Value), Error> {
         let shard = self.shard("GetRecords", id)?;
+        let from = from.max(shard.trimmed);
         let taken: Vec<&FakeRecord> = shard
             .records
             .iter()
@@ -383,21 +409,18 @@ impl Kinesis for FakeKinesis {
     async fn list_shards(&self) -> Result<Vec<Shard>, Error> {
         let mut all = self.all();
         all.meet("ListShards")?;
-        let there = all.shards.iter().filter(|(_, shard)| !shard.expired);
-        let listed = there.map(|(id, shard)| Shard {
-            id: id.clone(),
-            parents: shard.parents.clone(),
-            hash_range: shard.range,
-            starting_sequence: number(shard.begins),
-            ending_sequence: shard.ends.map(number),
+        let hidden: Vec<ShardId> = all.hidden.keys().cloned().collect();
+        all.hidden.retain(|_, lists| {
+            *lists = lists.saturating_sub(1);
+            *lists > 0
         });
-        Ok(listed.collect())
+        Ok(all.listed(&hidden))
     }
 
     async fn shard_iterator(&self, shard: &ShardId, at: &StartAt) -> Result<ShardIterator, Error> {
         let mut all = self.all();
         all.meet("GetShardIterator")?;
-        let from = all.shard("GetShardIterator", shard)?.index(at);
+        let from = all.begin("GetShardIterator", shard, at)?;
         Ok(ShardIterator::new(format!("{shard}/{from}")))
     }
 

@@ -5,7 +5,7 @@
 //!
 //! | row | range key | attributes |
 //! |---|---|---|
-//! | shard | the shard's id | `sequenceNumber` (S, digits: the last **wholly** committed Kinesis record), `leaseOwner` (S), `leaseExpiry` (N), `lastUpdateTimestamp` (N, for people); ours: `frazilEpoch`, `frazilGeneration`, `frazilSerial` (N), `frazilPosition` (S, token), `frazilSequence` (S, the `sequenceNumber` that Frazil last wrote), `frazilShardEnd` (BOOL), `frazilChannel` (S, JSON), `frazilRowsInserted`, `frazilRowErrors` (N), `frazilDestination`, `frazilStream`, `frazilStop` (S), `frazilStart` (S, JSON: where to begin while there is no position), `frazilRate` (N, bytes/s), `frazilFailedOn` (S, the worker that offered it to others) |
+//! | shard | the shard's id | `sequenceNumber` (S, digits: the last **wholly** committed Kinesis record), `leaseOwner` (S), `leaseExpiry` (N), `lastUpdateTimestamp` (N, for people); ours: `frazilEpoch`, `frazilGeneration`, `frazilSerial` (N), `frazilPosition` (S, token), `frazilSequence` (S, the `sequenceNumber` that Frazil last wrote), `frazilShardEnd` (BOOL), `frazilChannel` (S, JSON), `frazilRowsInserted`, `frazilRowErrors` (N), `frazilDestination`, `frazilStream`, `frazilStop` (S), `frazilStart` (S, JSON: where to begin while there is no position), `frazilRate` (N, bytes/s), `frazilFailedOn` (S, the worker that offered it to others), `frazilReadUntil` (N, ms since 1970: what arrived until then is settled) |
 //! | worker | `__node__#frazil-worker-…` | `nodeHeartbeat`, `lastUpdateTimestamp` (N, for Openflow and people), `frazilWorkerId`, `frazilWorker` (S, for people), `frazilBeat` (N). Without `frazilWorkerId` the row is free for the next worker |
 //! | takeover's marker | `__migration__` | `frazilMigration`, `frazilMigrationWorker`, `frazilMigrationRows` (S), `frazilMigrationAttempt`, `frazilMigrationBeat` (N); see [`crate::migrate`] |
 //! | pin | `__node__#frazil-pin` | `frazilPin` (S, JSON). Openflow skips rows of its prefix, and counts as nodes only those with `nodeHeartbeat` |
@@ -49,6 +49,7 @@ pub mod name {
     pub const RATE: &str = "frazilRate";
     pub const FAILED_ON: &str = "frazilFailedOn";
     pub const START: &str = "frazilStart";
+    pub const READ_UNTIL: &str = "frazilReadUntil";
     pub const PIN: &str = "frazilPin";
     pub const WORKER_ID: &str = "frazilWorkerId";
     pub const WORKER: &str = "frazilWorker";
@@ -348,6 +349,8 @@ fn shard(reader: &Reader<'_>) -> Result<ShardRow, Error> {
         stream: reader.parsed::<StreamIdentity>(name::STREAM)?,
         stop: reader.text(name::STOP)?.map(str::to_owned),
         start: reader.json::<ShardStart>(name::START)?,
+        // It belongs to the position that Frazil wrote.
+        read_until_ms: reader.number(name::READ_UNTIL)?.filter(|_| !foreign_moved),
     };
     let serial = reader.number(name::SERIAL)?.unwrap_or(0);
     Ok(ShardRow {

@@ -100,6 +100,9 @@ pub struct ShardState {
     pub stop: Option<String>,
     /// Where it begins while it has no position, instead of where the pin says: set by a takeover or a rewind.
     pub start: Option<ShardStart>,
+    /// What arrived in the shard up to this moment (milliseconds since 1970 UTC) is settled by the position, or there was
+    /// nothing; what came later may be, too. None where that is not known.
+    pub read_until_ms: Option<i64>,
 }
 
 impl ShardState {
@@ -121,6 +124,7 @@ impl ShardState {
             stream: None,
             stop: None,
             start: None,
+            read_until_ms: None,
         }
     }
 }
@@ -138,6 +142,8 @@ pub struct Checkpoint {
     pub counters: Counters,
     /// The fingerprint of the destination.
     pub destination: Option<String>,
+    /// See [`ShardState::read_until_ms`].
+    pub read_until_ms: Option<i64>,
 }
 
 /// Where the shards of a pin start.

@@ -104,7 +104,7 @@ pub enum Purpose {
 }
 
 /// What Frazil remembers in a shard's row, beside its numbers.
-const SHARD_MEMORY: [&str; 13] = [
+const SHARD_MEMORY: [&str; 14] = [
     name::POSITION,
     name::SEQUENCE,
     name::SERIAL,
@@ -118,6 +118,7 @@ const SHARD_MEMORY: [&str; 13] = [
     name::START,
     name::RATE,
     name::FAILED_ON,
+    name::READ_UNTIL,
 ];
 
 /// What is to be remembered with a new owner.
@@ -185,6 +186,7 @@ impl Update {
                 update
                     .set
                     .push((name::SEQUENCE, Attribute::text(&position.sequence)));
+                update.remove.push(name::READ_UNTIL);
             }
             (Memory::Forget, _) => update.remove.extend([
                 name::SEQUENCE_NUMBER,
@@ -196,6 +198,7 @@ impl Update {
                 name::ROW_ERRORS,
                 name::STOP,
                 name::START,
+                name::READ_UNTIL,
             ]),
             (Memory::Keep | Memory::Adopt, _) => {}
         }
@@ -247,6 +250,9 @@ impl Update {
                     .set(name::SEQUENCE_NUMBER, Attribute::text(&position.sequence))
                     .set(name::SEQUENCE, Attribute::text(&position.sequence));
             }
+        }
+        if let Some(ms) = new.read_until_ms {
+            update = update.set(name::READ_UNTIL, Attribute::number(ms));
         }
         if new.ended {
             update = update.set(name::SHARD_END, Attribute::Bool(true));
@@ -375,6 +381,7 @@ impl Update {
             name::ROWS_INSERTED,
             name::ROW_ERRORS,
             name::STOP,
+            name::READ_UNTIL,
         ]);
         update
     }

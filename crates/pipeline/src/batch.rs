@@ -66,8 +66,10 @@ pub struct BatchBuilder {
     to: Option<Position>,
     oldest_arrival_ms: Option<i64>,
     letter_bytes: usize,
-    /// How much NDJSON it may hold, if less than [`MAX_RAW_BYTES`].
+    /// How much NDJSON is paid for.
     allowance: Option<usize>,
+    /// The next record decompresses to more than that, and there are no rows that could go first.
+    pub(crate) is_starved: bool,
 }
 
 impl BatchBuilder {
@@ -99,6 +101,12 @@ impl BatchBuilder {
     /// Lets it hold this many bytes of NDJSON, but not more than [`MAX_RAW_BYTES`]; a single row may be larger.
     pub fn allow(&mut self, bytes: usize) {
         self.allowance = Some(bytes);
+        self.is_starved = false;
+    }
+
+    /// How many bytes of NDJSON are paid for, one large row included.
+    pub(crate) fn paid(&self) -> usize {
+        self.allowance.unwrap_or(usize::MAX)
     }
 
     /// How many bytes of NDJSON several rows may have.

@@ -7,6 +7,8 @@
 //! How it works: a fair semaphore in units of [`UNIT`]. Waiters are served in the order they came, so a shard that needs
 //! much is not overtaken for ever by shards that need little, and each shard gets its turn.
 //!
+//! Who holds memory and needs more of it could wait for another who does the same. So only one at a time may ([`Lane`]).
+//!
 //! What it guarantees: the sum of all reservations never exceeds the share. What it does not: it counts what the way of
 //! the data holds, not the program's fixed costs (code, connections, tables of shards).
 
@@ -25,6 +27,7 @@ pub const SMALLEST_SHARE: usize = 48 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct MemoryBudget {
     units: Arc<Semaphore>,
+    lane: Arc<Semaphore>,
     total_units: usize,
     highest: Arc<AtomicUsize>,
 }
@@ -33,6 +36,12 @@ pub struct MemoryBudget {
 #[derive(Debug)]
 pub struct Reservation {
     permit: OwnedSemaphorePermit,
+}
+
+/// The right to wait for memory while holding some.
+#[derive(Debug)]
+pub struct Lane {
+    _permit: OwnedSemaphorePermit,
 }
 
 fn units(bytes: usize) -> usize {
@@ -46,6 +55,7 @@ impl MemoryBudget {
         let total_units = units(bytes.max(SMALLEST_SHARE)).min(u32::MAX as usize);
         Self {
             units: Arc::new(Semaphore::new(total_units)),
+            lane: Arc::new(Semaphore::new(1)),
             total_units,
             highest: Arc::default(),
         }
@@ -84,6 +94,13 @@ impl MemoryBudget {
         let permit = permit.expect("the semaphore of a budget is never closed");
         self.highest.fetch_max(self.in_use(), Ordering::Relaxed);
         Reservation { permit }
+    }
+
+    /// The right to wait for memory while holding some, if nobody has it. Who does not get it lets go of what it holds.
+    #[must_use]
+    pub fn try_lane(&self) -> Option<Lane> {
+        let permit = Arc::clone(&self.lane).try_acquire_owned().ok()?;
+        Some(Lane { _permit: permit })
     }
 
     /// Sets the bytes aside if they are free now and nobody waits for them.

@@ -32,7 +32,7 @@ pub use begin::listed_shard;
 
 /// How often ends of shards that other workers read are looked up while children wait for them.
 const WAITING_LOOK: Duration = Duration::from_secs(5);
-/// Rows of shards that left the stream are emptied at every so many looks.
+/// Rows of shards that left the stream are emptied at every so many looks, if none of so many named them.
 const FORGET_EVERY: u32 = 10;
 /// How much longer than a drain a stop may take before what is left is dropped.
 const STOP_SLACK: Duration = Duration::from_secs(10);
@@ -102,6 +102,8 @@ struct Begun {
     /// What ends the connector.
     fatal: Option<Error>,
     looks: u32,
+    /// Shards with a row, and how many lists in a row did not name them.
+    missed: HashMap<ShardId, u32>,
     audit: Audit,
 }
 
@@ -185,13 +187,24 @@ impl Begun {
             let (first, last) = (hole.start, hole.end);
             self.parts.events.emit(Event::HashKeysUnread { first, last });
         }
-        if self.looks.is_multiple_of(FORGET_EVERY) {
-            let listed: HashSet<ShardId> = shards.into_iter().map(|shard| shard.id).collect();
-            // What was not read to its end is told above, once, as it leaves.
-            drop(self.leases.forget_gone(&listed).await?);
-        }
+        let listed: HashSet<ShardId> = shards.into_iter().map(|shard| shard.id).collect();
+        let gone = self.gone_for_long(&listed);
         self.looks = self.looks.wrapping_add(1);
+        if self.looks.is_multiple_of(FORGET_EVERY) && !gone.is_empty() {
+            // What was not read to its end is told above, once, as it leaves.
+            drop(self.leases.forget_gone(&gone).await?);
+        }
         Ok(())
+    }
+
+    /// The shards with a row that the last lists did not name, each of them. An end that is forgotten too early would be read
+    /// again, so this takes more than [`crate::topology`] does.
+    fn gone_for_long(&mut self, listed: &HashSet<ShardId>) -> HashSet<ShardId> {
+        let unlisted = self.states.keys().filter(|id| !listed.contains(*id));
+        let missed = unlisted.map(|id| (id.clone(), self.missed.get(id).map_or(1, |lists| lists + 1)));
+        self.missed = missed.collect();
+        let gone = self.missed.iter().filter(|(_, lists)| **lists >= FORGET_EVERY);
+        gone.map(|(id, _)| id.clone()).collect()
     }
 
     fn offer(&self) {

@@ -117,6 +117,19 @@ pub enum Error {
         /// The shard.
         shard: ShardId,
     },
+    /// A payload becomes larger than what is left of the memory budget.
+    #[error(
+        "a payload of shard {shard} wants {bytes} bytes more to be decompressed, and the memory budget has not had them for \
+         {waited:?}; the shard begins again. Raise `memory_budget` if this lasts"
+    )]
+    NoMemory {
+        /// The shard.
+        shard: ShardId,
+        /// What is wanted.
+        bytes: usize,
+        /// For how long.
+        waited: Duration,
+    },
     /// A task of the shard ended by a panic.
     #[error("reading shard {shard} ended by a fault of this program")]
     ReaderDied {
@@ -160,7 +173,7 @@ impl Error {
             | Self::Stopped { .. }
             | Self::TableRecreated { .. }
             | Self::DestinationChanged { .. } => ErrorKind::Invalid,
-            Self::NotCommitted { .. } | Self::MustReopen { .. } => ErrorKind::Retry,
+            Self::NotCommitted { .. } | Self::MustReopen { .. } | Self::NoMemory { .. } => ErrorKind::Retry,
             Self::LeaseLost { .. } | Self::AnotherWriter { .. } => ErrorKind::Fenced,
             Self::ReaderDied { .. } => ErrorKind::Internal,
         }
@@ -193,6 +206,7 @@ impl Error {
             | Self::DeadLetters(_)
             | Self::NotCommitted { .. }
             | Self::MustReopen { .. }
+            | Self::NoMemory { .. }
             | Self::ReaderDied { .. } => true,
         }
     }
@@ -212,6 +226,7 @@ impl Error {
             Self::RowErrors { .. } | Self::Stopped { .. } => StallReason::RowError,
             Self::DestinationChanged { .. } | Self::TableRecreated { .. } => StallReason::DestinationChanged,
             Self::NotCommitted { .. } => StallReason::NotCommitted,
+            Self::NoMemory { .. } => StallReason::MemoryBudget,
         }
     }
 }

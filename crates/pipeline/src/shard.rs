@@ -9,6 +9,7 @@
 //! ([`Event::ShardStalled`]) and gives its memory back; nothing is appended on a channel whose open was not followed by a
 //! read of the lease row that shows our own epoch (I7).
 
+mod expiry;
 mod memory;
 mod place;
 mod rate;
@@ -28,8 +29,9 @@ use tokio::sync::watch;
 use crate::batch::Compressors;
 use crate::error::Error;
 use crate::options::{ConnectorOptions, OnRowError, Parts};
+use crate::shard::expiry::Doubts;
 use crate::shard::rate::Rate;
-use crate::shard::reading::Reading;
+use crate::shard::reading::{IDLE_TOLD, Reading};
 use crate::shard::source::Source;
 
 /// Waits between sessions of a shard.
@@ -124,7 +126,7 @@ impl Way {
         })
     }
 
-    fn reading(&self, start: StartAt) -> Reading {
+    fn reading(&self, start: StartAt, read_until_ms: Option<i64>) -> Reading {
         let parts = &self.parts;
         let (kinesis, clock, random) = (
             Arc::clone(&parts.kinesis),
@@ -145,8 +147,11 @@ impl Way {
                 Source::FanOut(Box::new(reader))
             }
         };
+        let silent_ms = read_until_ms.map_or(0, |ms| parts.clock.wall_ms().saturating_sub(ms));
+        let silent = Duration::from_millis(u64::try_from(silent_ms).unwrap_or(0));
         Reading {
             shard: self.shard.clone(),
+            idle_due: parts.clock.now() + IDLE_TOLD.saturating_sub(silent),
             source,
             budget: parts.budget.clone(),
             clock: Arc::clone(&parts.clock),
@@ -154,6 +159,15 @@ impl Way {
             may_act: self.may_act(),
             rate: Rate::begin(tell, parts.clock.now()),
         }
+    }
+
+    fn tell_opened(&self, channel: &str, committed: Option<&Position>, again: bool) {
+        self.parts.events.emit(Event::ChannelOpened {
+            shard: self.shard.clone(),
+            channel: channel.to_owned(),
+            committed: committed.cloned(),
+            again,
+        });
     }
 
     fn tell_gone(&self, channel: &str, from: Option<&Position>) {
@@ -185,9 +199,10 @@ pub(crate) async fn run(way: Way, tenure: Tenure, mut wanted: watch::Receiver<Wa
     let mut backoff = SESSIONS.start();
     let mut stalled = false;
     let mut failing_since = None;
+    let mut doubts = Doubts::default();
     loop {
         let mut moved = false;
-        let session = session::run(&way, &tenure, &mut wanted, &mut moved, &mut stalled);
+        let session = session::run(&way, &tenure, &mut wanted, &mut moved, &mut stalled, &mut doubts);
         let error = match session.await {
             Ok(ended) => return ended,
             Err(error) => error,
@@ -199,6 +214,7 @@ pub(crate) async fn run(way: Way, tenure: Tenure, mut wanted: watch::Receiver<Wa
         if matches!(error, Error::LeaseLost { .. }) {
             return Ended::LeaseLost;
         }
+        doubts.meet(&error);
         if let (true, Error::Snowflake(frazil_snowflake::Error::AnotherWriter { channel })) =
             (way.options.sole_writer, &error)
         {

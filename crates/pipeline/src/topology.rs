@@ -6,7 +6,7 @@
 //! The rules:
 //! - A shard is readable when it has not ended and each of its parents has ended. A parent that no list names any more
 //!   counts as ended; had it not been read to its end, that is a loss, told once.
-//! - Absence counts only in a *complete* list (every page), because a page may be missing for a moment.
+//! - Absence counts only in *complete* lists (every page), and only if [`LISTS_TO_BELIEVE`] in a row show it: one may be stale.
 //! - At the application's first start a *pin* was written: the shards that stood then, and the start. Pinned shards begin
 //!   at the pin's start; **every other shard begins at TRIM_HORIZON**, because it was born after the start.
 //! - Under LATEST the shards that were closed at the pin are ended, unread: nothing new can be in them.
@@ -18,6 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use frazil_kinesis::{HashKeyRange, Shard, StartAt};
 use frazil_model::ShardId;
+
+/// A shard is gone when so many complete lists, one after the other, do not name it.
+pub const LISTS_TO_BELIEVE: u32 = 2;
 
 /// What stood at the application's first start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +44,9 @@ struct Known {
     hash_range: Option<HashKeyRange>,
     /// Named by a complete list at least once.
     listed: bool,
-    /// A complete list after that did not name it.
+    /// Complete lists after that, one after the other, that did not name it.
+    missed: u32,
+    /// So many of them that it is gone.
     absent: bool,
 }
 
@@ -50,6 +55,8 @@ struct Known {
 pub struct Topology {
     pinned: Pinned,
     shards: BTreeMap<ShardId, Known>,
+    /// Parents and pinned shards that no list ever named, and how many did not.
+    unlisted: BTreeMap<ShardId, u32>,
     ended: BTreeSet<ShardId>,
     /// Whether a complete list was seen; before it nothing is readable.
     listed: bool,
@@ -63,6 +70,7 @@ impl Topology {
         Self {
             pinned,
             shards: BTreeMap::new(),
+            unlisted: BTreeMap::new(),
             ended,
             listed: false,
         }
@@ -78,29 +86,46 @@ impl Topology {
             known.parents.clone_from(&shard.parents);
             known.hash_range = Some(shard.hash_range);
             known.listed = true;
+            known.missed = 0;
             known.absent = false;
         }
         let mut expired = Vec::new();
         for (id, known) in &mut self.shards {
-            let left = known.listed && !known.absent && !named.contains(id);
-            if left {
-                known.absent = true;
+            if !known.listed || known.absent || named.contains(id) {
+                continue;
             }
-            if left && !self.ended.contains(id) {
+            known.missed += 1;
+            known.absent = known.missed >= LISTS_TO_BELIEVE;
+            if known.absent && !self.ended.contains(id) {
                 expired.push(Expired(id.clone()));
             }
         }
-        // Those that left while no worker ran: remembered as begun, or pinned, and neither ended nor listed.
-        for id in self.unlisted_parents_and_pins(&named) {
+        expired.extend(self.miss(&named, started));
+        expired
+    }
+
+    /// Counts what no list ever named: it left while no worker ran, or the list is stale. Answers what was lost: remembered as
+    /// begun, or pinned, and not ended.
+    fn miss(&mut self, named: &BTreeSet<&ShardId>, started: impl Fn(&ShardId) -> bool) -> Vec<Expired> {
+        let missing = self.unlisted_parents_and_pins(named);
+        self.unlisted.retain(|id, _| missing.contains(id));
+        let mut expired = Vec::new();
+        for id in missing {
+            let missed = self.unlisted.entry(id.clone()).or_default();
+            *missed += 1;
+            if *missed < LISTS_TO_BELIEVE {
+                continue;
+            }
+            self.unlisted.remove(&id);
             if !self.ended.contains(&id) && (started(&id) || self.pinned.shards.contains(&id)) {
                 expired.push(Expired(id.clone()));
             }
-            self.shards.entry(id).or_insert(Known {
-                parents: Vec::new(),
-                hash_range: None,
+            let gone = Known {
                 listed: true,
                 absent: true,
-            });
+                ..Known::default()
+            };
+            self.shards.insert(id, gone);
         }
         expired
     }
@@ -262,23 +287,38 @@ mod tests {
     #[test]
     fn an_absent_parent_holds_nobody_back_and_is_a_loss_if_it_was_begun() {
         let mut topology = Topology::new(pinned(StartAt::TrimHorizon, &[], &[]), []);
-        let expired = topology.list(&[shard("b", &["gone"]), shard("c", &["begun"])], |s| {
-            *s == id("begun")
-        });
-        assert_eq!(expired, [Expired(id("begun"))]);
+        let list = [shard("b", &["gone"]), shard("c", &["begun"])];
+        let begun = |shard: &ShardId| *shard == id("begun");
+        assert_eq!(topology.list(&list, begun), [], "one list may be stale");
+        assert!(topology.readable().is_empty() && topology.has_waiting());
+        assert_eq!(topology.list(&list, begun), [Expired(id("begun"))]);
         assert_eq!(topology.readable(), [id("b"), id("c")]);
-        assert!(
-            topology
-                .list(&[shard("b", &["gone"]), shard("c", &["begun"])], |_| true)
-                .is_empty(),
-            "told twice"
-        );
+        assert!(topology.list(&list, |_| true).is_empty(), "told twice");
+    }
+
+    #[test]
+    fn case_24_a_stale_list_starts_nothing_and_loses_nothing() {
+        let mut topology = Topology::new(pinned(StartAt::TrimHorizon, &["a", "b"], &[]), []);
+        let whole = [shard("a", &[]), shard("b", &[]), shard("c", &["a"])];
+        // The first list lacks the parent, a later one everything that is new, one is empty; never two in a row the same.
+        for stale in [&whole[1..], &whole[..2], &[], &whole[1..], &whole[..1]] {
+            assert_eq!(topology.list(stale, |_| true), []);
+            assert!(
+                !topology.readable().contains(&id("c")),
+                "a child before its parent"
+            );
+            assert_eq!(topology.list(&whole, |_| true), []);
+            assert_eq!(topology.readable(), [id("a"), id("b")]);
+        }
+        topology.end(id("a"));
+        assert_eq!(topology.readable(), [id("b"), id("c")]);
     }
 
     #[test]
     fn a_shard_that_expires_while_it_is_read_is_told_once() {
         let mut topology = Topology::new(pinned(StartAt::TrimHorizon, &["a"], &[]), []);
         topology.list(&[shard("a", &[]), shard("b", &["a"])], never);
+        assert_eq!(topology.list(&[shard("b", &["a"])], never), []);
         assert_eq!(topology.list(&[shard("b", &["a"])], never), [Expired(id("a"))]);
         assert!(topology.list(&[shard("b", &["a"])], never).is_empty());
         assert_eq!(topology.readable(), [id("b")]);

@@ -1,32 +1,92 @@
 //! One storm.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_kinesis::fake::{FakeKinesis, Fault as KinesisFault};
-use frazil_kinesis::{Kinesis, Shard};
-use frazil_lease::fake::MemoryLeases;
-use frazil_model::{Events, PausedClock, Random, SeededRandom, ShardId};
-use frazil_pipeline::{Connector, ConnectorOptions, MemoryBudget, Parts};
+use frazil_kinesis::Shard;
+use frazil_kinesis::fake::{FakeKinesis, Fault as KinesisFault, StreamFault};
+use frazil_lease::fake::{Fault as LeaseFault, MemoryLeases, Operation};
+use frazil_lease::update::Purpose;
+use frazil_model::{Clock, Events, PausedClock, Random, SeededRandom, ShardId};
+use frazil_pipeline::{Connector, ConnectorOptions, ConsumerType, MemoryBudget, Parts};
 use frazil_snowflake::fake::{FakeSnowpipe, Fault as SnowpipeFault};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::letters::Letters;
+use crate::payload::{self, Form};
 
 const KEYS: u64 = 8;
-const STEPS: u64 = 120;
 /// The calm at the end is over when nothing has moved for this long.
 const CALM: Duration = Duration::from_secs(600);
+
+/// How long a storm lasts and how thick it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weather {
+    /// Things that happen.
+    pub steps: u64,
+    /// The time between two of them at most.
+    pub most_apart: Duration,
+    /// Of a hundred workers so many poll; the others read by enhanced fan-out. Each storm draws one of these.
+    pub polling: [u64; 3],
+    /// Workers at a time.
+    pub most_at_once: usize,
+    /// One in so many reshards that could be is made.
+    pub reshard_one_in: u64,
+    /// Open shards at most.
+    pub most_open: usize,
+    /// Workers started at most, before the calm.
+    pub most_workers: u64,
+}
+
+impl Weather {
+    /// Three minutes in which something happens each second or two.
+    #[must_use]
+    pub fn squall() -> Self {
+        Self {
+            steps: 120,
+            most_apart: Duration::from_secs(3),
+            polling: [0, 50, 100],
+            most_at_once: 3,
+            reshard_one_in: 1,
+            most_open: 6,
+            most_workers: 12,
+        }
+    }
+
+    /// A day in which something happens about each half minute.
+    #[must_use]
+    pub fn day() -> Self {
+        Self {
+            steps: 2880,
+            most_apart: Duration::from_secs(60),
+            polling: [10; 3],
+            most_at_once: 2,
+            reshard_one_in: 8,
+            most_open: 4,
+            most_workers: 200,
+        }
+    }
+}
 
 /// What a storm did and what came of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Records put.
+    /// User records put.
     pub put: u64,
     /// Of these, records that are no JSON object.
     pub broken: u64,
+    /// Aggregates put.
+    pub aggregates: u64,
+    /// Compressed payloads put.
+    pub compressed: u64,
+    /// Subscriptions made.
+    pub subscriptions: u64,
+    /// Calls of GetRecords.
+    pub polls: u64,
+    /// Seconds that went by before the calm.
+    pub seconds: u64,
     /// Workers killed.
     pub kills: u64,
     /// Workers killed while something was accepted and not committed.
@@ -43,6 +103,31 @@ pub struct Verdict {
     pub disordered: u64,
 }
 
+impl Verdict {
+    /// Adds another storm's counts.
+    pub fn add(&mut self, other: &Self) {
+        let counts = [
+            (&mut self.put, other.put),
+            (&mut self.broken, other.broken),
+            (&mut self.aggregates, other.aggregates),
+            (&mut self.compressed, other.compressed),
+            (&mut self.subscriptions, other.subscriptions),
+            (&mut self.polls, other.polls),
+            (&mut self.seconds, other.seconds),
+            (&mut self.kills, other.kills),
+            (&mut self.hits, other.hits),
+            (&mut self.faults, other.faults),
+            (&mut self.reshards, other.reshards),
+            (&mut self.lost, other.lost),
+            (&mut self.doubled, other.doubled),
+            (&mut self.disordered, other.disordered),
+        ];
+        for (count, more) in counts {
+            *count += more;
+        }
+    }
+}
+
 /// A storm under way.
 #[derive(Debug)]
 pub struct Storm {
@@ -54,6 +139,11 @@ pub struct Storm {
     random: Arc<SeededRandom>,
     workers: Vec<(JoinHandle<()>, CancellationToken)>,
     open: Vec<ShardId>,
+    /// Shards that a stale list did not name.
+    hidden: HashSet<ShardId>,
+    weather: Weather,
+    /// Of a hundred workers so many poll.
+    polling: u64,
     seed: u64,
     started: u64,
     verdict: Verdict,
@@ -62,8 +152,9 @@ pub struct Storm {
 impl Storm {
     /// A stream of 3 shards and nobody reading it.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
-        let kinesis = Arc::new(FakeKinesis::new("storm", 3));
+    pub fn new(seed: u64, weather: Weather) -> Self {
+        let clock = PausedClock::at_wall_ms(1_700_000_000_000);
+        let kinesis = Arc::new(FakeKinesis::on_clock("storm", 3, Arc::new(clock.clone())));
         kinesis.set_page_records(5);
         let random = Arc::new(SeededRandom::new(seed));
         kinesis.set_tells_children(random.below(2) == 0);
@@ -71,15 +162,19 @@ impl Storm {
         if random.below(2) == 0 {
             snowpipe.answer_replays_as_stale();
         }
+        let polling = weather.polling[usize::try_from(random.below(3)).unwrap_or(0)];
         Self {
             open: kinesis.shard_ids(),
+            hidden: HashSet::new(),
             kinesis,
             leases: MemoryLeases::default(),
             snowpipe,
             letters: Arc::default(),
-            clock: PausedClock::at_wall_ms(1_700_000_000_000),
+            clock,
             random,
             workers: Vec::new(),
+            weather,
+            polling,
             seed,
             started: 0,
             verdict: Verdict::default(),
@@ -89,61 +184,96 @@ impl Storm {
     /// Storms, calms down, and judges.
     pub async fn run(mut self) -> Verdict {
         self.start_worker();
-        for _ in 0..STEPS {
-            self.step().await;
-            let time = Duration::from_millis(50 + self.random.below(3000));
+        let begun = self.clock.now();
+        let most_apart = u64::try_from(self.weather.most_apart.as_millis()).unwrap_or(u64::MAX);
+        for _ in 0..self.weather.steps {
+            self.step();
+            let time = Duration::from_millis(50 + self.random.below(most_apart));
             self.clock.advance(time).await;
         }
+        self.verdict.seconds = self.clock.now().since(begun).as_secs();
         self.calm().await;
         self.judge();
         self.verdict
     }
 
-    async fn step(&mut self) {
+    fn step(&mut self) {
         match self.random.below(12) {
-            0..=4 => self.put().await,
+            0..=4 => self.put(),
             5 | 6 => self.snowpipe.commit_all(),
             7 => self.fault(),
-            8 => self.reshard(),
-            9 if self.workers.len() < 3 => self.start_worker(),
-            10 if self.started < 12 => self.kill(),
+            8 if self.random.below(self.weather.reshard_one_in) == 0 => self.reshard(),
+            9 if self.workers.len() < self.weather.most_at_once => self.start_worker(),
+            10 if self.started < self.weather.most_workers => self.kill(),
             _ => {}
         }
     }
 
-    async fn put(&mut self) {
-        let shards = self
-            .kinesis
-            .list_shards()
-            .await
-            .expect("no fault of this call is scripted");
+    fn put(&mut self) {
+        let shards = self.kinesis.shards();
         for _ in 0..=self.random.below(12) {
-            let number = self.verdict.put;
             let key = self.random.below(KEYS);
-            // The hash of a key: its place among the hash keys.
-            let place = u128::MAX / u128::from(KEYS) * u128::from(key) + 1;
-            let takes = |shard: &&Shard| {
-                !shard.is_closed() && (shard.hash_range.start..=shard.hash_range.end).contains(&place)
-            };
+            let takes = |shard: &&Shard| !shard.is_closed() && shard.hash_range.contains(place(key));
             let shard = shards
                 .iter()
                 .find(takes)
                 .expect("open shards take every hash key");
-            let is_broken = self.random.below(20) == 0;
-            let data = if is_broken {
-                "no json".to_owned()
-            } else {
-                format!("{{\"n\":{number},\"k\":{key}}}")
-            };
-            self.kinesis.put(&shard.id, &key.to_string(), data.as_bytes());
-            self.verdict.put += 1;
-            self.verdict.broken += u64::from(is_broken);
+            match self.random.below(8) {
+                0 => self.put_aggregate(shard),
+                1 => self.put_alone(shard, key, Form::Gzip),
+                2 => self.put_alone(shard, key, Form::Zstd),
+                _ => self.put_alone(shard, key, Form::Plain),
+            }
         }
+    }
+
+    /// The next user record of a key.
+    fn event(&mut self, key: u64) -> String {
+        let number = self.verdict.put;
+        self.verdict.put += 1;
+        if self.random.below(20) == 0 {
+            self.verdict.broken += 1;
+            return "no json".to_owned();
+        }
+        format!("{{\"n\":{number},\"k\":{key}}}")
+    }
+
+    fn put_alone(&mut self, shard: &Shard, key: u64, form: Form) {
+        self.verdict.compressed += u64::from(form != Form::Plain);
+        let data = payload::packed(form, self.event(key).as_bytes());
+        self.kinesis.put(&shard.id, &key.to_string(), &data);
+    }
+
+    /// Puts up to six user records as one, of keys that belong to the shard.
+    fn put_aggregate(&mut self, shard: &Shard) {
+        let keys: Vec<u64> = (0..KEYS)
+            .filter(|key| shard.hash_range.contains(place(*key)))
+            .collect();
+        let users: Vec<(u64, String)> = (0..2 + self.random.below(5))
+            .map(|_| {
+                let index = usize::try_from(self.random.below(keys.len() as u64)).unwrap_or(0);
+                (keys[index], self.event(keys[index]))
+            })
+            .collect();
+        self.verdict.aggregates += 1;
+        let users = users
+            .iter()
+            .map(|(key, data)| (*key, place(*key), data.as_bytes()));
+        let (key, data) = payload::aggregate(users);
+        self.kinesis.put(&shard.id, &key, &data);
     }
 
     fn fault(&mut self) {
         self.verdict.faults += 1;
-        match self.random.below(7) {
+        match self.random.below(16) {
+            7 => self.kinesis.fault("ListShards", KinesisFault::ExpiredPages),
+            8 => self.stale_list(),
+            9 => self.kinesis.fault("SubscribeToShard", KinesisFault::InUse),
+            10 => self.kinesis.fault("SubscribeToShard", KinesisFault::Lost),
+            11 | 12 => self.subscription_fault(),
+            13 => self.lease_fault(Purpose::Checkpoint),
+            14 => self.lease_fault(Purpose::Take),
+            15 => self.lease_fault(Purpose::Release),
             0 => self.snowpipe.fault("append", SnowpipeFault::LostAfter),
             1 => self.snowpipe.fault("append", SnowpipeFault::LostBefore),
             2 => self.snowpipe.fault("open", SnowpipeFault::LostAfter),
@@ -154,13 +284,44 @@ impl Storm {
         }
     }
 
+    /// One list of shards lacks one of them. Each is hidden once: what two lists in a row do not name is gone.
+    fn stale_list(&mut self) {
+        let shards = self.kinesis.shard_ids();
+        let index = usize::try_from(self.random.below(shards.len() as u64)).unwrap_or(0);
+        if self.hidden.insert(shards[index].clone()) {
+            self.kinesis.hide(&shards[index], 1);
+        }
+    }
+
+    fn subscription_fault(&self) {
+        let faults = [
+            StreamFault::Exception("InternalFailureException"),
+            StreamFault::Broken,
+            StreamFault::Ends,
+            StreamFault::Silent,
+        ];
+        let fault = faults[usize::try_from(self.random.below(4)).unwrap_or(0)];
+        let after = usize::try_from(self.random.below(4)).unwrap_or(0);
+        self.kinesis.stream_fault(after, fault);
+    }
+
+    /// The write takes effect and its answer is lost, or it never answers and has none.
+    fn lease_fault(&self, purpose: Purpose) {
+        let fault = if self.random.below(3) == 0 {
+            LeaseFault::Hang
+        } else {
+            LeaseFault::LoseAnswer
+        };
+        self.leases.fail_next(Operation::Update(purpose), fault);
+    }
+
     /// Splits a shard, or merges two neighbours.
     fn reshard(&mut self) {
         let index = usize::try_from(self.random.below(self.open.len() as u64)).unwrap_or(0);
         if self.open.len() > 1 && index + 1 < self.open.len() && self.random.below(2) == 0 {
             let child = self.kinesis.merge(&self.open[index], &self.open[index + 1]);
             self.open.splice(index..=index + 1, [child]);
-        } else if self.open.len() < 6 {
+        } else if self.open.len() < self.weather.most_open {
             let children = self.kinesis.split(&self.open[index]);
             self.open.splice(index..=index, children);
         } else {
@@ -182,10 +343,11 @@ impl Storm {
             events: Events::new("storm", Vec::new()),
             budget: MemoryBudget::new(0),
         };
-        let connector = Connector::new(
-            ConnectorOptions::new("storm", "eu-central-1", "A.D.S.T-STREAMING"),
-            parts,
-        );
+        let mut options = ConnectorOptions::new("storm", "eu-central-1", "A.D.S.T-STREAMING");
+        if self.random.below(100) >= self.polling {
+            options.consumer_type = ConsumerType::EnhancedFanOut;
+        }
+        let connector = Connector::new(options, parts);
         let stop = CancellationToken::new();
         let stopping = stop.clone();
         let task = tokio::spawn(async move {
@@ -237,6 +399,8 @@ impl Storm {
     }
 
     fn judge(&mut self) {
+        self.verdict.subscriptions = self.kinesis.subscriptions().len() as u64;
+        self.verdict.polls = self.kinesis.calls("GetRecords");
         let mut seen: HashMap<u64, u64> = HashMap::new();
         let mut last_of_key: HashMap<u64, u64> = HashMap::new();
         for batch in self.snowpipe.committed() {
@@ -260,4 +424,9 @@ impl Storm {
         self.verdict.lost = self.verdict.put - (seen.len() + broken.len()) as u64;
         self.verdict.doubled = seen.values().map(|count| count - 1).sum();
     }
+}
+
+/// The hash key of a key.
+fn place(key: u64) -> u128 {
+    u128::MAX / u128::from(KEYS) * u128::from(key) + 1
 }

@@ -223,7 +223,7 @@ impl FakeKinesis {
         if all.fan_out.find(SUBSCRIBE, ConsumerId::Arn(arn))?.status != ConsumerStatus::Active {
             return Err(in_use(SUBSCRIBE, "the consumer is not active"));
         }
-        let from = all.shard(SUBSCRIBE, shard)?.index(at);
+        let from = all.begin(SUBSCRIBE, shard, at)?;
         let key = (arn.to_owned(), shard.clone());
         let fan_out = &mut all.fan_out;
         let last_call = fan_out.last_calls.insert(key.clone(), now);
@@ -366,6 +366,7 @@ impl All {
     fn event(&mut self, id: &ShardId, from: &mut usize) -> Result<FanOutEvent, Error> {
         let most = self.page_records;
         let shard = self.shard(SUBSCRIBE, id)?;
+        *from = shard.trimmed.max(*from);
         let records = shard.records.iter().skip(*from).take(most).map(|record| {
             let (key, arrival_ms) = (record.key.clone(), Some(record.arrival_ms));
             OwnedRecord::new(&record.sequence.to_string(), key, arrival_ms, record.data.clone())

@@ -93,19 +93,19 @@ impl LeaseCoordinator {
         shared.release(tenure).await;
     }
 
-    /// Empties the rows of shards that the stream does not list any more and that were read to their end. `listed` are all
-    /// shards of one complete `ListShards`. Answers the rows that are not listed and were *not* read to their end: what was left
-    /// in them is lost, and they stay for a person to see.
+    /// Empties the rows of shards that the stream does not list any more and that were read to their end. `gone` are those that
+    /// no complete `ListShards` has named for long: an end that is forgotten and comes back is read again. Answers those of
+    /// them that were *not* read to their end: what was left in them is lost, and they stay for a person to see.
     ///
     /// # Errors
     /// What the calls met; what was emptied by then stays so.
-    pub async fn forget_gone(&self, listed: &HashSet<ShardId>) -> Result<Vec<ShardId>, Error> {
+    pub async fn forget_gone(&self, gone: &HashSet<ShardId>) -> Result<Vec<ShardId>, Error> {
         let shared = &self.shared;
         let snapshot = shared.snapshot().await?;
         let mut unfinished = Vec::new();
         for (shard, row) in &snapshot.shards {
             let of_this_stream = row.state.stream.as_ref() == Some(&shared.options.stream);
-            if listed.contains(shard) || !of_this_stream {
+            if !gone.contains(shard) || !of_this_stream {
                 continue;
             }
             match (row.state.ended, &row.holder) {

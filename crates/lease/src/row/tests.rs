@@ -61,6 +61,7 @@ fn checkpoint() -> Checkpoint {
             row_errors: 1,
         },
         destination: Some("ACCOUNT.DB.PUBLIC.CLICKS-STREAMING".to_owned()),
+        read_until_ms: Some(1_700_000_001_999),
     }
 }
 
@@ -89,6 +90,7 @@ frazilDestination S ACCOUNT.DB.PUBLIC.CLICKS-STREAMING
 frazilEpoch N 1
 frazilGeneration N 0
 frazilPosition S 1056495903382714902566085596925383615710959215759891365888980000000000000000000000000000001
+frazilReadUntil N 1700000001999
 frazilRowErrors N 1
 frazilRowsInserted N 41
 frazilSequence S 49590338271490256608559692538361571095921575989136588898

@@ -64,6 +64,7 @@ impl Connector {
             over: HashMap::new(),
             fatal: None,
             looks: 0,
+            missed: HashMap::new(),
             audit: Audit::default(),
         })
     }

@@ -3,7 +3,8 @@
 //! What it is: producers compress what they put, and some services always do (CloudWatch Logs sends gzip through its
 //! subscriptions). They are known by the bytes they begin with, as no JSON document does.
 //!
-//! What it guarantees: no payload becomes more than [`MAX_DECOMPRESSED_BYTES`], whatever it claims; what is cut, damaged or
+//! What it guarantees: no payload becomes more than [`MAX_DECOMPRESSED_BYTES`], whatever it claims, nor more than the memory
+//! that is set aside for it ([`Decompression::append`]); what is cut, damaged or
 //! too large is refused and leaves nothing behind. Checksums are verified. Contexts are kept, so nothing is allocated per
 //! payload. Several members or frames one after the other are one payload, as with the tools of both formats.
 //!
@@ -13,12 +14,13 @@ use flate2::{Crc, Decompress, FlushDecompress, Status};
 use zstd::bulk::Decompressor;
 use zstd::zstd_safe;
 
+use crate::batch::MAX_RAW_BYTES;
 use crate::dead_letters::Reason;
 use crate::shape::form::Compression;
 use crate::shape::validate::Flaw;
 
-/// The most a payload may decompress to, in bytes: more than six times the largest record of Kinesis (10 MiB).
-pub const MAX_DECOMPRESSED_BYTES: usize = 64 * 1024 * 1024;
+/// The most a payload may decompress to, in bytes: a little more than the largest row, which is 16 MB.
+pub const MAX_DECOMPRESSED_BYTES: usize = 16 * 1024 * 1024;
 /// The output grows by at least this many bytes.
 const STEP: usize = 4096;
 /// Compressed JSON is seldom smaller than this part of itself.
@@ -58,14 +60,25 @@ impl Decompression {
         }
     }
 
-    /// Appends the decompressed payload to `out`. On a flaw `out` is as it was.
-    pub(super) fn append(&mut self, how: Compression, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Flaw> {
-        let start = out.len();
+    /// Appends the decompressed payload to `out`. False where it has more than `most` bytes, and might have no more than it may
+    /// have at all; then, and on a flaw, `out` is as it was.
+    pub(super) fn append(
+        &mut self,
+        how: Compression,
+        payload: &[u8],
+        most: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Flaw> {
+        let (start, limit) = (out.len(), self.limit.min(most));
         let done = match how {
-            Compression::Gzip => self.gzip(payload, out),
-            Compression::Zstd => self.zstd(payload, out),
+            Compression::Gzip => self.gzip(payload, limit, out),
+            Compression::Zstd => self.zstd(payload, limit, out),
         };
-        done.map_err(|refused| {
+        if done == Err(Refused::TooLarge) && limit < self.limit {
+            out.truncate(start);
+            return Ok(false);
+        }
+        done.map(|()| true).map_err(|refused| {
             out.truncate(start);
             let (reason, what) = match (refused, how) {
                 (Refused::TooLarge, _) => (
@@ -85,8 +98,8 @@ impl Decompression {
         })
     }
 
-    fn gzip(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
-        let end = out.len() + self.limit;
+    fn gzip(&mut self, payload: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+        let end = out.len() + limit;
         // What is written; the room behind it stays for the next member, of which there may be very many.
         let mut filled = out.len();
         let mut rest = payload;
@@ -130,7 +143,8 @@ impl Decompression {
                 if *filled >= most {
                     return Err(Refused::TooLarge);
                 }
-                out.resize(filled.saturating_add(grow.max(STEP)).min(most), 0);
+                let size = filled.saturating_add(grow.max(STEP)).min(most);
+                grow_to(out, size);
                 grow = *filled / 2;
             }
             let (input, room) = (deflated.get(used..), out.get_mut(*filled..));
@@ -151,7 +165,7 @@ impl Decompression {
         }
     }
 
-    fn zstd(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
+    fn zstd(&mut self, payload: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
         let start = out.len();
         let decompressor = match &mut self.zstd {
             Some(kept) => kept,
@@ -160,13 +174,13 @@ impl Decompression {
         };
         let told = zstd_safe::get_frame_content_size(payload).map_err(|_| Refused::Damaged)?;
         let told = told.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        if told.is_some_and(|bytes| bytes > self.limit) {
+        if told.is_some_and(|bytes| bytes > limit) {
             return Err(Refused::TooLarge);
         }
         let mut size = told.unwrap_or_else(|| payload.len().saturating_mul(USUAL_RATIO));
-        size = size.max(STEP).min(self.limit);
+        size = size.max(STEP).min(limit);
         loop {
-            out.resize(start + size, 0);
+            grow_to(out, start + size);
             let room = out.get_mut(start..).unwrap_or_default();
             match decompressor.decompress_to_buffer(payload, room) {
                 Ok(wrote) => {
@@ -174,11 +188,19 @@ impl Decompression {
                     return Ok(());
                 }
                 Err(error) if !is_too_small(&error) => return Err(Refused::Damaged),
-                Err(_) if size >= self.limit => return Err(Refused::TooLarge),
-                Err(_) => size = size.saturating_mul(2).min(self.limit),
+                Err(_) if size >= limit => return Err(Refused::TooLarge),
+                Err(_) => size = size.saturating_mul(2).min(limit),
             }
         }
     }
+}
+
+/// Beyond a full batch a vector has no more room than it needs: doubled, it would be larger than what is set aside for it.
+fn grow_to(out: &mut Vec<u8>, size: usize) {
+    if size > MAX_RAW_BYTES {
+        out.reserve_exact(size.saturating_sub(out.len()));
+    }
+    out.resize(size, 0);
 }
 
 /// Whether zstd only lacks room. Its error codes are reached by their texts alone.
@@ -248,10 +270,13 @@ mod tests {
 
     fn decompressed(limit: usize, payload: &[u8]) -> Result<Vec<u8>, Reason> {
         let mut out = b"before".to_vec();
-        let done = Decompression::new(limit).append(form(payload), payload, &mut out);
+        let done = Decompression::new(limit).append(form(payload), payload, usize::MAX, &mut out);
         assert!(out.starts_with(b"before"));
         match done {
-            Ok(()) => Ok(out[6..].to_vec()),
+            Ok(fits) => {
+                assert!(fits, "there was no other limit");
+                Ok(out[6..].to_vec())
+            }
             Err(flaw) => {
                 assert_eq!(out, b"before");
                 Err(flaw.reason)
@@ -362,7 +387,13 @@ mod tests {
                     _ => zstd::bulk::compress(&data, 1).expect("zstd"),
                 };
                 let mut out = Vec::new();
-                decompression.append(form(&payload), &payload, &mut out).expect("sound");
+                let most = data.len();
+                let form = form(&payload);
+                if most > 0 {
+                    let fits = decompression.append(form, &payload, most - 1, &mut out).expect("sound");
+                    prop_assert!(!fits && out.is_empty());
+                }
+                prop_assert!(decompression.append(form, &payload, most, &mut out).expect("sound"));
                 prop_assert_eq!(out, data);
             }
         }

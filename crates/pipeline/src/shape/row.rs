@@ -87,7 +87,12 @@ impl Shaper {
         out: &mut BatchBuilder,
     ) -> Result<bool, Flaw> {
         if self.decompresses && matches!(form, Form::Compressed(_)) {
-            self.decompress(form, start, &mut out.raw)?;
+            let most = out.paid().saturating_sub(start);
+            if !self.decompress(form, start, most, &mut out.raw)? {
+                // Rows that are there make room first.
+                out.is_starved = out.rows == 0;
+                return Ok(false);
+            }
             if !self.has_room(&user.origin, 0, out) {
                 return Ok(false);
             }
@@ -102,15 +107,16 @@ impl Shaper {
         Ok(true)
     }
 
-    /// Puts what the payload behind `start` decompresses to in its place.
-    fn decompress(&mut self, form: Form, start: usize, raw: &mut Vec<u8>) -> Result<(), Flaw> {
+    /// Puts what the payload behind `start` decompresses to in its place. False, with anything there, where that is more than
+    /// `most` bytes.
+    fn decompress(&mut self, form: Form, start: usize, most: usize, raw: &mut Vec<u8>) -> Result<bool, Flaw> {
         let Form::Compressed(how) = form else {
-            return Ok(());
+            return Ok(true);
         };
         self.compressed.clear();
         self.compressed.extend_from_slice(&raw[start..]);
         raw.truncate(start);
-        let done = self.decompression.append(how, &self.compressed, raw);
+        let done = self.decompression.append(how, &self.compressed, most, raw);
         self.compressed.clear();
         self.compressed.shrink_to(KEPT_BYTES);
         done

@@ -91,7 +91,7 @@ const RETENTION_MARGIN: Duration = Duration::from_secs(60 * 60);
 /// How long the look at the oldest record that would be read again may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
 /// More than one record of the largest size, and what stands around it.
-const LOOK_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const LOOK_BYTES: usize = 16 * 1024 * 1024;
 
 /// What the open of the channel does with rows that were accepted and are not committed: they are discarded and read again,
 /// unless Kinesis may have forgotten them by then. That is looked up: when did the first record behind the row's position

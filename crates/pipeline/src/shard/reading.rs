@@ -5,6 +5,8 @@
 //! before the writer. Enhanced fan-out pushes: there one event waits until its memory is set aside, and no memory is held
 //! while an idle shard is listened to.
 //!
+//! An idle shard says once an hour how far it was looked through ([`Read::Idle`]).
+//!
 //! What it guarantees: no page is fetched before its memory is set aside (I8), nor while the lease is in doubt. An event that
 //! was pushed and gets no memory, or whose follower gets no place, for 20 s is let go of together with its subscription, and
 //! comes again later. Dropping the [`Pages`] ends it at its next wait.
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frazil_kinesis::{ChildShard, Fetched, RecordPage};
-use frazil_model::{Clock, Event, Events, ShardId, StallReason};
+use frazil_model::{Clock, Event, Events, Instant, SequenceNumber, ShardId, StallReason};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -38,10 +40,20 @@ const FETCH_LIMIT: Duration = Duration::from_secs(30);
 /// What was pushed is not kept for longer while it has to wait.
 const HELD_LIMIT: Duration = Duration::from_secs(20);
 
+/// How often a shard without records says how far it was looked through.
+pub(crate) const IDLE_TOLD: Duration = Duration::from_secs(60 * 60);
+
 /// What comes out of a shard.
 pub(crate) enum Read {
     /// A page and the memory it holds.
     Page(RecordPage, Reservation),
+    /// There was nothing behind the last page.
+    Idle {
+        /// Up to here, where the service says so (enhanced fan-out: `ContinuationSequenceNumber`).
+        reached: Option<SequenceNumber>,
+        /// Up to this moment, in milliseconds since 1970 UTC.
+        until_ms: i64,
+    },
     /// The shard is closed and was read to its end.
     End(Vec<ChildShard>),
     /// Reading cannot go on by itself.
@@ -73,6 +85,12 @@ impl Pages {
         self.pages.close();
     }
 
+    /// Reads no more, and drops what was read ahead.
+    pub(crate) fn let_go(&mut self) {
+        self.stop();
+        while self.pages.try_recv().is_ok() {}
+    }
+
     /// The next, if it is here already.
     pub(crate) fn try_next(&mut self) -> Option<Read> {
         self.pages.try_recv().ok()
@@ -89,6 +107,8 @@ impl Drop for Pages {
 pub(crate) struct Reading {
     pub(crate) shard: ShardId,
     pub(crate) source: Source,
+    /// From when on an empty page is told.
+    pub(crate) idle_due: Instant,
     pub(crate) budget: MemoryBudget,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Events,
@@ -101,6 +121,7 @@ impl Reading {
         let mut expected = SMALLEST_PAGE;
         loop {
             self.source.ready().await;
+            let ready_ms = self.clock.wall_ms();
             // An event may have been waited for longer than the lease is sure.
             self.may_act.wait().await;
             let held = self.source.held_bytes();
@@ -126,16 +147,23 @@ impl Reading {
                     self.rate.read(page.bytes(), self.clock.now());
                     let more = (page.bytes() * 4).min(USUAL_PAGE);
                     expected = more.max(page.bytes() * 5 / 4).clamp(SMALLEST_PAGE, LARGEST_PAGE);
-                    if page.is_empty() {
+                    let now = self.clock.now();
+                    if page.is_empty() && now < self.idle_due {
                         continue;
                     }
-                    memory.shrink_to(page.bytes() * PAGE_COST);
-                    Read::Page(page, memory)
+                    self.idle_due = now + IDLE_TOLD;
+                    if page.is_empty() {
+                        drop(memory);
+                        idle(page, ready_ms)
+                    } else {
+                        memory.shrink_to(page.bytes() * PAGE_COST);
+                        Read::Page(page, memory)
+                    }
                 }
                 Ok(Fetched::End { children }) => Read::End(children),
                 Err(error) => Read::Failed(error),
             };
-            let last = !matches!(read, Read::Page(..));
+            let last = matches!(read, Read::End(_) | Read::Failed(_));
             if !self.hand_over(&pages, read).await || last {
                 return;
             }
@@ -178,6 +206,15 @@ impl Reading {
         let memory = reserve.await;
         self.events.emit(Event::ShardMoves { shard });
         memory
+    }
+}
+
+/// What an empty page says that was asked for, or came, not before this moment.
+fn idle(page: RecordPage, at_ms: i64) -> Read {
+    let behind = i64::try_from(page.millis_behind).unwrap_or(i64::MAX);
+    Read::Idle {
+        until_ms: at_ms.saturating_sub(behind),
+        reached: page.continuation,
     }
 }
 

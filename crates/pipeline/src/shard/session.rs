@@ -19,6 +19,7 @@ use crate::dead_letters::DeadLetter;
 use crate::error::Error;
 use crate::options::OnRowError;
 use crate::shape::Shaper;
+use crate::shard::expiry::Doubts;
 use crate::shard::memory::Held;
 use crate::shard::place::{
     beginning, is_gone, own_row, proved_baseline, refuse_stopped, shaping, start_behind, uncommitted,
@@ -30,6 +31,9 @@ use remember::{Remembered, remembered};
 /// Pages that are here already are gathered into one batch while it holds less than this.
 const ENOUGH_RAW: usize = 2 * 1024 * 1024;
 
+/// A payload that got no memory for so long lets go of all that the shard holds.
+const FEED_LIMIT: Duration = Duration::from_secs(20);
+
 /// Runs a session to its end, a drain, or an error. `moved` is set once it did any good, `stalled` is cleared with it.
 pub(super) async fn run(
     way: &Way,
@@ -37,10 +41,11 @@ pub(super) async fn run(
     wanted: &mut watch::Receiver<Wanted>,
     moved: &mut bool,
     stalled: &mut bool,
+    doubts: &mut Doubts,
 ) -> Result<Ended, Error> {
     let mut ending = wanted.clone();
     let session = async {
-        match Session::open(way, tenure, moved, stalled).await? {
+        match Session::open(way, tenure, moved, stalled, doubts).await? {
             None => Ok(Ended::Finished(Vec::new())),
             Some(mut session) => session.work(wanted).await,
         }
@@ -49,6 +54,15 @@ pub(super) async fn run(
         biased;
         () = until(&mut ending, Wanted::End) => Ok(Ended::LeaseLost),
         ended = session => ended,
+    }
+}
+
+/// What the lease row remembers of a channel.
+fn mark_of(way: &Way, channel: &Channel) -> ChannelMark {
+    ChannelMark {
+        name: channel.name().to_owned(),
+        pipe: way.options.destination.clone(),
+        created_on_ms: channel.created_on_ms(),
     }
 }
 
@@ -71,6 +85,12 @@ struct Session<'a> {
     settled: Option<Position>,
     /// What the lease row remembers.
     checkpointed: Option<Position>,
+    /// What arrived up to this moment is settled by the committed span.
+    read_until_ms: Option<i64>,
+    /// That it was idle is to be remembered.
+    was_idle: bool,
+    /// What was read ahead was let go of, and is to be read again.
+    let_go_ahead: bool,
     mark: ChannelMark,
     on_row_error: OnRowError,
     /// Where the shard begins without any position.
@@ -93,6 +113,7 @@ impl<'a> Session<'a> {
         tenure: &'a Tenure,
         moved: &'a mut bool,
         stalled: &'a mut bool,
+        doubts: &mut Doubts,
     ) -> Result<Option<Self>, Error> {
         let row = own_row(way, tenure).await?;
         if row.ended {
@@ -110,31 +131,26 @@ impl<'a> Session<'a> {
         let row = own_row(way, tenure).await?;
         let token = channel.token().cloned();
         let after = token.clone().max(row.position.clone());
-        let mark = ChannelMark {
-            name: name.clone(),
-            pipe: way.options.destination.clone(),
-            created_on_ms: channel.created_on_ms(),
-        };
+        let mark = mark_of(way, &channel);
         let gone = is_gone(&row, &mark, token.as_ref());
         if let Some(counts) = proved_baseline(&row, &mark, token.as_ref()) {
             channel.set_baseline(Baseline::Proved(counts));
         }
-        way.parts.events.emit(Event::ChannelOpened {
-            shard: way.shard.clone(),
-            channel: name.clone(),
-            committed: token.clone(),
-            again: *moved,
-        });
+        way.tell_opened(&name, token.as_ref(), *moved);
         let shaping = shaping(way).await?;
         let beginning = beginning(way, &row);
-        let start = after.as_ref().map_or_else(|| beginning.clone(), start_behind);
+        let start = match &after {
+            _ if doubts.is_out_of_stream(way, &row, after.as_ref()).await => StartAt::TrimHorizon,
+            Some(after) => start_behind(after),
+            None => beginning.clone(),
+        };
         parts.events.emit(Event::ShardStarted {
             shard: way.shard.clone(),
             from: start.to_string(),
         });
         let now = clock.now();
         let mut session = Self {
-            pages: Pages::start(way.reading(start)),
+            pages: Pages::start(way.reading(start, row.read_until_ms)),
             status: way.statuses.watch(&name),
             shaper: Shaper::new(&way.stream.name, &way.shard, &shaping),
             builder: BatchBuilder::default(),
@@ -143,6 +159,9 @@ impl<'a> Session<'a> {
             committed: after.clone(),
             settled: None,
             checkpointed: row.position.clone(),
+            read_until_ms: row.read_until_ms,
+            was_idle: false,
+            let_go_ahead: false,
             after,
             mark,
             on_row_error: way.on_row_error,
@@ -210,6 +229,11 @@ impl<'a> Session<'a> {
         loop {
             match read {
                 Some(Read::Page(page, memory)) => self.shape(page, memory).await?,
+                Some(Read::Idle { reached, until_ms }) => {
+                    self.send().await?;
+                    self.meet_idle(reached, until_ms);
+                    return Ok(());
+                }
                 Some(Read::End(children)) => {
                     self.send().await?;
                     self.read_to_end = Some(children);
@@ -242,6 +266,7 @@ impl<'a> Session<'a> {
             let (after, letters) = (self.after.as_ref(), &mut self.letters);
             match self.shaper.shape(&page, after, &mut self.builder, letters) {
                 Filled::PageDone => break,
+                Filled::BatchFull if self.builder.is_starved => self.feed().await?,
                 Filled::BatchFull if !self.builder.is_full() && self.memory.grow(&self.way.parts.budget) => {}
                 Filled::BatchFull => {
                     // The page's memory is given back with its last batch.
@@ -252,8 +277,40 @@ impl<'a> Session<'a> {
                 }
             }
         }
+        if std::mem::take(&mut self.let_go_ahead)
+            && let Some(last) = page.last_sequence()
+        {
+            let start = StartAt::After(last.clone());
+            self.pages = Pages::start(self.way.reading(start, self.read_until_ms));
+        }
         let counts = self.shaper.take_counts();
         counts.tell(&self.way.parts.events, &self.way.shard);
+        Ok(())
+    }
+
+    /// Gets memory for a payload that decompresses to more than is paid for. Where it is not there now, what was read ahead is
+    /// let go of, and read again behind this page.
+    async fn feed(&mut self) -> Result<(), Error> {
+        let budget = &self.way.parts.budget;
+        let bytes = self.memory.wanted().unwrap_or_default();
+        if let Some(more) = budget.try_reserve(bytes) {
+            self.memory.push(more);
+            return Ok(());
+        }
+        let no_memory = |waited| Error::NoMemory {
+            shard: self.way.shard.clone(),
+            bytes,
+            waited,
+        };
+        let lane = budget.try_lane().ok_or_else(|| no_memory(Duration::ZERO))?;
+        self.pages.let_go();
+        self.let_go_ahead = true;
+        let more = tokio::select! {
+            more = budget.reserve(bytes) => more,
+            () = self.way.parts.clock.sleep(FEED_LIMIT) => return Err(no_memory(FEED_LIMIT)),
+        };
+        drop(lane);
+        self.memory.push(more);
         Ok(())
     }
 
@@ -337,6 +394,7 @@ impl<'a> Session<'a> {
                 oldest_arrival_ms,
             } => {
                 self.tell_committed(&up_to, rows, row_errors, oldest_arrival_ms);
+                self.read_until_ms = self.read_until_ms.max(oldest_arrival_ms);
                 let before = self.committed.replace(up_to);
                 self.settle();
                 self.commit_due = self.way.parts.clock.now() + self.way.options.commit_timeout;

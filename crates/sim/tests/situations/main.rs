@@ -1,7 +1,10 @@
 //! Situations of a stream, one at a time, through the real connector: what happens, and what a person is told.
 
 mod delivery;
+mod memory;
+mod openflow;
 mod positions;
+mod retention;
 mod scale;
 mod shard_life;
 mod stops;

@@ -168,3 +168,65 @@ async fn case_27_a_shard_that_expires_unread_is_told_and_its_children_go_on() {
     );
     world.end(second).await;
 }
+
+#[tokio::test]
+async fn case_24_stale_lists_start_no_child_early_and_count_nothing_as_lost() {
+    let mut world = World::of(2, ARRIVAL_MS);
+    world.kinesis.set_page_records(3);
+    let parent = world.kinesis.shard_ids()[0].clone();
+    world.put(40);
+    let children = world.kinesis.split(&parent);
+    world.put_into(&children[0], 5);
+    world.put_into(&children[1], 5);
+    // The lists of the pin and of the first look lack the parent.
+    world.kinesis.hide(&parent, 2);
+    let first = world.worker();
+    world
+        .until("the first look", async |world| {
+            world.kinesis.calls("ListShards") >= 2
+        })
+        .await;
+    let mut stale = 0;
+    while world.rows() < 30 {
+        // A stale list every now and then, while the parent is read.
+        if world.kinesis.calls("ListShards") % 2 == 1 {
+            world.kinesis.hide(&parent, 1);
+            stale += 1;
+        }
+        world.advance(1).await;
+        if world.told.count("started") == 2 {
+            world.snowpipe.commit_all();
+        }
+        assert_eq!(world.told.count(&format!("started {}", children[0])), 0);
+    }
+    assert!(stale > 0, "no list was stale");
+    world.commit(50).await;
+    // What was read to its end is not read again because a list did not name it for once, whoever is asked.
+    world.kinesis.hide(&parent, 1);
+    world.advance(700).await;
+    world.end(first).await;
+    assert!(world.row(&parent).await.is_some_and(|row| row.ended));
+    let second = world.worker();
+    world.kinesis.hide(&parent, 1);
+    world.advance(120).await;
+    world.end(second).await;
+    assert_eq!(world.rows(), 50);
+    assert_eq!(world.told.count("expired"), 0, "{:?}", world.told.all());
+    assert_eq!(world.told.count(&format!("started {parent}")), 1);
+}
+
+#[tokio::test]
+async fn case_24_pages_that_fail_at_the_start_are_asked_for_again() {
+    let mut world = World::at(ARRIVAL_MS);
+    world.put(3);
+    for _ in 0..3 {
+        world.kinesis.fault("ListShards", Fault::ExpiredPages);
+        world.kinesis.fault("ListShards", Fault::InUse);
+        world.kinesis.fault("ListShards", Fault::Throttled);
+    }
+    let worker = world.worker();
+    world.commit(3).await;
+    assert!(world.kinesis.calls("ListShards") > 9);
+    assert_eq!(world.told.count("expired"), 0);
+    world.end(worker).await;
+}

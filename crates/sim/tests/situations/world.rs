@@ -10,7 +10,7 @@ use frazil_lease::update::Update;
 use frazil_lease::{LeaseStore, Scope, ShardState, Written};
 use frazil_model::event::Observer;
 use frazil_model::{Event, Events, PausedClock, SeededRandom, ShardId, StreamName};
-use frazil_pipeline::{Connector, ConnectorOptions, InitialPosition, MemoryBudget, Parts};
+use frazil_pipeline::{Connector, ConnectorOptions, ConsumerType, InitialPosition, MemoryBudget, Parts};
 use frazil_sim::Letters;
 use frazil_snowflake::TableFacts;
 use frazil_snowflake::fake::FakeSnowpipe;
@@ -39,7 +39,7 @@ impl Observer for Told {
         let text = match event {
             Event::ShardStarted { shard, from } => format!("started {shard} {from}"),
             Event::ShardFinished { shard } => format!("finished {shard}"),
-            Event::DataExpired { shard, .. } => format!("expired {shard}"),
+            Event::DataExpired { shard, detail } => format!("expired {shard} {detail}"),
             Event::ShardStalled { shard, reason, .. } => format!("stalled {shard} {reason}"),
             Event::MayRepeat { shard, .. } => format!("may repeat {shard}"),
             Event::PageRead { shard, behind, .. } => format!("page {shard} {} ms behind", behind.as_millis()),
@@ -62,7 +62,10 @@ pub(crate) struct World {
     pub(crate) letters: Arc<Letters>,
     pub(crate) clock: PausedClock,
     pub(crate) initial_position: InitialPosition,
+    pub(crate) consumer_type: ConsumerType,
     pub(crate) told: Arc<Told>,
+    /// All workers' memory.
+    pub(crate) budget: MemoryBudget,
     started: u64,
 }
 
@@ -81,14 +84,17 @@ impl World {
 
     /// A stream of so many shards.
     pub(crate) fn of(shards: usize, wall_ms: i64) -> Self {
+        let clock = PausedClock::at_wall_ms(wall_ms);
         Self {
-            kinesis: Arc::new(FakeKinesis::new("s", shards)),
+            kinesis: Arc::new(FakeKinesis::on_clock("s", shards, Arc::new(clock.clone()))),
             leases: MemoryLeases::default(),
             snowpipe: Arc::default(),
             letters: Arc::default(),
-            clock: PausedClock::at_wall_ms(wall_ms),
+            clock,
             initial_position: InitialPosition::TrimHorizon,
+            consumer_type: ConsumerType::SharedThroughput,
             told: Arc::default(),
+            budget: MemoryBudget::new(0),
             started: 0,
         }
     }
@@ -124,10 +130,11 @@ impl World {
             clock: Arc::new(self.clock.clone()),
             random: Arc::new(SeededRandom::new(self.started)),
             events: Events::new("c", vec![self.told.clone()]),
-            budget: MemoryBudget::new(0),
+            budget: self.budget.clone(),
         };
         let mut options = ConnectorOptions::new("app", "eu-central-1", "A.D.S.T-STREAMING");
         options.initial_position = self.initial_position;
+        options.consumer_type = self.consumer_type;
         (Connector::new(options, parts), CancellationToken::new(), leases)
     }
 

@@ -60,6 +60,7 @@ impl Bench {
             StartAt::TrimHorizon,
         );
         let pages = Pages::start(Reading {
+            idle_due: frazil_model::Instant::default() + IDLE_TOLD,
             rate: Rate::begin(|_| {}, frazil_model::Instant::default()),
             shard,
             source: Source::FanOut(Box::new(reader)),

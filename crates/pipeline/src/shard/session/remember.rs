@@ -3,11 +3,14 @@
 //! How it works: while data flows, a checkpoint is written beside it, one at a time: a lease table that hangs or is gone holds up
 //! nothing, and what was committed meanwhile is in the next one. At a drain, an end and a stop it is waited for.
 //!
+//! A shard without records moves on all the same: how far it was looked through is told once an hour, so that a restart after
+//! days neither begins at a place that has left the stream nor takes the silence for a loss.
+//!
 //! What it guarantees: only what is committed is written (I3), and nothing goes back (I4: the row's own condition). A lease
 //! that is found lost ends the session.
 
 use frazil_lease::{Checkpoint, CheckpointOutcome, Counters};
-use frazil_model::{Event, Position};
+use frazil_model::{Event, Position, SequenceNumber};
 use frazil_snowflake::Counts;
 use tokio::task::JoinHandle;
 
@@ -32,7 +35,18 @@ pub(super) async fn remembered(on_its_way: &mut Option<JoinHandle<Remembered>>) 
 
 impl Session<'_> {
     fn moved_since_checkpoint(&self) -> bool {
-        self.committed.is_some() && self.committed > self.checkpointed
+        self.was_idle || self.committed.is_some() && self.committed > self.checkpointed
+    }
+
+    /// The shard had nothing up to here. That counts only where all before it is committed.
+    pub(super) fn meet_idle(&mut self, reached: Option<SequenceNumber>, until_ms: i64) {
+        if self.channel.has_outstanding() {
+            return;
+        }
+        self.settle();
+        self.committed = self.committed.take().max(reached.map(Position::whole));
+        self.read_until_ms = self.read_until_ms.max(Some(until_ms));
+        self.was_idle = true;
     }
 
     /// Begins a checkpoint, if the committed span moved, and none is on its way.
@@ -43,6 +57,7 @@ impl Session<'_> {
         }
         let (leases, tenure) = (self.way.leases.clone(), self.tenure.clone());
         let (checkpoint, position) = (self.as_checkpoint(false), self.committed.clone());
+        self.was_idle = false;
         self.remembering = Some(tokio::spawn(async move {
             (leases.checkpoint(&tenure, checkpoint).await, position)
         }));
@@ -87,6 +102,7 @@ impl Session<'_> {
     pub(super) async fn checkpoint(&mut self, ended: bool) -> Result<(), Error> {
         let position = self.committed.clone();
         let checkpoint = self.as_checkpoint(ended);
+        self.was_idle = false;
         let outcome = self.way.leases.checkpoint(self.tenure, checkpoint).await?;
         self.meet_outcome(outcome, position)
     }
@@ -117,6 +133,7 @@ impl Session<'_> {
                 row_errors,
             },
             destination: Some(self.way.options.destination.clone()),
+            read_until_ms: self.read_until_ms,
         }
     }
 }
