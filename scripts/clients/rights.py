@@ -1,6 +1,8 @@
-"""Kinesis and DynamoDB of PyPI ministack, which checks signatures and IAM policies: a wrong secret, and each right missing in turn.
+"""Kinesis and DynamoDB of PyPI ministack, which checks signatures and IAM policies, under the policies of docs/iam.
 
-The connector names the action that is refused, loses nothing, and goes on when the right is given.
+Everything works under them: polling, fan-out, `frazil remove`, a takeover; so nothing else is asked for. Then each action is taken
+away in turn: the connector names it, loses nothing, and goes on when it is given back; so nothing in them is idle. And a wrong
+secret is told as that.
 """
 
 import json
@@ -9,126 +11,169 @@ import sys
 import tempfile
 
 import boto3
-from stack import FRAZIL, Local, configuration, free_ports, start, wait_for
+from stack import FRAZIL, Local, configuration, frazil, free_ports, start, wait_for
 
 RECORDS = 100
-# On the stream and on the lease table; what polling asks for.
-ACTIONS = [
-    "kinesis:DescribeStream",
-    "kinesis:ListShards",
-    "kinesis:GetShardIterator",
-    "kinesis:GetRecords",
-    "dynamodb:DescribeTable",
-    "dynamodb:Query",
-    "dynamodb:GetItem",
-    "dynamodb:UpdateItem",
-]
+POLICIES = pathlib.Path(__file__).resolve().parent.parent.parent / "docs/iam"
+# Kinesis names the stream of an iterator for itself; ministack does not.
+WITHOUT_STREAM = "kinesis:GetRecords"
+FAN_OUT = ["kinesis:RegisterStreamConsumer", "kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"]
+REMOVE = "kinesis:DeregisterStreamConsumer"
+# A takeover's own, shown by a takeover and not one by one.
+TAKEOVER = {"dynamodb:DeleteTable", "dynamodb:Scan"}
 
 
-def policy(actions):
-    # ministack does not see from an iterator which stream it is of, as AWS does.
-    iterating = [action for action in actions if action == "kinesis:GetRecords"]
-    kinesis = [action for action in actions if action.startswith("kinesis:") and action not in iterating]
-    dynamodb = [action for action in actions if action.startswith("dynamodb:")]
-    statements = [
-        (kinesis, "arn:aws:kinesis:us-east-1:*:stream/clicks"),
-        (iterating, "*"),
-        ([*dynamodb, "dynamodb:CreateTable"], "arn:aws:dynamodb:us-east-1:*:table/rights-*"),
-    ]
-    allowed = [{"Effect": "Allow", "Action": actions, "Resource": resource} for actions, resource in statements if actions]
-    return json.dumps({"Version": "2012-10-17", "Statement": allowed})
+def policy(file, application, without=None):
+    """The file's text for an application, without an action."""
+    text = (POLICIES / file).read_text()
+    values = {"Region": "us-east-1", "Account": "000000000000", "Stream": "clicks", "Application": application}
+    for name, value in values.items():
+        text = text.replace("${" + name + "}", value)
+    document = json.loads(text)
+    for statement in document["Statement"]:
+        statement["Action"] = [action for action in statement["Action"] if action != without]
+        if WITHOUT_STREAM in statement["Action"]:
+            statement["Action"].remove(WITHOUT_STREAM)
+            document["Statement"].append({"Effect": "Allow", "Action": [WITHOUT_STREAM], "Resource": "*"})
+    document["Statement"] = [statement for statement in document["Statement"] if statement["Action"]]
+    return json.dumps(document)
+
+
+def actions(file):
+    return {action for statement in json.loads((POLICIES / file).read_text())["Statement"] for action in statement["Action"]}
+
+
+class Account:
+    """ministack with a user who may do what a policy says."""
+
+    def __init__(self, folder):
+        (self.port,) = free_ports(1)
+        ministack = pathlib.Path(sys.executable).with_name("ministack")
+        environment = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.port), "AUTH": "true"}
+        # Its owner's own key, which may do everything.
+        environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+        self.server = start([str(ministack)], folder / "ministack.log", environment)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.iam, self.kinesis, self.dynamodb = (self.owner(service) for service in ("iam", "kinesis", "dynamodb"))
+
+        def answers():
+            try:
+                return self.iam.list_users() is not None
+            except Exception:  # not up yet
+                return False
+
+        wait_for("ministack", answers)
+        self.iam.create_user(UserName="frazil")
+        self.key = self.iam.create_access_key(UserName="frazil")["AccessKey"]
+        self.kinesis.create_stream(StreamName="clicks", ShardCount=1)
+        describe = lambda: self.kinesis.describe_stream(StreamName="clicks")["StreamDescription"]["StreamStatus"]
+        wait_for("the stream", lambda: describe() == "ACTIVE")
+        for n in range(RECORDS):
+            self.kinesis.put_record(StreamName="clicks", Data=json.dumps({"n": n}).encode(), PartitionKey="k")
+
+    def owner(self, service):
+        return boto3.client(
+            service, endpoint_url=self.url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+        )
+
+    def give(self, document):
+        self.iam.put_user_policy(UserName="frazil", PolicyName="p", PolicyDocument=document)
 
 
 class Trial:
-    """One application on a table of its own, under a policy."""
+    """One application with a table of its own."""
 
-    def __init__(self, folder, local, gateway, name, key, secret):
-        self.local, self.table = local, f"RIGHTS.PUBLIC.{name}"
+    def __init__(self, folder, local, account, name, secret=None, fan_out=False):
+        self.local, self.table, self.application = local, f"RIGHTS.PUBLIC.{name}", f"rights-{name}"
         local.sql(f"CREATE TABLE {self.table} (N INT)")
-        url = f"http://127.0.0.1:{gateway}"
-        path = configuration(
+        self.config = configuration(
             folder / f"{name}.yaml", local, "clicks", self.table, f"127.0.0.1:{free_ports(1)[0]}",
-            kinesis=url, dynamodb=url, application=f"rights-{name}",
+            kinesis=account.url, dynamodb=account.url, application=self.application,
         )
-        keys = f"access_key_id: {key}, secret_access_key: {secret}"
-        path.write_text(path.read_text().replace("access_key_id: AKIDLOCAL, secret_access_key: local", keys))
+        keys = f"access_key_id: {account.key['AccessKeyId']}, secret_access_key: {secret or account.key['SecretAccessKey']}"
+        text = self.config.read_text().replace("access_key_id: AKIDLOCAL, secret_access_key: local", keys)
+        self.config.write_text(text.replace("SHARED_THROUGHPUT", "ENHANCED_FAN_OUT") if fan_out else text)
         self.log = folder / f"{name}.log"
-        self.worker = start([FRAZIL, "run", "-c", str(path)], self.log)
+        self.worker = None
+
+    def run(self):
+        """Starts the connector, again where it was refused for good."""
+        if self.worker is None or self.worker.poll() is not None:
+            self.worker = start([FRAZIL, "run", "-c", str(self.config)], self.log)
 
     def says(self, what):
-        return wait_for(f"{what} in {self.log}", lambda: what in self.log.read_text(), seconds=90)
+        wait_for(f"{what} in {self.log}", lambda: what in self.log.read_text(), seconds=90)
 
     def rows(self):
         return int(self.local.sql(f"SELECT COUNT(*) AS C FROM {self.table}")[0]["C"])
 
-    def end(self):
+    def finishes(self):
+        wait_for(f"the rows of {self.application}", lambda: self.rows() == RECORDS, seconds=90, every=0.3)
         self.worker.terminate()
-        return self.worker.wait(timeout=90)
+        code = self.worker.wait(timeout=90)
+        assert code == 0 and self.rows() == RECORDS, (code, self.rows(), self.log.read_text()[-2000:])
+
+
+def takeover(folder, local, account):
+    """A table of the client library, checkpointed at its beginning, becomes ours under the same name."""
+    trial = Trial(folder, local, account, "TAKEOVER")
+    account.dynamodb.create_table(
+        TableName=trial.application,
+        KeySchema=[{"AttributeName": "leaseKey", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "leaseKey", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    row = {"leaseKey": {"S": "shardId-000000000000"}, "checkpoint": {"S": "TRIM_HORIZON"}, "leaseCounter": {"N": "7"}}
+    account.dynamodb.put_item(TableName=trial.application, Item=row)
+    account.give(policy("policy-with-takeover.json", trial.application))
+    frazil("migrate", "-c", trial.config)
+    trial.run()
+    trial.finishes()
 
 
 def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="frazil-rights-"))
-    (gateway,) = free_ports(1)
-    ministack = pathlib.Path(sys.executable).with_name("ministack")
-    environment = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(gateway), "AUTH": "true"}
-    # Its owner's own key, which may do everything.
-    environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    server = start([str(ministack)], folder / "ministack.log", environment)
-    local = Local(folder / "data")
-
-    def root(service):
-        return boto3.client(
-            service, endpoint_url=f"http://127.0.0.1:{gateway}", region_name="us-east-1",
-            aws_access_key_id="test", aws_secret_access_key="test",
-        )
-
-    iam, kinesis = root("iam"), root("kinesis")
-
-    def answers():
-        try:
-            return iam.list_users() is not None
-        except Exception:  # not up yet
-            return False
-
-    wait_for("ministack", answers)
+    account, local = Account(folder), Local(folder / "data")
     local.sql("CREATE DATABASE RIGHTS")
-    iam.create_user(UserName="frazil")
-    key = iam.create_access_key(UserName="frazil")["AccessKey"]
-    give = lambda actions: iam.put_user_policy(UserName="frazil", PolicyName="p", PolicyDocument=policy(actions))
-    give(ACTIONS)
-    kinesis.create_stream(StreamName="clicks", ShardCount=1)
-    describe = lambda: kinesis.describe_stream_summary(StreamName="clicks")["StreamDescriptionSummary"]["StreamStatus"]
-    wait_for("the stream", lambda: describe() == "ACTIVE")
-    for n in range(RECORDS):
-        kinesis.put_record(StreamName="clicks", Data=json.dumps({"n": n}).encode(), PartitionKey="k")
 
-    wrong = Trial(folder, local, gateway, "WRONG", key["AccessKeyId"], "not-the-secret-canary")
+    wrong = Trial(folder, local, account, "WRONG", secret="not-the-secret-canary")
+    account.give(policy("policy.json", wrong.application))
+    wrong.run()
     wrong.says("Signature")
     assert wrong.rows() == 0 and "canary" not in wrong.log.read_text()
-    wrong.end()
+    wrong.worker.terminate()
+    wrong.worker.wait(timeout=90)
 
-    refused = []
-    for number, missing in enumerate(ACTIONS):
-        give([action for action in ACTIONS if action != missing])
-        trial = Trial(folder, local, gateway, f"T{number}", key["AccessKeyId"], key["SecretAccessKey"])
-        action = missing.split(":")[1]
-        trial.says(action)
-        assert trial.rows() == 0 or action in ("UpdateItem", "Query"), (missing, trial.rows())
-        give(ACTIONS)
-        if trial.worker.poll() is not None:
-            # Refused for good: the operator starts it again.
-            restarted = start([FRAZIL, "run", "-c", str(folder / f"T{number}.yaml")], trial.log)
-            trial.worker = restarted
-        wait_for(f"the rows without {missing} at first", lambda: trial.rows() == RECORDS, seconds=90, every=0.3)
-        code = trial.end()
-        assert code == 0, (missing, code, trial.log.read_text()[-2000:])
-        assert trial.rows() == RECORDS, (missing, trial.rows())
-        refused.append(missing)
+    refused = set()
+    polling = sorted(actions("policy.json") - set(FAN_OUT) - {REMOVE})
+    for number, missing in enumerate([*polling, *FAN_OUT]):
+        trial = Trial(folder, local, account, f"T{number}", fan_out=missing in FAN_OUT)
+        account.give(policy("policy.json", trial.application, without=missing))
+        trial.run()
+        trial.says(missing)
+        account.give(policy("policy.json", trial.application))
+        if missing in ("kinesis:DescribeStream", "kinesis:ListShards", "dynamodb:DescribeTable", "dynamodb:CreateTable", *FAN_OUT):
+            # Refused for good, most likely: the operator starts it again.
+            wait_for("an end or rows", lambda: trial.worker.poll() is not None or trial.rows() == RECORDS, seconds=60)
+        trial.run()
+        trial.finishes()
+        refused.add(missing)
+        if missing == FAN_OUT[-1]:
+            account.give(policy("policy.json", trial.application, without=REMOVE))
+            try:
+                frazil("remove", "-c", trial.config)
+            except RuntimeError as error:
+                assert "DeregisterStreamConsumer" in str(error), error
+                refused.add(REMOVE)
+            account.give(policy("policy.json", trial.application))
+            frazil("remove", "-c", trial.config)
+    assert refused == actions("policy.json"), actions("policy.json") - refused
+    assert actions("policy-with-takeover.json") == refused | TAKEOVER
+    takeover(folder, local, account)
     local.stop()
-    server.kill()
-    server.wait()
-    assert len(refused) == len(ACTIONS)
-    print(f"ok: a wrong secret and {len(refused)} missing rights were named; {RECORDS} rows each, once, when they were given")
+    account.server.kill()
+    account.server.wait()
+    print(f"ok: a wrong secret and {len(refused)} missing rights were named; {RECORDS} rows each, once, when they were given; a takeover")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use frazil_kinesis::{MAX_RECORDS, NewRecord, Producer};
 use frazil_local::LocalOptions;
-use frazil_model::{Clock, Instant, Random, SystemClock, SystemRandom};
+use frazil_model::{Clock, Random, SystemClock, SystemRandom};
 use frazil_runtime::config::{Config, Variables};
 use frazil_runtime::exit::Exit;
 use frazil_runtime::run::Runtime;
@@ -179,7 +179,7 @@ async fn carry(
         took: Duration::ZERO,
     };
     let mut sending_done = false;
-    let mut moved = Moved { at: begun, count: 0 };
+    let mut moved = Moved::default();
     loop {
         tokio::select! {
             batch = sent.recv(), if !sending_done => match batch {
@@ -190,7 +190,7 @@ async fn carry(
                 }
                 None => sending_done = true,
             },
-            () = clock.sleep(LOOK) => {}
+            () = clock.sleep(LOOK) => moved.looks += 1,
             () = stop.cancelled() => return Err(Failure::new(Exit::Interrupted, "the demo was interrupted")),
         }
         let (totals, _) = totals(board);
@@ -200,12 +200,14 @@ async fn carry(
             break;
         }
         let progress = settled + carried.receipts.len() as u64;
-        if moved.stands_still(progress, clock.now()) {
+        if moved.stands_still(progress) {
             tracing::warn!(settled, "no progress for a minute; the judge decides");
             break;
         }
     }
     carried.took = clock.now().since(begun);
+    // Whoever still sends would wait for it to be taken.
+    drop(sent);
     sent_bar.finish();
     committed_bar.finish();
     match sending.await {
@@ -218,17 +220,19 @@ async fn carry(
     }
 }
 
+/// Whether anything moves. Counted in looks and not in time: a machine that was asleep has not looked.
+#[derive(Default)]
 struct Moved {
-    at: Instant,
+    looks: u32,
     count: u64,
 }
 
 impl Moved {
-    fn stands_still(&mut self, count: u64, now: Instant) -> bool {
+    fn stands_still(&mut self, count: u64) -> bool {
         if count != self.count {
-            *self = Self { at: now, count };
+            *self = Self { looks: 0, count };
         }
-        now.since(self.at) > PATIENCE
+        LOOK * self.looks > PATIENCE
     }
 }
 
