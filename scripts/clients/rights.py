@@ -15,8 +15,8 @@ from stack import FRAZIL, Local, configuration, frazil, free_ports, start, wait_
 
 RECORDS = 100
 POLICIES = pathlib.Path(__file__).resolve().parent.parent.parent / "docs/iam"
-# Kinesis names the stream of an iterator for itself; ministack does not.
-WITHOUT_STREAM = "kinesis:GetRecords"
+# Kinesis knows the stream of an iterator and of a consumer; ministack does not.
+WITHOUT_STREAM = {"kinesis:GetRecords", "kinesis:SubscribeToShard"}
 FAN_OUT = ["kinesis:RegisterStreamConsumer", "kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"]
 REMOVE = "kinesis:DeregisterStreamConsumer"
 # A takeover's own, shown by a takeover and not one by one.
@@ -30,11 +30,11 @@ def policy(file, application, without=None):
     for name, value in values.items():
         text = text.replace("${" + name + "}", value)
     document = json.loads(text)
-    for statement in document["Statement"]:
+    for statement in list(document["Statement"]):
         statement["Action"] = [action for action in statement["Action"] if action != without]
-        if WITHOUT_STREAM in statement["Action"]:
-            statement["Action"].remove(WITHOUT_STREAM)
-            document["Statement"].append({"Effect": "Allow", "Action": [WITHOUT_STREAM], "Resource": "*"})
+        for action in WITHOUT_STREAM.intersection(statement["Action"]):
+            statement["Action"].remove(action)
+            document["Statement"].append({"Effect": "Allow", "Action": [action], "Resource": "*"})
     document["Statement"] = [statement for statement in document["Statement"] if statement["Action"]]
     return json.dumps(document)
 
