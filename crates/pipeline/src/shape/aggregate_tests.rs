@@ -47,10 +47,12 @@ fn shape_page(options: &ShapeOptions, page: &RecordPage, after: Option<&Position
 /// Shapes into batches that may hold this many bytes of NDJSON.
 fn shape_within(bytes: usize, options: &ShapeOptions, page: &RecordPage, after: Option<&Position>) -> Shaped {
     let (mut shaper, mut builder) = (shaper_with(options), BatchBuilder::default());
-    builder.allow(bytes);
+    let mut allowed = bytes;
+    builder.allow(allowed);
     let (mut shaped, mut compressor) = (Shaped::default(), Compressor::new(DEFAULT_LEVEL));
     loop {
         let filled = shaper.shape(page, after, &mut builder, &mut shaped.letters);
+        let is_starved = builder.is_starved;
         match builder.finish(&mut compressor, &mut shaped.letters) {
             Finished::Batch(batch) => {
                 assert!(batch.from <= batch.to);
@@ -68,6 +70,11 @@ fn shape_within(bytes: usize, options: &ShapeOptions, page: &RecordPage, after: 
         if filled == Filled::PageDone {
             shaped.counts = shaper.take_counts();
             return shaped;
+        }
+        if is_starved {
+            // As a session does that waits for memory.
+            allowed = allowed.saturating_mul(2);
+            builder.allow(allowed);
         }
     }
 }
