@@ -132,3 +132,16 @@ async fn case_94_a_shard_without_records_tells_its_lag() {
         .await;
     world.end(worker).await;
 }
+
+#[tokio::test]
+async fn what_was_accepted_and_lost_is_written_again_although_nothing_new_comes() {
+    let mut world = World::at(ARRIVAL_MS);
+    let worker = world.worker();
+    world.accept(3).await;
+    // A worker that was asleep opened the channel: what is accepted is discarded, and nobody appends to find out.
+    let channel = world.snowpipe.channels()[0].clone();
+    world.snowpipe.lose_accepted(&channel);
+    world.commit(3).await;
+    world.end(worker).await;
+    assert_eq!(world.rows(), 3);
+}

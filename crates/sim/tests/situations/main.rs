@@ -2,6 +2,7 @@
 
 mod delivery;
 mod memory;
+mod model;
 mod openflow;
 mod positions;
 mod retention;
