@@ -1,6 +1,7 @@
 //! Situations of a stream, one at a time, through the real connector: what happens, and what a person is told.
 
 mod delivery;
+mod each_call;
 mod memory;
 mod model;
 mod openflow;
