@@ -307,6 +307,7 @@ fn play_all(all: &[Faults]) -> Sum {
 
 impl Sum {
     /// Prints the counts, and fails for whatever was wrong, or where less than so many tenths of the faults hit.
+    #[expect(clippy::print_stdout, reason = "what was tried is the test's answer")]
     fn judge(&self, what: &str, asked: usize, tenths: usize) {
         let hits: usize = self.hits.values().sum();
         println!("{what}: {} runs, {hits} of {asked} faults hit", self.runs);
