@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use frazil_kinesis::aws::{Aws, CredentialsSource, Reach, Role};
 use frazil_kinesis::{Error, Kinesis, KinesisClient, NewRecord, Producer, ShardIterator, StartAt};
-use frazil_model::{Clock, ErrorKind, PausedClock, Secret, SeededRandom, ShardId, StreamName};
+use frazil_model::{Clock, ErrorKind, PausedClock, Secret, SeededRandom, ShardId, StreamName, SystemClock};
 
 #[derive(Default)]
 struct Server {
@@ -28,6 +28,10 @@ struct Server {
 }
 
 type Shared = Arc<Mutex<Server>>;
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(SystemClock.wall_ms().unsigned_abs())
+}
 
 async fn answer(State(server): State<Shared>, headers: HeaderMap, body: String) -> Response {
     let mut server = server.lock().expect("no panic");
@@ -49,7 +53,7 @@ async fn answer(State(server): State<Shared>, headers: HeaderMap, body: String) 
             return (StatusCode::FORBIDDEN, body).into_response();
         }
         server.given += 1;
-        let end = aws_sdk_sts::primitives::DateTime::from(SystemTime::now() + server.holds);
+        let end = aws_sdk_sts::primitives::DateTime::from(now() + server.holds);
         let end = end
             .fmt(aws_sdk_sts::primitives::DateTimeFormat::DateTime)
             .expect("a moment");
@@ -105,10 +109,7 @@ impl Stage {
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let router = Router::new().route("/", post(answer)).with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-        let clock = Arc::new(PausedClock::at_wall_ms(
-            now.as_millis().try_into().expect("small"),
-        ));
+        let clock = Arc::new(PausedClock::at_wall_ms(SystemClock.wall_ms()));
         Self { server, url, clock }
     }
 
@@ -311,6 +312,12 @@ async fn case_44_a_role_that_cannot_be_assumed_is_told_as_that() {
             "{error}"
         );
     }
+    let looks = stage.calls();
+    assert_eq!(
+        looks,
+        ["AssumeRole by FIXED"],
+        "nothing was refused that another look might heal"
+    );
 }
 
 const CHILD: &str = "FRAZIL_TEST_KEYS_FILE";
@@ -382,9 +389,23 @@ async fn case_44_a_file_of_keys_that_is_written_anew_is_found() {
     let Some(file) = std::env::var_os(CHILD) else {
         let folder = Folder::new("file");
         let file = folder.write("credentials", &profile("A"));
-        return in_surroundings("case_44_a_file_of_keys_that_is_written_anew_is_found", &file, &[]).await;
+        let poison = [
+            ("AWS_REGION", "us-poison-1"),
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+            ("AWS_USE_FIPS_ENDPOINT", "true"),
+        ];
+        return in_surroundings(
+            "case_44_a_file_of_keys_that_is_written_anew_is_found",
+            &file,
+            &poison,
+        )
+        .await;
     };
     follows_the_file(CredentialsSource::Default, Path::new(&file), ["A", "B", "C"]).await;
+    let aws = Stage::new(&[]).await.aws(&CredentialsSource::Default);
+    let sdk = aws.sdk().expect("usable");
+    assert_eq!((sdk.endpoint_url(), sdk.use_fips()), (None, Some(false)));
+    assert_eq!(sdk.region().map(AsRef::as_ref), Some("eu-central-1"));
 }
 
 #[tokio::test]
