@@ -17,7 +17,9 @@ use crate::target;
 
 pub(crate) async fn run(args: args::Migrate) -> Result<Exit, Failure> {
     let connector = target::named(&args.config, args.connector.as_deref())?;
-    let (_, tables) = run::leases(&connector).await.map_err(target::of_connector)?;
+    let (_, tables) = run::leases(&connector, &target::clock())
+        .await
+        .map_err(target::of_connector)?;
     let Some(tables) = tables else {
         let text =
             "with `leases: none` there is no table to take over into; use `leases: dynamodb`".to_owned();

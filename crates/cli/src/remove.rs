@@ -36,7 +36,9 @@ pub(crate) async fn run(args: args::Remove) -> Result<Exit, Failure> {
     if !(args.leases || args.lease_table) {
         return Ok(Exit::Done);
     }
-    let (store, tables) = run::leases(&connector).await.map_err(target::of_connector)?;
+    let (store, tables) = run::leases(&connector, &target::clock())
+        .await
+        .map_err(target::of_connector)?;
     let upkeep = Upkeep::new(
         store,
         scope(&connector),

@@ -15,7 +15,9 @@ pub(crate) async fn run(args: args::Resume) -> Result<Exit, Failure> {
     let config = target::load(&args.config)?;
     let mut resumed = 0;
     for connector in config.connectors {
-        let (leases, _) = run::leases(&connector).await.map_err(target::of_connector)?;
+        let (leases, _) = run::leases(&connector, &target::clock())
+            .await
+            .map_err(target::of_connector)?;
         let source = connector.source;
         let scope = Scope {
             application: source.application_name.clone(),

@@ -34,7 +34,9 @@ pub(crate) async fn run(args: args::Rewind) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let stream = target::stream(&connector).await?;
-    let (store, _) = run::leases(&connector).await.map_err(target::of_connector)?;
+    let (store, _) = run::leases(&connector, &target::clock())
+        .await
+        .map_err(target::of_connector)?;
     let upkeep = Upkeep::new(
         store,
         scope(&connector),

@@ -74,11 +74,13 @@ async fn producer(args: &args::Send) -> Result<Producer, Failure> {
     if let Some(url) = &args.local {
         let stream = args.stream.as_deref();
         let stream = stream.ok_or_else(|| Failure::new(Exit::Usage, "--local wants --stream, too"))?;
-        let aws = target::local_aws(target::LOCAL_REGION, url).await?;
+        let aws = target::local_aws(target::LOCAL_REGION, url)?;
         return target::producer(&aws, name(stream)?, None, Some(url));
     }
     let source = target::first(target::load(&args.config)?, &args.config)?.source;
-    let aws = run::aws(&source).await.map_err(target::of_connector)?;
+    let aws = run::aws(&source, &target::clock())
+        .await
+        .map_err(target::of_connector)?;
     let endpoint = source.endpoint.as_deref();
     match args.stream.as_deref() {
         Some(other) => target::producer(&aws, name(other)?, None, endpoint),

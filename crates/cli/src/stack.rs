@@ -54,7 +54,7 @@ pub(crate) fn publish(data: &Path, addresses: &LocalAddresses) -> Result<(), Fai
 pub(crate) async fn producer(addresses: &LocalAddresses, stream: &str) -> Result<Producer, Failure> {
     let stream = StreamName::new(stream).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let url = addresses.kinesis_url.as_str();
-    let aws = target::local_aws(&addresses.region, url).await?;
+    let aws = target::local_aws(&addresses.region, url)?;
     target::producer(&aws, stream, None, Some(url))
 }
 

@@ -67,6 +67,11 @@ impl LocalAddresses {
     }
 }
 
+/// The time that verbs go by.
+pub(crate) fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
 /// Credentials that a local stack takes; it checks none.
 pub(crate) fn local_credentials() -> CredentialsSource {
     let secret_access_key = Secret::new("local");
@@ -122,8 +127,7 @@ pub(crate) struct Stream {
 
 /// The stream of a connector.
 pub(crate) async fn stream(connector: &ConnectorConfig) -> Result<Stream, Failure> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let kinesis = run::kinesis(&connector.source, &clock)
+    let kinesis = run::kinesis(&connector.source, &clock())
         .await
         .map_err(of_connector)?;
     let description = kinesis.describe_stream().await.map_err(of_kinesis)?;
@@ -157,8 +161,13 @@ pub(crate) fn of_kinesis(error: frazil_kinesis::Error) -> Failure {
 }
 
 /// What clients of a local stack are made of.
-pub(crate) async fn local_aws(region: &str, endpoint: &str) -> Result<Aws, Failure> {
-    let made = Aws::new(Reach::region(region), &local_credentials(), &[Some(endpoint)]).await;
+pub(crate) fn local_aws(region: &str, endpoint: &str) -> Result<Aws, Failure> {
+    let made = Aws::new(
+        Reach::region(region),
+        &local_credentials(),
+        &[Some(endpoint)],
+        &clock(),
+    );
     made.map_err(of_kinesis)
 }
 
@@ -169,6 +178,6 @@ pub(crate) fn producer(
     stream_arn: Option<String>,
     endpoint: Option<&str>,
 ) -> Result<Producer, Failure> {
-    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-    Producer::new(aws, stream, stream_arn, endpoint, clock, random).map_err(of_kinesis)
+    let random = Arc::new(SystemRandom);
+    Producer::new(aws, stream, stream_arn, endpoint, clock(), random).map_err(of_kinesis)
 }

@@ -3,21 +3,29 @@
 //! With static credentials nothing of the user's own surroundings is looked at: no variable, no file, no metadata service;
 //! and services on loopback are reached without any proxy of the user's. That is what rehearsals use, and a test poisons the
 //! surroundings. Else it is the SDK's default chain, one profile of the user's AWS configuration, or a role assumed by one of
-//! these or by the bearer of a token. Every client asks again ahead of the end of what it was given, so that keys may
-//! rotate while a worker runs.
+//! these or by the bearer of a token. Region and addresses are those of the configuration in every case.
+//!
+//! Keys may rotate while a worker runs: they are renewed ahead of their end, and looked for again when a service refuses
+//! them.
 
+mod chain;
+pub(crate) mod keys;
 mod reach;
 mod role;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use aws_config::BehaviorVersion;
 pub use aws_config::SdkConfig;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::identity::IdentityCache;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use frazil_model::Secret;
+use frazil_model::{Clock, Keys, Secret};
 use url::{Host, Url};
 
+use chain::Chain;
+use keys::{HeldKeys, OfKeys};
 pub use reach::Reach;
 use role::AssumedRole;
 
@@ -85,7 +93,7 @@ pub fn is_loopback(address: &str) -> bool {
 /// What all AWS clients of a connector are made of.
 #[derive(Debug, Clone)]
 pub struct Aws {
-    signed: SdkConfig,
+    keys: Arc<HeldKeys>,
     reach: Reach,
     on_loopback: bool,
 }
@@ -95,16 +103,16 @@ impl Aws {
     ///
     /// # Errors
     /// [`Error::BadConfig`] where the proxy or the certificates cannot be used.
-    pub async fn new(
+    pub fn new(
         reach: Reach,
         source: &CredentialsSource,
         endpoints: &[Option<&str>],
+        clock: &Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         reach.check()?;
-        let signed = signed_by(&reach, source).await?;
         let on_loopback = endpoints.iter().all(|endpoint| endpoint.is_some_and(is_loopback));
         Ok(Self {
-            signed,
+            keys: held(&reach, source, clock)?,
             reach,
             on_loopback,
         })
@@ -115,7 +123,17 @@ impl Aws {
     /// # Errors
     /// [`Error::BadConfig`].
     pub fn sdk(&self) -> Result<SdkConfig, Error> {
-        self.reach.applied(self.signed.clone(), self.on_loopback)
+        self.reach.applied(signed_with(&self.keys), self.on_loopback)
+    }
+
+    /// The keys that all clients of this sign with.
+    #[must_use]
+    pub fn keys(&self) -> Arc<dyn Keys> {
+        Arc::clone(&self.keys) as Arc<dyn Keys>
+    }
+
+    pub(crate) fn held_keys(&self) -> Arc<HeldKeys> {
+        Arc::clone(&self.keys)
     }
 
     pub(crate) fn reach(&self) -> &Reach {
@@ -123,10 +141,10 @@ impl Aws {
     }
 }
 
-async fn signed_by(reach: &Reach, source: &CredentialsSource) -> Result<SdkConfig, Error> {
-    let region = reach.region.as_str();
-    let defaults = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.to_owned()));
-    Ok(match source {
+/// The keys of a source, with a cache.
+fn held(reach: &Reach, source: &CredentialsSource, clock: &Arc<dyn Clock>) -> Result<Arc<HeldKeys>, Error> {
+    let clock_of_keys = Arc::clone(clock);
+    let keys = match source {
         CredentialsSource::Static {
             access_key_id,
             secret_access_key,
@@ -135,37 +153,37 @@ async fn signed_by(reach: &Reach, source: &CredentialsSource) -> Result<SdkConfi
             let token = session_token.as_ref().map(|token| token.reveal().to_owned());
             let secret = secret_access_key.reveal();
             let credentials = Credentials::new(access_key_id, secret, token, None, "frazil configuration");
-            bare(region)
-                .into_builder()
-                .credentials_provider(SharedCredentialsProvider::new(credentials))
-                .build()
+            HeldKeys::new(credentials, clock_of_keys)
         }
-        CredentialsSource::Default => defaults.load().await,
-        CredentialsSource::Profile(name) => defaults.profile_name(name).load().await,
+        CredentialsSource::Default => HeldKeys::new(Chain::new(reach, None)?, clock_of_keys),
+        CredentialsSource::Profile(name) => HeldKeys::new(Chain::new(reach, Some(name))?, clock_of_keys),
         CredentialsSource::Role { base, role } => {
-            let base = Box::pin(signed_by(reach, base)).await?;
-            let provider = AssumedRole::by_credentials(&base, role.clone(), reach)?;
-            assumed(base, provider)
+            let base = held(reach, base, clock)?;
+            HeldKeys::new(AssumedRole::by_keys(base, role.clone(), reach)?, clock_of_keys)
         }
         CredentialsSource::WebIdentity { token_file, role } => {
-            let base = bare(region);
-            let provider = AssumedRole::by_token(&base, role.clone(), token_file.clone(), reach)?;
-            assumed(base, provider)
+            let role = AssumedRole::by_token(role.clone(), token_file.clone(), reach)?;
+            HeldKeys::new(role, clock_of_keys)
         }
-    })
+    };
+    Ok(Arc::new(keys))
 }
 
-/// Nothing of the surroundings.
-fn bare(region: &str) -> SdkConfig {
+/// Nothing of the surroundings; the region is put in with the rest of how services are reached.
+fn unsigned() -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(region.to_owned()))
         .build()
 }
 
-fn assumed(base: SdkConfig, provider: AssumedRole) -> SdkConfig {
-    let provider = SharedCredentialsProvider::new(provider);
-    base.into_builder().credentials_provider(provider).build()
+fn signed_with(keys: &Arc<HeldKeys>) -> SdkConfig {
+    let provider = SharedCredentialsProvider::new(OfKeys(Arc::clone(keys)));
+    // The keys are their own cache: the SDK's would keep what was refused.
+    unsigned()
+        .into_builder()
+        .credentials_provider(provider)
+        .identity_cache(IdentityCache::no_cache())
+        .build()
 }
 
 #[cfg(test)]

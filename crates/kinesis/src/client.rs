@@ -2,11 +2,12 @@
 //!
 //! GetRecords is our own signed request, because the SDK makes a string and a blob of each record: the answer's bytes are
 //! kept as they come ([`RecordPage`]). Everything else goes through the SDK. Trying again is nobody's but the caller's: the
-//! SDK's own retries are off.
+//! SDK's own retries are off. One thing alone is sent again here: a call whose keys were refused, once, if there are other keys
+//! by then ([`crate::aws::keys`]).
 
+mod calls;
 mod fan_out;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,28 +16,23 @@ use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_credential_types::provider::ProvideCredentials as _;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_kinesis::primitives::DateTime;
-use aws_sdk_kinesis::types::ShardIteratorType;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use bytes::{Bytes, BytesMut};
-use frazil_model::{Clock, SequenceNumber, ShardId, StreamName};
-use tokio::sync::Mutex;
+use frazil_model::{Clock, ShardId, StreamName};
 use url::Url;
 
 use crate::aws::Aws;
-use crate::door::{
-    Consumer, ConsumerId, HashKeyRange, Kinesis, Shard, StartAt, StreamDescription, Subscription,
-};
-use crate::error::Error;
+use crate::aws::keys::{HeldKeys, innermost, renewing};
+use crate::door::{Consumer, ConsumerId, Kinesis, Shard, StartAt, StreamDescription, Subscription};
+use crate::error::{Error, NO_KEYS};
 use crate::page::{RecordPage, ShardIterator};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Credentials are asked for again this long before they expire.
-const RENEW_AHEAD: Duration = Duration::from_secs(5 * 60);
 /// Pages of a list of shards, of up to 1,000 each (Kinesis API reference, `ListShards`), before it is given up.
 const MOST_PAGES: usize = 1000;
 /// The longest error body that is read.
@@ -45,8 +41,15 @@ const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 const TARGET: &str = "Kinesis_20131202.GetRecords";
 
 /// One stream of Kinesis.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct KinesisClient {
+    calls: Calls,
+    keys: Arc<HeldKeys>,
+}
+
+/// The calls, each sent once.
+#[derive(Clone)]
+struct Calls {
     sdk: aws_sdk_kinesis::Client,
     stream: StreamName,
     /// Names the stream on calls, where one is known: another account's stream is not found by its name.
@@ -60,15 +63,14 @@ struct Raw {
     http: reqwest::Client,
     address: Url,
     region: String,
-    provider: SharedCredentialsProvider,
-    credentials: Mutex<Option<Credentials>>,
+    keys: Arc<HeldKeys>,
     clock: Arc<dyn Clock>,
 }
 
-impl std::fmt::Debug for KinesisClient {
+impl std::fmt::Debug for Calls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let address = self.raw.address.as_str();
-        f.debug_struct("KinesisClient")
+        f.debug_struct("Calls")
             .field("stream", &self.stream)
             .field("address", &address)
             .finish_non_exhaustive()
@@ -102,27 +104,31 @@ where
         }
         other => {
             let mut source: &dyn std::error::Error = other;
+            let mut of_keys = false;
             while let Some(inner) = source.source() {
                 source = inner;
+                of_keys |= source.is::<CredentialsError>();
             }
             let detail = source.to_string();
-            if detail.contains("credential") {
-                return Error::BadCredentials {
-                    call,
-                    code: "none".to_owned(),
-                    message: detail,
-                };
+            if of_keys {
+                return no_keys(call, detail);
             }
             Error::Unreachable { call, detail }
         }
     }
 }
 
+/// There is nothing to sign with.
+fn no_keys(call: &'static str, message: String) -> Error {
+    let code = NO_KEYS.to_owned();
+    Error::BadCredentials { call, code, message }
+}
+
 impl KinesisClient {
     /// A client; nothing is sent yet. With an ARN the stream is found by that: another account's is not found by its name.
     ///
     /// # Errors
-    /// [`Error::BadConfig`] where the endpoint is no address, or there is nothing to sign with.
+    /// [`Error::BadConfig`] where the endpoint is no address.
     pub fn new(
         aws: &Aws,
         stream: StreamName,
@@ -140,8 +146,6 @@ impl KinesisClient {
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let address = parsed.ok_or_else(|| bad(format!("{address:?} is no address of Kinesis")))?;
-        let provider = config.credentials_provider();
-        let provider = provider.ok_or_else(|| bad("no AWS credentials are configured".to_owned()))?;
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT);
@@ -154,19 +158,22 @@ impl KinesisClient {
             http,
             address,
             region: aws.reach().region.clone(),
-            provider,
-            credentials: Mutex::new(None),
+            keys: aws.held_keys(),
             clock,
         });
-        Ok(Self {
+        let calls = Calls {
             sdk: sdk_client(&config, endpoint),
             stream,
             stream_arn,
             raw,
             subscriptions: Arc::new(fan_out::Connections::new(aws.clone(), endpoint)),
-        })
+        };
+        let keys = aws.held_keys();
+        Ok(Self { calls, keys })
     }
+}
 
+impl Calls {
     /// The stream on a call: its name, and its ARN where that is known ("either the StreamARN or the StreamName parameter, or
     /// both", Kinesis API reference).
     fn named(&self) -> (Option<String>, Option<String>) {
@@ -181,32 +188,8 @@ impl Raw {
     }
 
     async fn credentials(&self, call: &'static str) -> Result<Credentials, Error> {
-        let mut known = self.credentials.lock().await;
-        let until = self.now() + RENEW_AHEAD;
-        if let Some(good) = known
-            .as_ref()
-            .filter(|c| c.expiry().is_none_or(|expiry| expiry > until))
-        {
-            return Ok(good.clone());
-        }
-        let fresh = self.provider.provide_credentials().await.map_err(|error| {
-            let mut source: &dyn std::error::Error = &error;
-            while let Some(inner) = source.source() {
-                source = inner;
-            }
-            Error::BadCredentials {
-                call,
-                code: "none".to_owned(),
-                message: source.to_string(),
-            }
-        })?;
-        *known = Some(fresh.clone());
-        Ok(fresh)
-    }
-
-    /// Forgets credentials that were not taken.
-    async fn forget_credentials(&self) {
-        *self.credentials.lock().await = None;
+        let given = self.keys.provide_credentials().await;
+        given.map_err(|error| no_keys(call, innermost(&error)))
     }
 
     fn signed(&self, credentials: Credentials, body: &str) -> Result<reqwest::RequestBuilder, Error> {
@@ -303,80 +286,15 @@ fn refusal(call: &'static str, status: u16, header: Option<String>, body: &[u8])
 #[async_trait]
 impl Kinesis for KinesisClient {
     async fn describe_stream(&self) -> Result<StreamDescription, Error> {
-        // Not DescribeStreamSummary: policies that were written for the Openflow connector do not have it.
-        let call = "DescribeStream";
-        let (name, arn) = self.named();
-        let request = self.sdk.describe_stream().limit(1);
-        let request = request.set_stream_name(name).set_stream_arn(arn);
-        let answer = request.send().await.map_err(|error| of_sdk(call, error))?;
-        let summary = answer.stream_description().ok_or(Error::BadAnswer {
-            call,
-            detail: "it describes no stream",
-        })?;
-        Ok(StreamDescription {
-            name: self.stream.clone(),
-            arn: summary.stream_arn().to_owned(),
-            created_ms: summary.stream_creation_timestamp().to_millis().unwrap_or(0),
-            status: summary.stream_status().as_str().to_owned(),
-            retention_hours: u32::try_from(summary.retention_period_hours()).unwrap_or(24),
-        })
+        renewing(&self.keys, || self.calls.describe_stream()).await
     }
 
     async fn list_shards(&self) -> Result<Vec<Shard>, Error> {
-        let call = "ListShards";
-        // The stream may change between two pages, and a shard stand on both: the later one counts.
-        let mut shards = BTreeMap::new();
-        let mut token: Option<String> = None;
-        for _ in 0..MOST_PAGES {
-            // A token stands for the stream; both together are refused.
-            let (name, arn) = self.named();
-            let name = name.filter(|_| token.is_none());
-            let request = self
-                .sdk
-                .list_shards()
-                .set_stream_name(name)
-                .set_stream_arn(arn)
-                .set_next_token(token.take());
-            let answer = request.send().await.map_err(|error| of_sdk(call, error))?;
-            for shard in answer.shards() {
-                let shard = listed(shard)?;
-                shards.insert(shard.id.clone(), shard);
-            }
-            match answer.next_token() {
-                Some(next) if !next.is_empty() => token = Some(next.to_owned()),
-                _ => return Ok(shards.into_values().collect()),
-            }
-        }
-        let detail = "its pages do not end";
-        Err(Error::BadAnswer { call, detail })
+        renewing(&self.keys, || self.calls.list_shards()).await
     }
 
     async fn shard_iterator(&self, shard: &ShardId, at: &StartAt) -> Result<ShardIterator, Error> {
-        let call = "GetShardIterator";
-        let (name, arn) = self.named();
-        let request = self.sdk.get_shard_iterator();
-        let request = request
-            .set_stream_name(name)
-            .set_stream_arn(arn)
-            .shard_id(shard.as_str());
-        let request = match at {
-            StartAt::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
-            StartAt::Timestamp { ms } => request
-                .shard_iterator_type(ShardIteratorType::AtTimestamp)
-                .timestamp(DateTime::from_millis(*ms)),
-            StartAt::At(sequence) => request
-                .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
-                .starting_sequence_number(sequence.as_str()),
-            StartAt::After(sequence) => request
-                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
-                .starting_sequence_number(sequence.as_str()),
-        };
-        let answer = request.send().await.map_err(|error| of_sdk(call, error))?;
-        let iterator = answer.shard_iterator().ok_or(Error::BadAnswer {
-            call,
-            detail: "it has no iterator",
-        })?;
-        Ok(ShardIterator::new(iterator))
+        renewing(&self.keys, || self.calls.shard_iterator(shard, at)).await
     }
 
     async fn get_records(
@@ -385,42 +303,19 @@ impl Kinesis for KinesisClient {
         limit: u32,
         max_bytes: usize,
     ) -> Result<RecordPage, Error> {
-        let call = "GetRecords";
-        let credentials = self.raw.credentials(call).await?;
-        let mut body = serde_json::json!({ "ShardIterator": iterator.as_str(), "Limit": limit });
-        if let Some(arn) = &self.stream_arn {
-            body["StreamARN"] = arn.as_str().into();
-        }
-        let body = body.to_string();
-        let request = self.raw.signed(credentials, &body)?;
-        let answer = request.send().await.map_err(|error| unreachable(call, &error))?;
-        let status = answer.status().as_u16();
-        if status == 200 {
-            return RecordPage::parse(read(call, answer, max_bytes).await?);
-        }
-        let header = answer
-            .headers()
-            .get("x-amzn-errortype")
-            .and_then(|v| v.to_str().ok())
-            .map(ToOwned::to_owned);
-        let body = read(call, answer, LONGEST_ERROR).await.unwrap_or_default();
-        let error = refusal(call, status, header, &body);
-        if matches!(error, Error::BadCredentials { .. }) {
-            self.raw.forget_credentials().await;
-        }
-        Err(error)
+        renewing(&self.keys, || self.calls.get_records(iterator, limit, max_bytes)).await
     }
 
     async fn describe_consumer(&self, stream_arn: &str, name: &str) -> Result<Consumer, Error> {
-        fan_out::describe(&self.sdk, stream_arn, name).await
+        renewing(&self.keys, || self.calls.describe_consumer(stream_arn, name)).await
     }
 
     async fn register_consumer(&self, stream_arn: &str, name: &str) -> Result<Consumer, Error> {
-        fan_out::register(&self.sdk, stream_arn, name).await
+        renewing(&self.keys, || self.calls.register_consumer(stream_arn, name)).await
     }
 
     async fn deregister_consumer(&self, consumer: ConsumerId<'_>) -> Result<(), Error> {
-        fan_out::deregister(&self.sdk, consumer).await
+        renewing(&self.keys, || self.calls.deregister_consumer(consumer)).await
     }
 
     async fn subscribe(
@@ -429,36 +324,6 @@ impl Kinesis for KinesisClient {
         shard: &ShardId,
         at: &StartAt,
     ) -> Result<Box<dyn Subscription>, Error> {
-        self.subscriptions.subscribe(consumer_arn, shard, at).await
+        renewing(&self.keys, || self.calls.subscribe(consumer_arn, shard, at)).await
     }
-}
-
-fn listed(shard: &aws_sdk_kinesis::types::Shard) -> Result<Shard, Error> {
-    let bad = |detail| Error::BadAnswer {
-        call: "ListShards",
-        detail,
-    };
-    let id = |text: &str| ShardId::new(text).map_err(|_| bad("a shard's id is none"));
-    let parents = [shard.parent_shard_id(), shard.adjacent_parent_shard_id()];
-    let parents = parents.into_iter().flatten().map(id).collect::<Result<_, _>>()?;
-    let key = |text: &str| text.parse::<u128>().map_err(|_| bad("a hash key is no number"));
-    let range = shard
-        .hash_key_range()
-        .ok_or_else(|| bad("a shard has no hash key range"))?;
-    let sequences = shard
-        .sequence_number_range()
-        .ok_or_else(|| bad("a shard has no sequence number range"))?;
-    Ok(Shard {
-        id: id(shard.shard_id())?,
-        parents,
-        hash_range: HashKeyRange {
-            start: key(range.starting_hash_key())?,
-            end: key(range.ending_hash_key())?,
-        },
-        starting_sequence: SequenceNumber::new(sequences.starting_sequence_number())?,
-        ending_sequence: sequences
-            .ending_sequence_number()
-            .map(SequenceNumber::new)
-            .transpose()?,
-    })
 }

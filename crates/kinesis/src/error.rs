@@ -2,6 +2,9 @@
 
 use frazil_model::{ErrorKind, PositionError};
 
+/// The code of [`Error::BadCredentials`] where there were no keys to sign with, and so nothing was refused.
+pub(crate) const NO_KEYS: &str = "none";
+
 /// A situation with Kinesis.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -19,6 +19,7 @@ use frazil_model::{Clock, Random, RetryPolicy, SequenceNumber, ShardId, StreamNa
 
 use crate::aggregator::AimedRecord;
 use crate::aws::Aws;
+use crate::aws::keys::{HeldKeys, renewing};
 use crate::client::{of_sdk, sdk_client};
 use crate::error::Error;
 
@@ -58,6 +59,7 @@ pub struct Producer {
     sdk: aws_sdk_kinesis::Client,
     stream: StreamName,
     stream_arn: Option<String>,
+    keys: Arc<HeldKeys>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }
@@ -79,6 +81,7 @@ impl Producer {
             sdk: sdk_client(&aws.sdk()?, endpoint),
             stream,
             stream_arn,
+            keys: aws.held_keys(),
             clock,
             random,
         })
@@ -182,7 +185,11 @@ impl Producer {
                 .set_stream_name(self.stream_arn.is_none().then(|| self.stream.to_string()))
                 .set_stream_arn(self.stream_arn.clone())
                 .set_records(Some(entries));
-            match request.send().await {
+            let sent = renewing(&self.keys, || async {
+                let sent = request.clone().send().await;
+                sent.map_err(|error| of_sdk(CALL, error))
+            });
+            match sent.await {
                 Ok(answer) => {
                     let answers = answer.records();
                     if answers.len() != open.len() {
@@ -220,7 +227,6 @@ impl Producer {
                     }
                 }
                 Err(error) => {
-                    let error = of_sdk(CALL, error);
                     if !error.kind().may_heal() {
                         return Err(error);
                     }

@@ -9,7 +9,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use frazil_kinesis::aws::{Aws, CredentialsSource, Reach};
 use frazil_kinesis::{Error, Kinesis, KinesisClient};
-use frazil_model::{ErrorKind, Secret, StreamName, SystemClock};
+use frazil_model::{Clock, ErrorKind, Secret, StreamName, SystemClock};
 use serde_json::{Value, json};
 
 /// Shards on a page at most (Kinesis API reference, `ListShards`).
@@ -86,10 +86,11 @@ async fn client(server: Server) -> (KinesisClient, Shared) {
         session_token: None,
     };
     let endpoint = Some(endpoint.as_str());
-    let aws = Aws::new(Reach::region("eu-central-1"), &source, &[endpoint]).await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let aws = Aws::new(Reach::region("eu-central-1"), &source, &[endpoint], &clock);
     let aws = aws.expect("nothing odd");
     let name = StreamName::new("s").expect("a name");
-    let client = KinesisClient::new(&aws, name, None, endpoint, Arc::new(SystemClock));
+    let client = KinesisClient::new(&aws, name, None, endpoint, clock);
     (client.expect("a client"), shared)
 }
 

@@ -81,7 +81,7 @@ pub trait TableAdmin: LeaseStore {
     /// A table, or `None` where there is none.
     ///
     /// # Errors
-    /// What the call met.
+    /// [`Error::TableUnusable`] for one that will not be ready by itself; else what the call met.
     async fn describe(&self, table: &str) -> Result<Option<Table>, Error>;
 
     /// Begins to make a table of our layout. One that is there already is no error, whatever its layout.

@@ -133,13 +133,35 @@ fn check(table: &str, description: &TableDescription) -> Result<(), Error> {
             },
         });
     }
-    match description.table_status() {
-        Some(TableStatus::Active | TableStatus::Updating) => Ok(()),
-        status => Err(Error::TableNotReady {
+    match not_ready(table, description)? {
+        None => Ok(()),
+        Some(status) => Err(Error::TableNotReady {
             table: table.to_owned(),
-            status: status.map_or("unknown", TableStatus::as_str).to_owned(),
+            status,
         }),
     }
+}
+
+/// The status of a table that will be ready some time; none where it is. A table that is updated can be used meanwhile (DynamoDB
+/// API reference, `TableDescription`).
+fn not_ready(table: &str, description: &TableDescription) -> Result<Option<String>, Error> {
+    let status = match description.table_status() {
+        Some(TableStatus::Active | TableStatus::Updating) => return Ok(None),
+        status => status.map_or("unknown", TableStatus::as_str).to_owned(),
+    };
+    let next = match description.table_status() {
+        Some(TableStatus::InaccessibleEncryptionCredentials) => {
+            "DynamoDB may not use the KMS key of this table; enable the key, or let its policy allow DynamoDB again, within \
+             seven days, and start again"
+        }
+        Some(TableStatus::Archiving | TableStatus::Archived) => {
+            "its KMS key was out of reach for more than seven days, and DynamoDB made a backup of it; delete the table and \
+             restore that under its name (without it, reading begins at initial_position)"
+        }
+        _ => return Ok(Some(status)),
+    };
+    let table = table.to_owned();
+    Err(Error::TableUnusable { table, status, next })
 }
 
 fn to_value(attribute: &Attribute) -> AttributeValue {

@@ -53,6 +53,16 @@ pub enum Error {
         /// Its status.
         status: String,
     },
+    /// The table cannot be used before a person did something.
+    #[error("the lease table {table} cannot be used, its status is {status}: {next}")]
+    TableUnusable {
+        /// The table.
+        table: String,
+        /// Its status.
+        status: String,
+        /// What to do.
+        next: &'static str,
+    },
     /// A table of this name has another layout.
     #[error(
         "table {table} has the key {found}, and a lease table has streamName (HASH, S), shardId (RANGE, S){hint}; choose another application_name"
@@ -175,6 +185,7 @@ impl Error {
             Self::Unauthorized { .. } => ErrorKind::ReAuthenticate,
             Self::AccessDenied { .. }
             | Self::TableMissing { .. }
+            | Self::TableUnusable { .. }
             | Self::ForeignLayout { .. }
             | Self::ForeignOwner { .. }
             | Self::OtherStream { .. }

@@ -30,6 +30,7 @@ pub mod fake;
 mod file;
 pub mod liveness;
 pub mod migrate;
+mod renewing;
 pub mod row;
 mod state;
 mod store;
@@ -41,6 +42,7 @@ pub use coordinator::{CheckpointOutcome, Held, HeldShards, LeaseCoordinator, Lea
 pub use dynamo::DynamoLeases;
 pub use error::Error;
 pub use file::FileLeases;
+pub use renewing::Renewing;
 pub use state::{
     ChannelMark, Checkpoint, Counters, Pin, PinnedShard, PinnedStart, SequenceDigits, ShardStart, ShardState,
     StreamIdentity, Tenure,

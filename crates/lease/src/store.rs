@@ -33,8 +33,8 @@ pub trait LeaseStore: Send + Sync + fmt::Debug {
     /// Makes the table if it is missing, and refuses one of another layout. It does not wait: ask again until it can be used.
     ///
     /// # Errors
-    /// [`Error::TableNotReady`] while the table is being made; [`Error::ForeignLayout`] for one that is none of ours; else
-    /// what the call met.
+    /// [`Error::TableNotReady`] while the table is being made or deleted; [`Error::TableUnusable`] where it will not be ready by
+    /// itself; [`Error::ForeignLayout`] for one that is none of ours; else what the call met.
     async fn prepare(&self, scope: &Scope) -> Result<(), Error>;
 
     /// Whether the table that a takeover of this application keeps its copy in stands beside the lease table. Asked only while

@@ -13,7 +13,7 @@ use std::time::Duration;
 use frazil_kinesis::KinesisClient;
 use frazil_kinesis::aws::{Aws, CredentialsSource, Reach, Role};
 use frazil_lease::admin::TableAdmin;
-use frazil_lease::{DynamoLeases, FileLeases, LeaseStore};
+use frazil_lease::{DynamoLeases, FileLeases, LeaseStore, Renewing};
 use frazil_model::event::Observer;
 use frazil_model::{Clock, ErrorKind, Events, Random, RetryPolicy};
 use frazil_pipeline::dead_letters::{DeadLetterSink, Discard, FileDeadLetters};
@@ -169,7 +169,7 @@ fn options(configured: &ConnectorConfig, run: &RunOptions) -> ConnectorOptions {
 /// # Errors
 /// What the configuration does not allow.
 pub async fn kinesis(source: &config::SourceConfig, clock: &Arc<dyn Clock>) -> Result<KinesisClient, Error> {
-    let aws = aws(source).await?;
+    let aws = aws(source, clock).await?;
     let endpoint = source.endpoint.as_deref();
     Ok(KinesisClient::new(
         &aws,
@@ -187,13 +187,13 @@ pub type LeaseDoors = (Arc<dyn LeaseStore>, Option<Arc<dyn TableAdmin>>);
 ///
 /// # Errors
 /// [`frazil_lease::Error::StateFile`].
-pub async fn leases(configured: &ConnectorConfig) -> Result<LeaseDoors, Error> {
+pub async fn leases(configured: &ConnectorConfig, clock: &Arc<dyn Clock>) -> Result<LeaseDoors, Error> {
     match &configured.leases {
         config::Leases::DynamoDb => {
             let source = &configured.source;
-            let sdk = aws(source).await?.sdk()?;
-            let table = DynamoLeases::new(&sdk, source.dynamodb_endpoint.clone());
-            let table = Arc::new(table);
+            let aws = aws(source, clock).await?;
+            let table = DynamoLeases::new(&aws.sdk()?, source.dynamodb_endpoint.clone());
+            let table = Arc::new(Renewing::new(table, aws.keys()));
             Ok((Arc::clone(&table) as Arc<dyn LeaseStore>, Some(table)))
         }
         config::Leases::None { state_file } => {
@@ -212,7 +212,7 @@ pub async fn leases(configured: &ConnectorConfig) -> Result<LeaseDoors, Error> {
 ///
 /// # Errors
 /// What the configuration does not allow: a proxy that is none, certificates that cannot be read.
-pub async fn aws(source: &config::SourceConfig) -> Result<Aws, Error> {
+pub async fn aws(source: &config::SourceConfig, clock: &Arc<dyn Clock>) -> Result<Aws, Error> {
     let ca_pem = match &source.ca_file {
         None => None,
         Some(path) => {
@@ -232,7 +232,12 @@ pub async fn aws(source: &config::SourceConfig) -> Result<Aws, Error> {
         ca_pem,
     };
     let endpoints = [source.endpoint.as_deref(), source.dynamodb_endpoint.as_deref()];
-    Ok(Aws::new(reach, &credentials(&source.credentials), &endpoints).await?)
+    Ok(Aws::new(
+        reach,
+        &credentials(&source.credentials),
+        &endpoints,
+        clock,
+    )?)
 }
 
 async fn parts(
@@ -243,7 +248,7 @@ async fn parts(
 ) -> Result<Parts, Error> {
     let clock = Arc::clone(&run.clock);
     let kinesis = kinesis(&configured.source, &clock).await?;
-    let (leases, tables) = leases(configured).await?;
+    let (leases, tables) = leases(configured, &clock).await?;
     let to = snowflake(&configured.destination);
     let snowpipe = SnowpipeClient::new(to, Arc::clone(&clock), Arc::clone(&run.random))?;
     let dead_letters: Arc<dyn DeadLetterSink> = match &configured.dead_letters {

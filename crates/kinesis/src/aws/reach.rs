@@ -12,6 +12,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use aws_config::{Region, SdkConfig};
+use aws_sdk_kinesis::config::SharedHttpClient;
 use aws_sdk_kinesis::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -37,6 +38,11 @@ pub struct Reach {
     /// Certificates (PEM) to trust beside the usual authorities.
     pub ca_pem: Option<Vec<u8>>,
 }
+
+/// Those of EC2 and of containers (AWS SDKs and Tools reference guide, "IMDS credential provider", "Container credential
+/// provider"), and what is on this machine.
+const METADATA_SERVICES: &str =
+    "169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23,127.0.0.0/8,::1,localhost";
 
 /// A proxy's address, and user and password.
 type ProxyParts = (Url, Option<(String, String)>);
@@ -156,22 +162,37 @@ impl Reach {
         } else {
             self.proxy_config()?
         };
+        Ok(config.http_client(self.http_client(proxy)?).build())
+    }
+
+    /// What asks a token service and metadata services for keys; none where the SDK's usual client will do.
+    pub(super) fn http_client_beside_metadata(&self) -> Result<Option<SharedHttpClient>, Error> {
+        if !self.is_unusual() {
+            return Ok(None);
+        }
+        // Has no effect on a proxy of the environment, which has its own list.
+        let proxy = self.proxy_config()?.no_proxy(METADATA_SERVICES);
+        self.http_client(proxy).map(Some)
+    }
+
+    fn http_client(&self, proxy: ProxyConfig) -> Result<SharedHttpClient, Error> {
         let mut trust = TrustStore::default();
         if let Some(pem) = &self.ca_pem {
             trust.add_pem_certificate(pem.clone());
         }
         let tls = TlsContext::builder().with_trust_store(trust).build();
         let tls = tls.map_err(|error| Error::BadConfig(format!("no TLS settings: {error}")))?;
-        let client = Builder::new().build_with_connector_fn(move |settings, components| {
-            let mut connector = Connector::builder().proxy_config(proxy.clone());
-            connector.set_connector_settings(settings.cloned());
-            connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-            connector
-                .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-                .tls_context(tls.clone())
-                .build()
-        });
-        Ok(config.http_client(client).build())
+        Ok(
+            Builder::new().build_with_connector_fn(move |settings, components| {
+                let mut connector = Connector::builder().proxy_config(proxy.clone());
+                connector.set_connector_settings(settings.cloned());
+                connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+                connector
+                    .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+                    .tls_context(tls.clone())
+                    .build()
+            }),
+        )
     }
 
     /// Where GetRecords goes.

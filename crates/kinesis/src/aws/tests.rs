@@ -128,9 +128,7 @@ impl Beyond {
             ..Reach::region("eu-central-1")
         };
         let endpoint = format!("https://{HOST}");
-        let aws = Aws::new(reach, &keys(), &[Some(&endpoint)])
-            .await
-            .expect("it can be used");
+        let aws = Aws::new(reach, &keys(), &[Some(&endpoint)], &clock()).expect("it can be used");
         client(&aws, &endpoint, arn)
     }
 }
@@ -170,10 +168,13 @@ fn stream() -> StreamName {
     StreamName::new("s").expect("a name")
 }
 
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(PausedClock::at_wall_ms(1_700_000_000_000))
+}
+
 fn client(aws: &Aws, endpoint: &str, arn: Option<&str>) -> KinesisClient {
-    let clock = Arc::new(PausedClock::at_wall_ms(1_700_000_000_000));
     let arn = arn.map(ToOwned::to_owned);
-    KinesisClient::new(aws, stream(), arn, Some(endpoint), clock).expect("a client")
+    KinesisClient::new(aws, stream(), arn, Some(endpoint), clock()).expect("a client")
 }
 
 /// One call of the SDK's client, one of our own.
@@ -271,9 +272,8 @@ async fn case_91_an_address_may_be_ipv6() {
         }
     });
     assert!(is_loopback(&endpoint));
-    let aws = Aws::new(Reach::region("eu-central-1"), &keys(), &[Some(&endpoint)])
-        .await
-        .expect("usable");
+    let reach = Reach::region("eu-central-1");
+    let aws = Aws::new(reach, &keys(), &[Some(&endpoint)], &clock()).expect("usable");
     calls(&client(&aws, &endpoint, None)).await.expect("both ways");
     let clock = Arc::new(PausedClock::at_wall_ms(0));
     let random = Arc::new(SeededRandom::new(1));

@@ -262,7 +262,7 @@ pub(super) async fn deregister(sdk: &aws_sdk_kinesis::Client, consumer: Consumer
 mod tests {
     use aws_sdk_kinesis::primitives::Blob;
     use aws_sdk_kinesis::types::error as service;
-    use frazil_model::{ErrorKind, Secret};
+    use frazil_model::{Clock, ErrorKind, PausedClock, Secret};
 
     use super::*;
     use crate::aws::{CredentialsSource, Reach};
@@ -279,7 +279,8 @@ mod tests {
             session_token: None,
         };
         let endpoint = Some("http://127.0.0.1:1");
-        let aws = Aws::new(Reach::region("eu-central-1"), &source, &[endpoint]).await;
+        let clock: Arc<dyn Clock> = Arc::new(PausedClock::at_wall_ms(0));
+        let aws = Aws::new(Reach::region("eu-central-1"), &source, &[endpoint], &clock);
         let connections = Connections::new(aws.expect("nothing odd"), endpoint);
         let place = || connections.place().expect("a client");
         let count = || connections.open.lock().expect("no panic inside").len();

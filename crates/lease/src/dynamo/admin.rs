@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::{ScalarAttributeType, TableDescription, TableStatus};
+use aws_sdk_dynamodb::types::{ScalarAttributeType, TableDescription};
 
 use super::failure::{Call, code_of, to_error};
-use super::{DynamoLeases, Values, to_item, to_value};
+use super::{DynamoLeases, Values, not_ready, to_item, to_value};
 use crate::admin::{Layout, Page, PageKey, Table, TableAdmin};
 use crate::error::Error;
 
 /// Describes a table by its key and status.
-pub(super) fn table_of(description: &TableDescription) -> Table {
+fn table_of(name: &str, description: &TableDescription) -> Result<Table, Error> {
     let types: HashMap<&str, &ScalarAttributeType> = description
         .attribute_definitions()
         .iter()
@@ -26,14 +26,10 @@ pub(super) fn table_of(description: &TableDescription) -> Table {
             (name, k.key_type().as_str(), kind)
         })
         .collect();
-    let not_ready = match description.table_status() {
-        Some(TableStatus::Active | TableStatus::Updating) => None,
-        status => Some(status.map_or("unknown", TableStatus::as_str).to_owned()),
-    };
-    Table {
+    Ok(Table {
         layout: Layout::of_key(&key),
-        not_ready,
-    }
+        not_ready: not_ready(name, description)?,
+    })
 }
 
 #[async_trait]
@@ -44,7 +40,7 @@ impl TableAdmin for DynamoLeases {
             table,
         };
         match self.client.describe_table().table_name(table).send().await {
-            Ok(answer) => Ok(answer.table().map(table_of)),
+            Ok(answer) => answer.table().map(|found| table_of(table, found)).transpose(),
             Err(error) if code_of(&error) == Some("ResourceNotFoundException") => Ok(None),
             Err(error) => Err(to_error(call, &error)),
         }

@@ -96,3 +96,35 @@ fn a_table_of_another_layout_is_refused_and_named() {
         );
     }
 }
+
+#[test]
+fn case_90_each_status_of_a_table_is_usable_or_waited_for_or_told_with_the_next_step() {
+    let status = |status: &str| {
+        let table = described(&KEY, ScalarAttributeType::S, TableStatus::from(status));
+        check("app", &table)
+    };
+    for usable in ["ACTIVE", "UPDATING"] {
+        assert_eq!(status(usable), Ok(()));
+    }
+    // The last ones are those of other features, and of a later version of the service.
+    for waits in ["CREATING", "DELETING", "REPLICATION_NOT_AUTHORIZED", "THAWING"] {
+        let error = status(waits).expect_err("not yet");
+        assert!(
+            error.kind().may_heal() && error.to_string().contains(waits),
+            "{error}"
+        );
+    }
+    for (told, next) in [
+        ("INACCESSIBLE_ENCRYPTION_CREDENTIALS", "enable the key"),
+        ("ARCHIVING", "restore that under its name"),
+        ("ARCHIVED", "restore that under its name"),
+    ] {
+        let error = status(told).expect_err("not by itself");
+        assert!(!error.kind().may_heal(), "{error}");
+        let error = error.to_string();
+        assert!(
+            error.contains("table app") && error.contains(told) && error.contains(next),
+            "{error}"
+        );
+    }
+}

@@ -223,16 +223,13 @@ async fn a_stop_ends_although_the_table_is_gone() {
 }
 
 #[tokio::test]
-async fn a_table_in_the_making_is_waited_for_and_a_foreign_one_is_refused() {
+async fn case_90_a_table_that_is_deleted_and_made_is_waited_for_and_a_foreign_one_is_refused() {
     let world = World::new();
-    let creating = Error::TableNotReady {
-        table: "app".to_owned(),
-        status: "CREATING".to_owned(),
-    };
-    for _ in 0..3 {
+    for status in ["DELETING", "DELETING", "CREATING"] {
+        let not_ready = not_ready(status);
         world
             .table
-            .fail_next(Operation::Prepare, Fault::Reject(creating.clone()));
+            .fail_next(Operation::Prepare, Fault::Reject(not_ready));
     }
     let (a, ()) = tokio::join!(world.host(1), world.run(seconds(10)));
     assert_eq!(world.table.count(Operation::Prepare), 4);
@@ -244,16 +241,73 @@ async fn a_table_in_the_making_is_waited_for_and_a_foreign_one_is_refused() {
     world
         .table
         .fail_next(Operation::Prepare, Fault::Reject(foreign.clone()));
+    assert_eq!(another_start(&a).await.err(), Some(foreign));
+}
+
+fn not_ready(status: &str) -> Error {
+    let (table, status) = ("app".to_owned(), status.to_owned());
+    Error::TableNotReady { table, status }
+}
+
+fn another_start(a: &Host) -> impl Future<Output = Result<LeaseCoordinator, Error>> {
     let shared = &a.leases.shared;
-    let refused = LeaseCoordinator::start(
+    LeaseCoordinator::start(
         Arc::clone(&shared.store),
         shared.options.clone(),
         Arc::clone(&shared.clock),
         Arc::clone(&shared.random),
         shared.events.clone(),
         a.candidates.subscribe(),
+    )
+}
+
+#[tokio::test]
+async fn case_90_a_table_that_is_not_ready_for_minutes_is_told_and_may_be_waited_for_again() {
+    let world = World::new();
+    let a = world.host(1).await;
+    let looks = world.table.count(Operation::Prepare);
+    for _ in 0..200 {
+        let not_ready = not_ready("DELETING");
+        world
+            .table
+            .fail_next(Operation::Prepare, Fault::Reject(not_ready));
+    }
+    let began = world.clock.now();
+    let ended = async {
+        let error = another_start(&a).await.expect_err("it does not get ready");
+        (error, world.clock.now().since(began))
+    };
+    let ((error, took), ()) = tokio::join!(ended, world.run(seconds(150)));
+    assert!(took >= seconds(20) && took <= seconds(120), "{took:?}");
+    assert!(error.kind().may_heal(), "who starts tries again");
+    assert!(
+        error
+            .to_string()
+            .contains("table app is not ready: its status is DELETING"),
+        "{error}"
     );
-    assert_eq!(refused.await.err(), Some(foreign));
+    assert_eq!(world.table.count(Operation::Prepare) - looks, 61);
+}
+
+#[tokio::test]
+async fn case_90_a_table_whose_key_is_out_of_reach_is_told_at_once() {
+    let world = World::new();
+    let a = world.host(1).await;
+    let looks = world.table.count(Operation::Prepare);
+    let unusable = Error::TableUnusable {
+        table: "app".to_owned(),
+        status: "INACCESSIBLE_ENCRYPTION_CREDENTIALS".to_owned(),
+        next: "enable the key",
+    };
+    world
+        .table
+        .fail_next(Operation::Prepare, Fault::Reject(unusable.clone()));
+    assert_eq!(another_start(&a).await.err(), Some(unusable));
+    assert_eq!(
+        world.table.count(Operation::Prepare) - looks,
+        1,
+        "nobody waits for that"
+    );
 }
 
 #[tokio::test]
