@@ -98,12 +98,53 @@ pub struct TableDef {
     pub error_logging: bool,
     /// ROW_TIMESTAMP: when it was switched on, in milliseconds since 1970.
     pub row_timestamp_ms: Option<i64>,
+    /// What kind of table it is.
+    pub kind: TableKind,
+    /// CLUSTER BY, as SQL text with its parentheses.
+    pub cluster_by: Option<String>,
+    /// COMMENT.
+    pub comment: Option<String>,
+    /// The role that has OWNERSHIP.
+    pub owner: String,
     /// Milliseconds since 1970.
     pub created_on_ms: i64,
 }
 
+/// Kinds of tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TableKind {
+    /// CREATE TABLE.
+    #[default]
+    Standard,
+    /// CREATE ICEBERG TABLE.
+    Iceberg,
+    /// CREATE INTERACTIVE TABLE.
+    Interactive,
+}
+
+impl TableKind {
+    /// As the catalog stores it.
+    pub(crate) fn stored(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Iceberg => "iceberg",
+            Self::Interactive => "interactive",
+        }
+    }
+
+    /// What the catalog stored.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        [Self::Standard, Self::Iceberg, Self::Interactive]
+            .into_iter()
+            .find(|kind| kind.stored() == text)
+    }
+}
+
+/// The role that may do everything, and owns what nobody else does.
+pub const ACCOUNTADMIN: &str = "ACCOUNTADMIN";
+
 /// What `Catalog::create_table` takes: a `TableDef` before it has an id.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewTable {
     /// Database.
     pub database: String,
@@ -119,6 +160,14 @@ pub struct NewTable {
     pub error_logging: bool,
     /// ROW_TIMESTAMP.
     pub row_timestamp: bool,
+    /// What kind of table it is.
+    pub kind: TableKind,
+    /// CLUSTER BY, as SQL text with its parentheses.
+    pub cluster_by: Option<String>,
+    /// COMMENT.
+    pub comment: Option<String>,
+    /// The role that will have OWNERSHIP; [`ACCOUNTADMIN`] if none is given.
+    pub owner: Option<String>,
 }
 
 /// What the rows of a segment are.

@@ -2,12 +2,15 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 
-use super::super::model::{ColumnDef, CreateMode, Created, NamespaceRow, NewTable, SegmentKind, TableDef};
+use super::super::model::{
+    ACCOUNTADMIN, ColumnDef, CreateMode, Created, NamespaceRow, NewTable, SegmentKind, TableDef, TableKind,
+};
 use super::{Catalog, existing, now_ms, write};
 use crate::{Error, Result};
 
 const TABLE_COLUMNS: &str =
-    "id, database, schema, name, columns, schema_evolution, error_logging, created_on_ms, row_timestamp_ms";
+    "id, database, schema, name, columns, schema_evolution, error_logging, created_on_ms, row_timestamp_ms, kind, cluster_by,
+     comment, owner";
 
 impl Catalog {
     /// CREATE DATABASE, with its schema PUBLIC.
@@ -91,7 +94,8 @@ impl Catalog {
         }
         transaction.execute(
             "INSERT INTO tables (database, schema, name, columns, schema_evolution, error_logging, created_on_ms,
-             row_timestamp_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+             row_timestamp_ms, kind, cluster_by, comment, owner)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             (
                 &new.database,
                 &new.schema,
@@ -101,6 +105,10 @@ impl Catalog {
                 new.error_logging,
                 now_ms(),
                 new.row_timestamp.then(now_ms),
+                new.kind.stored(),
+                &new.cluster_by,
+                &new.comment,
+                new.owner.as_deref().unwrap_or(ACCOUNTADMIN),
             ),
         )?;
         transaction.commit()?;
@@ -222,7 +230,7 @@ impl Catalog {
     fn store_table(&self, connection: &Connection, table: &TableDef) -> Result<()> {
         let changed = connection.execute(
             "UPDATE tables SET name = ?2, columns = ?3, schema_evolution = ?4, error_logging = ?5,
-             row_timestamp_ms = ?6 WHERE id = ?1",
+             row_timestamp_ms = ?6, cluster_by = ?7, comment = ?8, owner = ?9 WHERE id = ?1",
             (
                 table.id,
                 &table.name,
@@ -230,6 +238,9 @@ impl Catalog {
                 table.schema_evolution,
                 table.error_logging,
                 table.row_timestamp_ms,
+                &table.cluster_by,
+                &table.comment,
+                &table.owner,
             ),
         )?;
         if changed == 0 {
@@ -416,6 +427,7 @@ pub(super) fn table_by_id(connection: &Connection, id: i64) -> Result<Option<Tab
 
 fn table_row(row: &Row<'_>) -> Result<TableDef> {
     let columns: String = row.get(4)?;
+    let kind: String = row.get(9)?;
     Ok(TableDef {
         id: row.get(0)?,
         database: row.get(1)?,
@@ -427,6 +439,10 @@ fn table_row(row: &Row<'_>) -> Result<TableDef> {
         error_logging: row.get(6)?,
         row_timestamp_ms: row.get(8)?,
         created_on_ms: row.get(7)?,
+        kind: TableKind::read(&kind).ok_or_else(|| Error::Damaged(format!("kind of a table: {kind}")))?,
+        cluster_by: row.get(10)?,
+        comment: row.get(11)?,
+        owner: row.get(12)?,
     })
 }
 

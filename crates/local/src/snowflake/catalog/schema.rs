@@ -26,6 +26,10 @@ CREATE TABLE IF NOT EXISTS tables (
     error_logging INTEGER NOT NULL,
     row_timestamp_ms INTEGER,
     created_on_ms INTEGER NOT NULL,
+    kind TEXT NOT NULL DEFAULT 'standard',
+    cluster_by TEXT,
+    comment TEXT,
+    owner TEXT NOT NULL DEFAULT 'ACCOUNTADMIN',
     UNIQUE (database, schema, name),
     FOREIGN KEY (database, schema) REFERENCES schemas (database, name)) STRICT;
 CREATE TABLE IF NOT EXISTS segments (
@@ -74,9 +78,11 @@ CREATE INDEX IF NOT EXISTS pipes_by_table ON pipes (table_id);
 ";
 
 /// What a catalog file of an earlier version lacks, by version; each step is run once.
-pub(super) const UPGRADES: [&str; 4] = [
+pub(super) const UPGRADES: [&str; 5] = [
     "ALTER TABLE segments ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE pipes ADD COLUMN copy TEXT; ALTER TABLE pipes ADD COLUMN comment TEXT;",
     "ALTER TABLE users ADD COLUMN password BLOB;",
     "ALTER TABLE tables ADD COLUMN row_timestamp_ms INTEGER;",
+    "ALTER TABLE tables ADD COLUMN kind TEXT NOT NULL DEFAULT 'standard'; ALTER TABLE tables ADD COLUMN cluster_by TEXT;
+     ALTER TABLE tables ADD COLUMN comment TEXT; ALTER TABLE tables ADD COLUMN owner TEXT NOT NULL DEFAULT 'ACCOUNTADMIN';",
 ];

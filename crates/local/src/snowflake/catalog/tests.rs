@@ -28,6 +28,7 @@ fn new_table(name: &str) -> NewTable {
         schema_evolution: true,
         error_logging: false,
         row_timestamp: false,
+        ..NewTable::default()
     }
 }
 
@@ -265,6 +266,8 @@ fn file_of_the_first_version_is_upgraded_and_a_later_one_refused() {
         "    copy TEXT,\n    comment TEXT,\n",
         ", password BLOB",
         "    row_timestamp_ms INTEGER,\n",
+        "    kind TEXT NOT NULL DEFAULT 'standard',\n    cluster_by TEXT,\n    comment TEXT,\n",
+        "    owner TEXT NOT NULL DEFAULT 'ACCOUNTADMIN',\n",
     ] {
         assert!(first.contains(added), "{added}");
         first = first.replace(added, "");

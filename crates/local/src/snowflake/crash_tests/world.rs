@@ -57,6 +57,7 @@ pub(crate) fn make_table(folder: &Path, name: &str) -> i64 {
         schema_evolution: false,
         error_logging: false,
         row_timestamp: false,
+        ..NewTable::default()
     };
     catalog.create_table(&table, CreateMode::New).unwrap();
     catalog.table("D", "PUBLIC", name).unwrap().unwrap().id

@@ -5,7 +5,7 @@ use arrow::datatypes::{Decimal128Type, Float64Type};
 
 use super::evolution::{TEXT, WHOLE};
 use super::*;
-use crate::snowflake::model::DataType;
+use crate::snowflake::model::{ACCOUNTADMIN, DataType, TableKind};
 
 fn column(name: &str, data_type: DataType) -> ColumnDef {
     ColumnDef {
@@ -28,6 +28,10 @@ fn table(columns: Vec<ColumnDef>, schema_evolution: bool) -> TableDef {
         error_logging: false,
         row_timestamp_ms: None,
         created_on_ms: 0,
+        kind: TableKind::Standard,
+        cluster_by: None,
+        comment: None,
+        owner: ACCOUNTADMIN.to_owned(),
     }
 }
 

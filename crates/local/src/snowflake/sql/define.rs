@@ -1,9 +1,9 @@
 //! CREATE, ALTER and DROP of databases, schemas and tables.
 
 use sqlparser::ast::{
-    AlterTableOperation, ColumnDef as Parsed, ColumnOption, CreateTable, DataType as Type, ExactNumberInfo,
-    IdentityPropertyFormatKind, IdentityPropertyKind, ObjectName, ObjectType, SchemaName, Statement,
-    TimezoneInfo,
+    AlterTableOperation, ColumnDef as Parsed, ColumnOption, CommentDef, CreateTable, DataType as Type,
+    ExactNumberInfo, IdentityPropertyFormatKind, IdentityPropertyKind, ObjectName, ObjectType, SchemaName,
+    Statement, TimezoneInfo,
 };
 
 use super::words::{TableOptions, Words, error_table_of};
@@ -124,6 +124,11 @@ fn pair(session: &Session, name: &ObjectName) -> Result<(String, String)> {
     }
 }
 
+fn comment(parsed: &CommentDef) -> String {
+    let (CommentDef::WithEq(text) | CommentDef::WithoutEq(text)) = parsed;
+    text.clone()
+}
+
 /// What a CREATE TABLE answers, and whether it made the table.
 pub(super) struct Told {
     pub(super) result: QueryResult,
@@ -165,6 +170,9 @@ pub(super) fn table_of(
         schema_evolution: options.schema_evolution.unwrap_or(false),
         error_logging: options.error_logging.unwrap_or(false),
         row_timestamp: options.row_timestamp.unwrap_or(false),
+        cluster_by: create.cluster_by.as_ref().map(ToString::to_string),
+        comment: create.comment.as_ref().map(comment),
+        ..NewTable::default()
     };
     let mode = mode(create.or_replace, create.if_not_exists)?;
     if mode == CreateMode::New && catalog.table(&name.database, &name.schema, &name.name)?.is_some() {

@@ -143,6 +143,7 @@ impl Client {
             schema_evolution: false,
             error_logging: false,
             row_timestamp: false,
+            ..NewTable::default()
         };
         self.local.snowflake().catalog.create_table(&table, mode).unwrap();
     }
