@@ -37,6 +37,9 @@ def refused(what, codes, work):
     raise AssertionError(f"{what}: it was taken")
 
 
+SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "sql"
+
+
 def connect(local, **how):
     port = int(local.addresses["snowflakeUrl"].rsplit(":", 1)[1])
     return snowflake.connector.connect(
@@ -52,9 +55,36 @@ def set_up(cursor, key):
         "USE SCHEMA DEMO.PUBLIC",
         "CREATE OR REPLACE TABLE EVERY (N NUMBER(10,2), W INT AUTOINCREMENT, F FLOAT, B BOOLEAN, S VARCHAR, D DATE, T TIME, "
         "NTZ TIMESTAMP_NTZ, LTZ TIMESTAMP_LTZ, X BINARY, V VARIANT, O OBJECT, A ARRAY) ERROR_LOGGING = TRUE",
+        "CREATE ROLE IF NOT EXISTS LOADER_ROLE",
         f"CREATE OR REPLACE USER LOADER TYPE = SERVICE DEFAULT_ROLE = LOADER_ROLE RSA_PUBLIC_KEY = '{key}'",
+        "GRANT ROLE LOADER_ROLE TO USER LOADER",
     ):
         cursor.execute(statement)
+
+
+def set_up_page(connection):
+    """The scripts of the set-up page, whole."""
+    count = 0
+    for script in sorted(SCRIPTS.glob("*.sql")):
+        count += len(list(connection.execute_string(script.read_text(), remove_comments=True)))
+    check("set-up page", count >= 51, True)
+    cursor = connection.cursor()
+    cursor.execute("SHOW GRANTS TO ROLE OPENFLOW_KINESIS_CONNECTOR_ROLE_1")
+    check("ownership", ("OWNERSHIP", "TABLE", "KINESIS_DB.KINESIS_SCHEMA.CLICKS") in [row[1:4] for row in cursor.fetchall()], True)
+    refused("not the owner any more", ("002003",), lambda: cursor.execute("SELECT * FROM KINESIS_DB.KINESIS_SCHEMA.CLICKS"))
+
+
+def loader(local, pkcs8, administrator):
+    """A service user sees what its role was granted, and no more."""
+    with connect(local, user="loader", authenticator="SNOWFLAKE_JWT", private_key=pkcs8) as connection:
+        cursor = connection.cursor()
+        check("default role", cursor.execute("SELECT CURRENT_ROLE()").fetchone(), ("LOADER_ROLE",))
+        count = "SELECT COUNT(*) FROM DEMO.PUBLIC.EVERY"
+        refused("no grant", ("002003",), lambda: cursor.execute(count))
+        for grant in ("USAGE ON DATABASE DEMO", "USAGE ON SCHEMA DEMO.PUBLIC", "SELECT ON TABLE DEMO.PUBLIC.EVERY"):
+            administrator.cursor().execute(f"GRANT {grant} TO ROLE LOADER_ROLE")
+        check("key pair", cursor.execute(count).fetchone(), (1,))
+        refused("no privilege", ("003001",), lambda: cursor.execute("DROP TABLE DEMO.PUBLIC.EVERY"))
 
 
 def types(cursor):
@@ -154,7 +184,9 @@ def main():
             ).stdout
             key = "".join(line for line in public.splitlines() if not line.startswith("-"))
             base64.b64decode(key)
-            local.sql("CREATE USER ADA PASSWORD = 'rehearsal'")
+            local.sql("CREATE USER ADA PASSWORD = 'rehearsal' DEFAULT_ROLE = ACCOUNTADMIN")
+            refused("role of a stranger", ("390186", "250001"), lambda: connect(local, user="ada", password="rehearsal", role="ACCOUNTADMIN"))
+            local.sql("GRANT ROLE ACCOUNTADMIN TO USER ADA")
             # The connector of version 4 has a number of its own for it.
             refused("wrong password", ("390100", "250001"), lambda: connect(local, user="ada", password="wrong"))
             with connect(local, user="ada", password="rehearsal") as connection:
@@ -166,8 +198,8 @@ def main():
                 with connect(local, user="ada", password="rehearsal", paramstyle="qmark") as binding:
                     bindings(binding)
                 statements(connection)
-            with connect(local, user="loader", authenticator="SNOWFLAKE_JWT", private_key=pkcs8) as connection:
-                check("key pair", connection.cursor().execute("SELECT COUNT(*) FROM EVERY").fetchone(), (1,))
+                loader(local, pkcs8, connection)
+                set_up_page(connection)
             if os.environ.get("SNOW"):
                 snow(local)
             print(f"{len(CHECKED)} things seen with snowflake-connector-python {snowflake.connector.__version__}: {', '.join(CHECKED)}")

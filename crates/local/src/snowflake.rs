@@ -5,8 +5,8 @@
 //! *committed*, and [`sql`] sees it).
 //!
 //! Guarantees: what was answered 200 is committed exactly once, also over a crash at any moment, unless its channel is
-//! opened again or dropped before the commit, which discards it, as the service does. No roles or grants are checked: a
-//! registered user may do everything. The elastic channel is at-least-once.
+//! opened again or dropped before the commit, which discards it, as the service does. A caller's role must have the documented
+//! privileges. The elastic channel is at-least-once.
 
 pub(crate) mod auth;
 mod backlog;
@@ -42,9 +42,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::auth::{Auth, AuthFailure, Login};
 use self::catalog::Catalog;
+use self::catalog::roles::Grantee;
 use self::committer::Runner;
 use self::late::LateCounters;
-use self::model::{CreateMode, PipeRow};
+use self::model::{ACCOUNTADMIN, CreateMode, PipeRow};
 use self::store::Store;
 use crate::disk::{RealDisk, replace_private};
 use crate::faults::{Faults, Service};
@@ -130,6 +131,7 @@ pub struct Snowflake {
     enforce_limits: bool,
     https_port: u16,
     pipe_secret: aws_lc_rs::hmac::Key,
+    rights: streaming::rights::Rights,
 }
 
 /// The committer's task.
@@ -173,6 +175,7 @@ impl Snowflake {
             faults: Arc::clone(&faults),
             enforce_limits: setup.enforce_limits,
             https_port: setup.https_port,
+            rights: streaming::rights::Rights::default(),
         });
         snowflake.prepare()?;
         let stop = CancellationToken::new();
@@ -191,15 +194,24 @@ impl Snowflake {
         Ok((snowflake, running))
     }
 
-    /// Registers a user, or replaces its first key (RSA_PUBLIC_KEY). The name is folded to upper case; the key is PEM or its
+    /// Registers a user with the role ACCOUNTADMIN, or replaces its first key (RSA_PUBLIC_KEY). The name is folded to upper case; the key is PEM or its
     /// base64.
     ///
     /// # Errors
     /// [`Error::Key`] if the key is no RSA key of at least 2048 bits.
     pub fn register_user(&self, name: &str, public_key: &str) -> Result<()> {
         let public = keys::read_public(public_key)?;
+        let name = name.to_uppercase();
         self.catalog
-            .put_user(&name.to_uppercase(), 1, &keys::fingerprint(&public), &public)
+            .put_user(&name, 1, &keys::fingerprint(&public), &public)?;
+        self.may_everything(&name)
+    }
+
+    /// Gives a user the role ACCOUNTADMIN, as its default one.
+    fn may_everything(&self, user: &str) -> Result<()> {
+        let user_of_it = Grantee::User(user.to_owned());
+        self.catalog.grant_role(ACCOUNTADMIN, &user_of_it, ACCOUNTADMIN)?;
+        self.catalog.set_default_role(user, Some(ACCOUNTADMIN))
     }
 
     /// Whether this is the password of a registered user.
@@ -226,6 +238,7 @@ impl Snowflake {
         replace_private(&path, private.as_bytes()).map_err(Error::disk("write", &path))?;
         self.catalog
             .put_user(DEMO_USER, 1, &keys::fingerprint(&public), &public)?;
+        self.may_everything(DEMO_USER)?;
         self.catalog
             .create_database(DEMO_DATABASE, CreateMode::IfNotExists)?;
         self.catalog.set_meta(PREPARED, b"1")

@@ -33,6 +33,16 @@ pub struct Login {
     pub role: Option<String>,
 }
 
+impl Login {
+    /// The role asked for, as it is stored.
+    pub(crate) fn role_name(&self) -> Option<String> {
+        self.role
+            .as_deref()
+            .filter(|role| !role.is_empty())
+            .map(super::sql::folded)
+    }
+}
+
 /// Why a caller is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthFailure {

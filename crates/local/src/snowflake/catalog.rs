@@ -9,9 +9,11 @@
 
 mod channels;
 pub(crate) mod commit;
+pub(crate) mod grants;
 mod objects;
 mod pins;
 mod pipes;
+pub(crate) mod roles;
 mod schema;
 mod users;
 
@@ -52,6 +54,7 @@ impl Catalog {
         connection.set_prepared_statement_cache_capacity(64);
         upgrade(&connection)?;
         connection.execute_batch(schema::TABLES)?;
+        connection.execute_batch(schema::GRANTS)?;
         Ok(Self {
             connection: Mutex::new(connection),
             pins: Arc::default(),

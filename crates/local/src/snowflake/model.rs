@@ -324,6 +324,16 @@ pub struct PipeRow {
     pub comment: Option<String>,
 }
 
+impl PipeRow {
+    /// Whether keys find their columns by name, so that new ones can become columns: the default pipe, and one whose COPY says
+    /// MATCH_BY_COLUMN_NAME, which excludes a projection.
+    pub(crate) fn goes_by_names(&self) -> bool {
+        self.copy
+            .as_ref()
+            .is_none_or(|copy| copy.to_uppercase().contains("MATCH_BY_COLUMN_NAME"))
+    }
+}
+
 /// What `Catalog::create_pipe` takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPipe {
@@ -339,4 +349,6 @@ pub struct NewPipe {
     pub copy: String,
     /// COMMENT.
     pub comment: Option<String>,
+    /// The role that will own it; [`ACCOUNTADMIN`] if none is given.
+    pub owner: Option<String>,
 }

@@ -8,15 +8,18 @@
 //! What it guarantees: a SELECT sees for each table the rows of whole commits only. What it does not: it does not know all
 //! of Snowflake's SQL; what it does not know is refused with a code, never guessed. Queries share 1 GiB of memory.
 
+mod access;
 pub(crate) mod binding;
 mod casts;
 mod define;
 mod functions;
+mod grants;
 mod insert;
 mod pipe;
 mod query;
 mod result;
 mod rewrite;
+mod roles;
 mod select;
 mod show;
 mod timed;
@@ -36,8 +39,10 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::catalog::Catalog;
+use super::model::ACCOUNTADMIN;
 use crate::disk::Disk;
 
+use self::access::Access;
 pub use self::result::{QueryResult, ResultColumn};
 pub(crate) use self::select::Prepared;
 use self::words::Words;
@@ -51,7 +56,8 @@ pub struct Session {
     pub schema: Option<String>,
     /// The user.
     pub user: String,
-    /// The role that was chosen; it decides nothing.
+    /// The role that was chosen. Without one, a statement begins with the first role of the user; who embeds the engine
+    /// and names no user has ACCOUNTADMIN.
     pub role: Option<String>,
     /// The warehouse that was chosen; it decides nothing.
     pub warehouse: Option<String>,
@@ -170,6 +176,15 @@ impl std::fmt::Display for Name {
 }
 
 impl Session {
+    /// The role whose privileges count.
+    fn role(&self) -> &str {
+        self.role.as_deref().unwrap_or(ACCOUNTADMIN)
+    }
+
+    fn role_name(&self) -> String {
+        self.role().to_owned()
+    }
+
     /// Resolves one to three parts against the session.
     fn resolve(&self, parts: &[String]) -> Result<Name> {
         let database = || self.database.clone().ok_or_else(no_database);
@@ -186,6 +201,36 @@ impl Session {
             name,
         })
     }
+}
+
+/// Gives a session its role, and refuses one that its user does not have.
+fn settle(catalog: &Catalog, session: &mut Session) -> Result<()> {
+    if session.user.is_empty() {
+        return Ok(());
+    }
+    match &session.role {
+        None => session.role = Some(catalog.first_role(&session.user)?),
+        Some(role) if catalog.user_has_role(&session.user, role)? => {}
+        Some(role) => {
+            return Err(SqlError {
+                code: ROLE_REFUSED,
+                sql_state: "08004",
+                message: role_refused(role),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The code of a role that a login asks for and its user does not have.
+pub(crate) const ROLE_REFUSED: &str = "390186";
+
+/// What is said of it.
+pub(crate) fn role_refused(role: &str) -> String {
+    format!(
+        "Role '{role}' specified in the connect string is not granted to this user. Contact your local system \
+         administrator, or attempt to login with another role, e.g. PUBLIC."
+    )
 }
 
 fn no_database() -> SqlError {
@@ -251,7 +296,12 @@ impl Engine {
             words = bound(&words, &parameters.bindings)?;
         }
         let kind = statement_type(&words);
+        settle(&self.catalog, session)?;
+        let shown = words.are(0, &["SHOW"]).then(|| words.clone());
         let mut result = self.run(session, words, sql, parameters.describe_only).await?;
+        if let Some(words) = shown {
+            Access::of(&self.catalog, session).leave_visible(&words, &mut result)?;
+        }
         result.statement_type = kind;
         Ok(result)
     }
@@ -314,6 +364,13 @@ impl Engine {
 
     /// Statements that are read from their words.
     fn run_words(&self, session: &mut Session, words: &Words, sql: &str) -> Result<Option<QueryResult>> {
+        Access::of(&self.catalog, session).check(words)?;
+        if let Some(done) = roles::run(&self.catalog, session, words)? {
+            return Ok(Some(done));
+        }
+        if let Some(done) = grants::run(&self.catalog, session, words)? {
+            return Ok(Some(done));
+        }
         if let Some(word) = pipe_statement(words) {
             let done = match word {
                 "CREATE" => pipe::create(&self.catalog, session, words, sql),
@@ -402,7 +459,7 @@ fn statement_type(words: &Words) -> u32 {
         Some("DESC" | "DESCRIBE") => 0x4500,
         Some("ALTER") if words.are(1, &["SESSION"]) => 0x4100,
         Some("COMMIT" | "ROLLBACK") => 0x5000,
-        Some("CREATE" | "ALTER" | "DROP" | "TRUNCATE") => 0x6000,
+        Some("CREATE" | "ALTER" | "DROP" | "TRUNCATE" | "GRANT" | "REVOKE") => 0x6000,
         _ => 0x1000,
     }
 }

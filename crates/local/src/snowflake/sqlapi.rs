@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Snowflake;
+use super::auth::Login;
 use super::catalog::now_ms;
 use super::sql::{Parameters, QueryResult, ResultColumn, Session, SqlError, binding, folded};
 use super::statements::{Statement, Statements};
@@ -73,19 +74,15 @@ fn failure(status: StatusCode, code: &str, message: &str, handle: Option<&str>) 
 }
 
 impl Api {
-    fn login(&self, headers: &HeaderMap) -> Result<String, Box<Response>> {
-        self.snowflake
-            .auth
-            .authenticate(headers)
-            .map(|login| login.user)
-            .map_err(|refused| {
-                let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::UNAUTHORIZED);
-                Box::new(failure(status, refused.code, &refused.message, None))
-            })
+    fn login(&self, headers: &HeaderMap) -> Result<Login, Box<Response>> {
+        self.snowflake.auth.authenticate(headers).map_err(|refused| {
+            let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::UNAUTHORIZED);
+            Box::new(failure(status, refused.code, &refused.message, None))
+        })
     }
 
     fn find(&self, handle: &str, headers: &HeaderMap) -> Result<Statement, Box<Response>> {
-        let user = self.login(headers)?;
+        let user = self.login(headers)?.user;
         self.statements.find(handle, &user).ok_or_else(|| {
             let status = StatusCode::NOT_FOUND;
             Box::new(failure(status, "000709", "Statement not found.", Some(handle)))
@@ -99,8 +96,8 @@ async fn run(
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Response {
-    let user = match api.login(&headers) {
-        Ok(user) => user,
+    let login = match api.login(&headers) {
+        Ok(login) => login,
         Err(refused) => return *refused,
     };
     let Ok(request) = serde_json::from_slice::<Request>(&body) else {
@@ -111,9 +108,9 @@ async fn run(
     let session = Session {
         database: named(request.database),
         schema: named(request.schema),
-        role: named(request.role),
+        role: named(request.role).or_else(|| login.role_name()),
         warehouse: named(request.warehouse),
-        user,
+        user: login.user,
     };
     let parameters = Parameters {
         bindings: request.bindings.unwrap_or_default(),

@@ -4,6 +4,8 @@
 //! Both planes answer on the same ports: the account's (hostname, token, telemetry) and the data's (pipe-info, channels,
 //! rows). Errors are JSON `{"error_code", "code", "message"}`. File mode (`/filebuffer`) is not there yet and says so.
 //!
+//! Each call about a pipe wants the privileges of [`rights`].
+//!
 //! Limits: a body of 4 MiB on the wire and 16 MiB after decompression; a named channel makes 10 requests and 20 MB
 //! (decompressed) a second, with a burst of two seconds, then gets 429 (can be turned off).
 
@@ -12,6 +14,7 @@ mod answer;
 mod append;
 mod channels;
 pub(crate) mod path;
+pub(crate) mod rights;
 #[cfg(test)]
 mod tests;
 
@@ -53,24 +56,24 @@ async fn dispatch(snowflake: &Arc<Snowflake>, request: Request) -> Result<Respon
         Route::Token => account::token(snowflake, &head.headers, &body),
         Route::Telemetry => Ok(account::telemetry()),
         Route::PipeInfo(pipe) => {
-            login(snowflake, &head.headers)?;
-            account::pipe_info(snowflake, &find_pipe(snowflake, &pipe)?)
+            let login = login(snowflake, &head.headers)?;
+            account::pipe_info(snowflake, &find_pipe(snowflake, &login, &pipe)?)
         }
         Route::Open(pipe, channel) => {
-            login(snowflake, &head.headers)?;
-            channels::open(snowflake, find_pipe(snowflake, &pipe)?, channel, &body).await
+            let login = login(snowflake, &head.headers)?;
+            channels::open(snowflake, find_pipe(snowflake, &login, &pipe)?, channel, &body).await
         }
         Route::Drop(pipe, channel) => {
-            login(snowflake, &head.headers)?;
-            channels::drop(snowflake, &find_pipe(snowflake, &pipe)?, &channel, &body).await
+            let login = login(snowflake, &head.headers)?;
+            channels::drop(snowflake, &find_pipe(snowflake, &login, &pipe)?, &channel, &body).await
         }
         Route::Status(pipe) => {
-            login(snowflake, &head.headers)?;
-            channels::status(snowflake, &find_pipe(snowflake, &pipe)?, &body)
+            let login = login(snowflake, &head.headers)?;
+            channels::status(snowflake, &find_pipe(snowflake, &login, &pipe)?, &body)
         }
         Route::Append(pipe, channel) => {
-            login(snowflake, &head.headers)?;
-            let pipe = find_pipe(snowflake, &pipe)?;
+            let login = login(snowflake, &head.headers)?;
+            let pipe = find_pipe(snowflake, &login, &pipe)?;
             append::append(snowflake, &pipe, &channel, &query, &head.headers, body).await
         }
         Route::FileBuffer => {
@@ -96,32 +99,19 @@ fn login(snowflake: &Snowflake, headers: &HeaderMap) -> Result<Login, Refusal> {
     Ok(snowflake.auth.authenticate(headers)?)
 }
 
-/// Finds the pipe; the default pipe of a table is made on first use.
-fn find_pipe(snowflake: &Snowflake, pipe: &path::PipePath) -> Result<PipeRow, Refusal> {
-    let full = || {
-        format!(
-            "{}.{}.{}",
-            pipe.database.lookup, pipe.schema.lookup, pipe.pipe.lookup
-        )
-    };
-    match snowflake
-        .store
-        .catalog
-        .pipe(&pipe.database.lookup, &pipe.schema.lookup, &pipe.pipe.lookup)?
-    {
-        PipeLookup::Found(pipe) => Ok(pipe),
-        PipeLookup::NoNamespace => Err(Refusal::new(
-            404,
-            "ERR_DATABASE_DOES_NOT_EXIST_OR_NOT_AUTHORIZED",
-            format!(
-                "Database or schema of {} does not exist or not authorized.",
-                full()
-            ),
-        )),
-        PipeLookup::NoPipe => Err(Refusal::new(
-            404,
-            "ERR_PIPE_DOES_NOT_EXIST_OR_NOT_AUTHORIZED",
-            format!("Pipe {} does not exist or not authorized.", full()),
-        )),
+/// Finds the pipe; the default pipe of a table is made on first use. The caller's role must have the privileges.
+fn find_pipe(snowflake: &Snowflake, login: &Login, path: &path::PipePath) -> Result<PipeRow, Refusal> {
+    let catalog = &snowflake.store.catalog;
+    let role = rights::role(catalog, login)?;
+    match catalog.pipe(&path.database.lookup, &path.schema.lookup, &path.pipe.lookup)? {
+        PipeLookup::Found(pipe) => {
+            snowflake.rights.check(catalog, &role, &pipe)?;
+            Ok(pipe)
+        }
+        PipeLookup::NoNamespace => Err(rights::no_namespace(path)),
+        PipeLookup::NoPipe if !rights::uses_namespace(catalog, &role, path)? => {
+            Err(rights::no_namespace(path))
+        }
+        PipeLookup::NoPipe => Err(rights::no_pipe(path)),
     }
 }

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 use super::super::model::{
     ACCOUNTADMIN, ColumnDef, CreateMode, Created, NamespaceRow, NewTable, SegmentKind, TableDef, TableKind,
 };
+use super::grants::{self, Object};
 use super::{Catalog, existing, now_ms, write};
 use crate::{Error, Result};
 
@@ -65,6 +66,8 @@ impl Catalog {
             "INSERT INTO schemas (database, name, created_on_ms) VALUES (?1, ?2, ?3)",
             (database, name, now_ms()),
         )?;
+        let object = Object::Schema(database.to_owned(), name.to_owned());
+        grants::give_future(&transaction, &object, database, None)?;
         transaction.commit()?;
         self.changed();
         Ok(if there { Created::Replaced } else { Created::Made })
@@ -111,6 +114,8 @@ impl Catalog {
                 new.owner.as_deref().unwrap_or(ACCOUNTADMIN),
             ),
         )?;
+        let object = Object::Table(transaction.last_insert_rowid());
+        grants::give_future(&transaction, &object, &new.database, Some(&new.schema))?;
         transaction.commit()?;
         self.changed();
         Ok(if old.is_some() {
@@ -353,6 +358,7 @@ impl Catalog {
             self.remove_schema(transaction, name, &schema)?;
         }
         transaction.execute("DELETE FROM databases WHERE name = ?1", [name])?;
+        grants::forget(transaction, &Object::Database(name.to_owned()))?;
         Ok(())
     }
 
@@ -368,11 +374,20 @@ impl Catalog {
             "DELETE FROM schemas WHERE database = ?1 AND name = ?2",
             [database, name],
         )?;
+        grants::forget(transaction, &Object::Schema(database.to_owned(), name.to_owned()))?;
         Ok(())
     }
 
     fn remove_table(&self, transaction: &Transaction<'_>, id: i64) -> Result<()> {
         self.remove_segments(transaction, id, None)?;
+        let pipes: Vec<i64> = transaction
+            .prepare_cached("SELECT id FROM pipes WHERE table_id = ?1")?
+            .query_map([id], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for pipe in pipes {
+            grants::forget(transaction, &Object::Pipe(pipe))?;
+        }
+        grants::forget(transaction, &Object::Table(id))?;
         for from in ["channels", "pipes"] {
             transaction.execute(&format!("DELETE FROM {from} WHERE table_id = ?1"), [id])?;
         }

@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::super::model::{CreateMode, Created, NewPipe, PipeRow, TableDef};
+use super::super::model::{ACCOUNTADMIN, CreateMode, Created, NewPipe, PipeRow, TableDef};
+use super::grants::{self, Object};
 use super::{Catalog, existing, now_ms, objects, write};
 use crate::Result;
 
@@ -101,8 +102,8 @@ impl Catalog {
             return Ok(None);
         }
         transaction.execute(
-            "INSERT INTO pipes (table_id, database, schema, name, created_on_ms, copy, comment)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO pipes (table_id, database, schema, name, created_on_ms, copy, comment, owner)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             (
                 new.table_id,
                 &new.database,
@@ -111,8 +112,11 @@ impl Catalog {
                 now_ms(),
                 &new.copy,
                 &new.comment,
+                new.owner.as_deref().unwrap_or(ACCOUNTADMIN),
             ),
         )?;
+        let object = Object::Pipe(transaction.last_insert_rowid());
+        grants::give_future(&transaction, &object, &new.database, Some(&new.schema))?;
         transaction.commit()?;
         self.changed();
         Ok(Some(if old.is_some() {
@@ -146,6 +150,7 @@ impl Catalog {
 }
 
 fn remove_pipe(connection: &Connection, id: i64) -> Result<()> {
+    grants::forget(connection, &Object::Pipe(id))?;
     connection.execute("DELETE FROM channels WHERE pipe_id = ?1", [id])?;
     connection.execute("DELETE FROM pipes WHERE id = ?1", [id])?;
     Ok(())

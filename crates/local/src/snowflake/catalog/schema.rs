@@ -3,18 +3,22 @@
 /// Run at each open.
 pub(super) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS users (name TEXT PRIMARY KEY, created_on_ms INTEGER NOT NULL, password BLOB) STRICT;
+CREATE TABLE IF NOT EXISTS users (name TEXT PRIMARY KEY, created_on_ms INTEGER NOT NULL, password BLOB, default_role TEXT) STRICT;
 CREATE TABLE IF NOT EXISTS user_keys (
     user TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
     slot INTEGER NOT NULL,
     fingerprint TEXT NOT NULL,
     public_key BLOB NOT NULL,
     PRIMARY KEY (user, slot)) STRICT;
-CREATE TABLE IF NOT EXISTS databases (name TEXT PRIMARY KEY, created_on_ms INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS databases (
+    name TEXT PRIMARY KEY,
+    created_on_ms INTEGER NOT NULL,
+    owner TEXT NOT NULL DEFAULT 'ACCOUNTADMIN') STRICT;
 CREATE TABLE IF NOT EXISTS schemas (
     database TEXT NOT NULL REFERENCES databases (name),
     name TEXT NOT NULL,
     created_on_ms INTEGER NOT NULL,
+    owner TEXT NOT NULL DEFAULT 'ACCOUNTADMIN',
     PRIMARY KEY (database, name)) STRICT;
 CREATE TABLE IF NOT EXISTS tables (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -53,6 +57,7 @@ CREATE TABLE IF NOT EXISTS pipes (
     created_on_ms INTEGER NOT NULL,
     copy TEXT,
     comment TEXT,
+    owner TEXT,
     UNIQUE (database, schema, name)) STRICT;
 CREATE TABLE IF NOT EXISTS channels (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -77,12 +82,67 @@ CREATE INDEX IF NOT EXISTS channels_by_table ON channels (table_id);
 CREATE INDEX IF NOT EXISTS pipes_by_table ON pipes (table_id);
 ";
 
+/// Roles and what they may do. Source of the built-in ones: Snowflake documentation, "Overview of Access Control",
+/// "System-defined roles".
+macro_rules! grants {
+    () => {
+        "
+CREATE TABLE IF NOT EXISTS roles (
+    name TEXT PRIMARY KEY,
+    owner TEXT,
+    comment TEXT,
+    created_on_ms INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS role_grants (
+    role TEXT NOT NULL,
+    grantee_kind TEXT NOT NULL,
+    grantee TEXT NOT NULL,
+    granted_by TEXT,
+    created_on_ms INTEGER NOT NULL,
+    PRIMARY KEY (grantee_kind, grantee, role)) STRICT;
+CREATE TABLE IF NOT EXISTS grants (
+    kind TEXT NOT NULL,
+    object TEXT NOT NULL,
+    role TEXT NOT NULL,
+    privilege TEXT NOT NULL,
+    grant_option INTEGER NOT NULL,
+    granted_by TEXT,
+    created_on_ms INTEGER NOT NULL,
+    PRIMARY KEY (kind, object, role, privilege)) STRICT;
+INSERT OR IGNORE INTO roles (name, created_on_ms) VALUES
+    ('ACCOUNTADMIN', 0), ('SECURITYADMIN', 0), ('USERADMIN', 0), ('SYSADMIN', 0), ('PUBLIC', 0);
+INSERT OR IGNORE INTO role_grants (role, grantee_kind, grantee, created_on_ms) VALUES
+    ('SECURITYADMIN', 'ROLE', 'ACCOUNTADMIN', 0), ('SYSADMIN', 'ROLE', 'ACCOUNTADMIN', 0),
+    ('USERADMIN', 'ROLE', 'SECURITYADMIN', 0);
+INSERT OR IGNORE INTO grants (kind, object, role, privilege, grant_option, created_on_ms) VALUES
+    ('ACCOUNT', '', 'SECURITYADMIN', 'MANAGE GRANTS', 1, 0),
+    ('ACCOUNT', '', 'USERADMIN', 'CREATE USER', 1, 0),
+    ('ACCOUNT', '', 'USERADMIN', 'CREATE ROLE', 1, 0),
+    ('ACCOUNT', '', 'SYSADMIN', 'CREATE DATABASE', 1, 0),
+    ('ACCOUNT', '', 'SYSADMIN', 'CREATE WAREHOUSE', 1, 0),
+    ('ACCOUNT', '', 'ACCOUNTADMIN', 'CREATE EXTERNAL VOLUME', 1, 0),
+    ('ACCOUNT', '', 'ACCOUNTADMIN', 'CREATE INTEGRATION', 1, 0);
+"
+    };
+}
+
+/// Run at each open, behind [`TABLES`].
+pub(super) const GRANTS: &str = grants!();
+
 /// What a catalog file of an earlier version lacks, by version; each step is run once.
-pub(super) const UPGRADES: [&str; 5] = [
+pub(super) const UPGRADES: [&str; 6] = [
     "ALTER TABLE segments ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE pipes ADD COLUMN copy TEXT; ALTER TABLE pipes ADD COLUMN comment TEXT;",
     "ALTER TABLE users ADD COLUMN password BLOB;",
     "ALTER TABLE tables ADD COLUMN row_timestamp_ms INTEGER;",
     "ALTER TABLE tables ADD COLUMN kind TEXT NOT NULL DEFAULT 'standard'; ALTER TABLE tables ADD COLUMN cluster_by TEXT;
      ALTER TABLE tables ADD COLUMN comment TEXT; ALTER TABLE tables ADD COLUMN owner TEXT NOT NULL DEFAULT 'ACCOUNTADMIN';",
+    concat!(
+        grants!(),
+        "ALTER TABLE users ADD COLUMN default_role TEXT; UPDATE users SET default_role = 'ACCOUNTADMIN';
+     ALTER TABLE databases ADD COLUMN owner TEXT NOT NULL DEFAULT 'ACCOUNTADMIN';
+     ALTER TABLE schemas ADD COLUMN owner TEXT NOT NULL DEFAULT 'ACCOUNTADMIN';
+     ALTER TABLE pipes ADD COLUMN owner TEXT; UPDATE pipes SET owner = 'ACCOUNTADMIN' WHERE copy IS NOT NULL;
+     INSERT OR IGNORE INTO role_grants (role, grantee_kind, grantee, created_on_ms)
+     SELECT 'ACCOUNTADMIN', 'USER', name, created_on_ms FROM users;"
+    ),
 ];

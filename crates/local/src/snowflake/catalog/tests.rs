@@ -268,6 +268,9 @@ fn file_of_the_first_version_is_upgraded_and_a_later_one_refused() {
         "    row_timestamp_ms INTEGER,\n",
         "    kind TEXT NOT NULL DEFAULT 'standard',\n    cluster_by TEXT,\n    comment TEXT,\n",
         "    owner TEXT NOT NULL DEFAULT 'ACCOUNTADMIN',\n",
+        ", default_role TEXT",
+        ",\n    owner TEXT NOT NULL DEFAULT 'ACCOUNTADMIN'",
+        "    owner TEXT,\n",
     ] {
         assert!(first.contains(added), "{added}");
         first = first.replace(added, "");
@@ -278,7 +281,8 @@ fn file_of_the_first_version_is_upgraded_and_a_later_one_refused() {
         "INSERT INTO databases VALUES ('D', 0); INSERT INTO schemas VALUES ('D', 'PUBLIC', 0);
          INSERT INTO tables VALUES (1, 'D', 'PUBLIC', 'T', '[]', 0, 0, 0);
          INSERT INTO segments VALUES (1, 1, 'segments/x', 5, 50);
-         INSERT INTO pipes VALUES (1, 1, 'D', 'PUBLIC', 'T-STREAMING', 0);",
+         INSERT INTO pipes VALUES (1, 1, 'D', 'PUBLIC', 'T-STREAMING', 0);
+         INSERT INTO users VALUES ('ADA', 0);",
     )
     .unwrap();
     drop(old);
@@ -287,6 +291,7 @@ fn file_of_the_first_version_is_upgraded_and_a_later_one_refused() {
         assert_eq!(catalog.segments(1, SegmentKind::Rows).unwrap()[0].rows, 5);
         assert!(catalog.segments(1, SegmentKind::Errors).unwrap().is_empty());
         assert_eq!(catalog.pipes(None, None).unwrap()[0].copy, None);
+        assert_eq!(catalog.first_role("ADA").unwrap(), "ACCOUNTADMIN", "as before");
     }
     let later = Connection::open(&path).unwrap();
     later.pragma_update(None, "user_version", 99).unwrap();

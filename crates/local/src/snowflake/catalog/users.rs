@@ -78,7 +78,15 @@ impl Catalog {
     /// # Errors
     /// [`crate::Error::Catalog`].
     pub fn drop_user(&self, name: &str) -> Result<bool> {
-        Ok(self.lock().execute("DELETE FROM users WHERE name = ?1", [name])? > 0)
+        let mut connection = self.lock();
+        let transaction = write(&mut connection)?;
+        transaction.execute(
+            "DELETE FROM role_grants WHERE grantee_kind = 'USER' AND grantee = ?1",
+            [name],
+        )?;
+        let dropped = transaction.execute("DELETE FROM users WHERE name = ?1", [name])? > 0;
+        transaction.commit()?;
+        Ok(dropped)
     }
 
     /// All users by name.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::Snowflake;
 use super::super::catalog::now_ms;
-use super::super::sql::{SERVER_VERSION, Session, folded};
+use super::super::sql::{ROLE_REFUSED, SERVER_VERSION, Session, folded, role_refused};
 
 /// Sessions at once; the one that was idle longest goes first.
 const MOST_SESSIONS: usize = 1000;
@@ -136,10 +136,26 @@ pub(super) fn check(
         }
     };
     let named = |name: &Option<String>| name.as_deref().filter(|name| !name.is_empty()).map(folded);
+    let role = match named(&wanted.role_name) {
+        Some(role) => {
+            let has = snowflake.catalog.user_has_role(&user, &role);
+            if !has.map_err(|_| Refused::internal())? {
+                return Err(Refused {
+                    code: ROLE_REFUSED,
+                    message: role_refused(&role),
+                });
+            }
+            role
+        }
+        None => snowflake
+            .catalog
+            .first_role(&user)
+            .map_err(|_| Refused::internal())?,
+    };
     Ok(Session {
         database: named(&wanted.database_name),
         schema: named(&wanted.schema_name),
-        role: named(&wanted.role_name),
+        role: Some(role),
         warehouse: named(&wanted.warehouse),
         user,
     })

@@ -19,7 +19,13 @@ impl Driver {
             .unwrap();
         let engine = local.snowflake().engine();
         let mut session = crate::snowflake::sql::Session::default();
-        for sql in ["CREATE USER ADA PASSWORD = 'canary-word'", "CREATE DATABASE DEMO"] {
+        for sql in [
+            "CREATE USER ADA PASSWORD = 'canary-word'",
+            "CREATE DATABASE DEMO",
+            "CREATE ROLE ANN",
+            "GRANT ROLE ACCOUNTADMIN TO ROLE ANN",
+            "GRANT ROLE ANN TO USER ADA",
+        ] {
             engine.execute(&mut session, sql).await.unwrap();
         }
         Self {

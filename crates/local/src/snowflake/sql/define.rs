@@ -8,6 +8,7 @@ use sqlparser::ast::{
 
 use super::words::{TableOptions, Words, error_table_of};
 use super::{QueryResult, Result, Session, SqlError};
+use crate::snowflake::catalog::grants::Object;
 use crate::snowflake::catalog::{Catalog, now_ms};
 use crate::snowflake::model::{ColumnDef, CreateMode, Created, DataType, NewTable, SegmentKind, TableDef};
 use crate::snowflake::rows::MAX_VARCHAR;
@@ -31,6 +32,12 @@ pub(super) fn run(
         } => {
             let name = only(&db_name)?;
             let created = catalog.create_database(&name, mode(or_replace, if_not_exists)?)?;
+            if created != Created::Existed {
+                let public = Object::Schema(name.clone(), "PUBLIC".to_owned());
+                for made in [Object::Database(name.clone()), public] {
+                    catalog.set_owner(&made, session.role(), false)?;
+                }
+            }
             (session.database, session.schema) = (Some(name.clone()), Some("PUBLIC".to_owned()));
             Ok(told("Database", &name, created))
         }
@@ -44,6 +51,10 @@ pub(super) fn run(
                 return Err(SqlError::missing("Database", &database));
             }
             let created = catalog.create_schema(&database, &schema, mode(false, if_not_exists)?)?;
+            if created != Created::Existed {
+                let made = Object::Schema(database, schema.clone());
+                catalog.set_owner(&made, session.role(), false)?;
+            }
             session.schema = Some(schema.clone());
             Ok(told("Schema", &schema, created))
         }
@@ -172,6 +183,7 @@ pub(super) fn table_of(
         row_timestamp: options.row_timestamp.unwrap_or(false),
         cluster_by: create.cluster_by.as_ref().map(ToString::to_string),
         comment: create.comment.as_ref().map(comment),
+        owner: Some(session.role_name()),
         ..NewTable::default()
     };
     let mode = mode(create.or_replace, create.if_not_exists)?;

@@ -74,7 +74,7 @@ pub(super) fn context(statement: &mut Statement, session: &Session, account: &st
 fn of_session(name: &str, session: &Session, account: &str) -> Option<Option<String>> {
     Some(match name {
         "CURRENT_USER" => Some(session.user.clone()),
-        "CURRENT_ROLE" => session.role.clone(),
+        "CURRENT_ROLE" => Some(session.role_name()),
         "CURRENT_DATABASE" => session.database.clone(),
         "CURRENT_SCHEMA" => session.schema.clone(),
         "CURRENT_WAREHOUSE" => session.warehouse.clone(),

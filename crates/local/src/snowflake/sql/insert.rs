@@ -5,6 +5,7 @@
 use arrow::datatypes::{DataType as Arrow, Field};
 use sqlparser::ast::{CreateTable, Insert, Query, Statement, TableObject};
 
+use super::access::Access;
 use super::define::{self, parts};
 use super::select::{picked, place};
 use super::words::TableOptions;
@@ -29,6 +30,7 @@ pub(super) async fn run(engine: &Engine, session: &Session, insert: Insert) -> R
         return Err(SqlError::unsupported("this form of INSERT"));
     };
     let name = session.resolve(&parts(name)?)?;
+    Access::of(&engine.catalog, session).table_for(&name, &["INSERT"])?;
     let missing = || SqlError::missing("Table", &name.to_string());
     let table = engine.catalog.table(&name.database, &name.schema, &name.name)?;
     let id = table.ok_or_else(missing)?.id;

@@ -13,6 +13,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Tokenizer, Word};
 
+use super::access::Access;
 use super::words::Words;
 use super::{Name, QueryResult, Result, Session, SqlError, define, select};
 use crate::snowflake::catalog::{Catalog, DEFAULT_PIPE_SUFFIX, MOST_PIPES};
@@ -73,6 +74,8 @@ pub(super) fn create(catalog: &Catalog, session: &Session, words: &Words, sql: &
     }
     let copy = Copy::read(words, at + 1)?;
     let table = copy.target(catalog, session)?;
+    let target = session.resolve(&copy.table)?;
+    Access::of(catalog, session).table_for(&target, &["SELECT", "INSERT"])?;
     select::mapping(&copy, &table)?;
     if name.name.ends_with(DEFAULT_PIPE_SUFFIX) {
         let table = name.name.trim_end_matches(DEFAULT_PIPE_SUFFIX);
@@ -96,6 +99,7 @@ pub(super) fn create(catalog: &Catalog, session: &Session, words: &Words, sql: &
         name: name.name.clone(),
         copy: copy_text(sql)?,
         comment,
+        owner: Some(session.role_name()),
     };
     let created = catalog.create_pipe(&new, mode)?.ok_or_else(|| {
         let message = format!("a table has at most {MOST_PIPES} streaming pipes");

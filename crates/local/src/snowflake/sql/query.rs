@@ -20,6 +20,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use sqlparser::ast::{Query, Statement, visit_relations};
 
+use super::access::Access;
 use super::define::parts;
 use super::words::error_table_of;
 use super::{
@@ -128,6 +129,7 @@ fn snapshots(
             }
             let name = session.resolve(&parts)?;
             if let Entry::Vacant(vacant) = found.entry(name) {
+                Access::of(catalog, session).read(vacant.key())?;
                 let snapshot = snapshot(catalog, vacant.key())?;
                 vacant.insert(snapshot);
             }

@@ -2,6 +2,7 @@
 
 use sqlparser::tokenizer::Token;
 
+use super::access::Access;
 use super::words::Words;
 use super::{QueryResult, Result, Session, SqlError, pipe};
 use crate::snowflake::catalog::Catalog;
@@ -311,8 +312,24 @@ fn switch(catalog: &Catalog, session: &mut Session, words: &Words) -> Result<Que
         .name(if named { 2 } else { 1 })
         .ok_or_else(|| SqlError::syntax("a name is missing"))?;
     match (kind.as_str(), name.as_slice()) {
+        ("ROLE", [role]) => {
+            if catalog.role(role)?.is_none() {
+                return Err(cannot());
+            }
+            if !session.user.is_empty() && !catalog.user_has_role(&session.user, role)? {
+                return Err(SqlError {
+                    code: "003013",
+                    sql_state: "42501",
+                    message: format!(
+                        "Requested role '{role}' is not assigned to the executing user. Specify another role to activate."
+                    ),
+                });
+            }
+            session.role = Some(role.clone());
+        }
+        // One role counts here; the statement stands in scripts.
+        ("SECONDARY", _) if words.are(2, &["ROLES"]) => {}
         // There is nothing to choose, and scripts do.
-        ("ROLE", name) => session.role = name.last().cloned(),
         ("WAREHOUSE", name) => session.warehouse = name.last().cloned(),
         ("SCHEMA", [schema]) => {
             let database = session.database.clone().ok_or_else(super::no_database)?;
@@ -325,14 +342,26 @@ fn switch(catalog: &Catalog, session: &mut Session, words: &Words) -> Result<Que
     Ok(QueryResult::status("Statement executed successfully.".to_owned()))
 }
 
+fn cannot() -> SqlError {
+    SqlError {
+        code: "002043",
+        sql_state: "02000",
+        message: "SQL compilation error: Object does not exist, or operation cannot be performed.".to_owned(),
+    }
+}
+
 fn enter(catalog: &Catalog, session: &mut Session, database: &str, schema: Option<&String>) -> Result<()> {
-    if !catalog.database_exists(database)? {
+    let access = Access::of(catalog, session);
+    let named = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
+    let found = access.find("DATABASE", &named(&[database]))?;
+    if !found.map_or(Ok(false), |found| access.sees(&found))? {
         return Err(SqlError::missing("Database", database));
     }
-    if let Some(schema) = schema
-        && !catalog.schema_exists(database, schema)?
-    {
-        return Err(SqlError::missing("Schema", &format!("{database}.{schema}")));
+    if let Some(schema) = schema {
+        let found = access.find("SCHEMA", &named(&[database, schema]))?;
+        if !found.map_or(Ok(false), |found| access.sees(&found))? {
+            return Err(SqlError::missing("Schema", &format!("{database}.{schema}")));
+        }
     }
     session.database = Some(database.to_owned());
     session.schema = Some(schema.cloned().unwrap_or_else(|| "PUBLIC".to_owned()));

@@ -6,6 +6,8 @@ use crate::snowflake::catalog::commit::TableCommit;
 use crate::snowflake::rows::{AcceptedRows, Mapping, convert};
 use crate::snowflake::segments;
 
+mod rights;
+
 struct Bench {
     folder: tempfile::TempDir,
     engine: Engine,
@@ -218,7 +220,7 @@ async fn what_is_no_statement_is_refused_with_a_code() {
         ("SELEC 1", "001003"),
         ("SELECT 'open", "001003"),
         ("SELECT 1; SELECT 2", "000002"),
-        ("GRANT USAGE ON DATABASE D TO ROLE R", "000002"),
+        ("GRANT USAGE ON DATABASE D TO ROLE R", "002003"),
         ("SHOW WAREHOUSES", "000002"),
         ("SELECT nothing(1)", "001003"),
     ] {

@@ -1,8 +1,8 @@
 //! Users by SQL: CREATE, ALTER, DROP, SHOW, DESCRIBE USER.
 //!
 //! Source: Snowflake documentation, "CREATE USER", "ALTER USER". A user has a password, one or two RSA keys, or both; a user of
-//! TYPE = SERVICE has no password. Defaults of a user (role, warehouse, namespace) are taken and not used: the local
-//! Snowflake has no roles yet.
+//! TYPE = SERVICE has no password. A new user has the role PUBLIC alone; sessions begin with its DEFAULT_ROLE if it was granted
+//! that one too. The other defaults (warehouse, namespace) are taken and not used.
 
 use sqlparser::tokenizer::Token;
 
@@ -14,8 +14,7 @@ use crate::snowflake::keys;
 use crate::snowflake::passwords;
 
 /// Options that are taken and not used.
-const UNUSED: [&str; 12] = [
-    "DEFAULT_ROLE",
+const UNUSED: [&str; 11] = [
     "DEFAULT_WAREHOUSE",
     "DEFAULT_NAMESPACE",
     "DEFAULT_SECONDARY_ROLES",
@@ -35,6 +34,8 @@ struct Options {
     /// By slot: `Some(None)` unsets.
     keys: [Option<Option<String>>; 2],
     is_service: bool,
+    /// `Some(None)` unsets.
+    default_role: Option<Option<String>>,
 }
 
 /// Runs the statement if it is about users.
@@ -127,6 +128,13 @@ fn options(words: &Words, mut at: usize) -> Result<Options> {
             "PASSWORD" => options.password = Some(text.ok_or_else(wants_text)?),
             "RSA_PUBLIC_KEY" => options.keys[0] = Some(Some(text.ok_or_else(wants_text)?)),
             "RSA_PUBLIC_KEY_2" => options.keys[1] = Some(Some(text.ok_or_else(wants_text)?)),
+            "DEFAULT_ROLE" => {
+                let role = words.word(at + 2).map(ToOwned::to_owned);
+                let role = role.or(text.map(|text| super::folded(&text)));
+                options.default_role = Some(Some(
+                    role.ok_or_else(|| SqlError::syntax("DEFAULT_ROLE wants a role"))?,
+                ));
+            }
             "TYPE" => match words.word(at + 2) {
                 Some("SERVICE") => options.is_service = true,
                 Some("PERSON" | "LEGACY_SERVICE") => {}
@@ -156,6 +164,7 @@ fn unset(words: &Words, at: usize) -> Result<Options> {
     match words.word(at) {
         Some("RSA_PUBLIC_KEY") => options.keys[0] = Some(None),
         Some("RSA_PUBLIC_KEY_2") => options.keys[1] = Some(None),
+        Some("DEFAULT_ROLE") => options.default_role = Some(None),
         other => {
             let what = other.unwrap_or("what is written here");
             return Err(SqlError::unsupported(&format!("UNSET {what} of a user")));
@@ -167,6 +176,7 @@ fn unset(words: &Words, at: usize) -> Result<Options> {
 /// What is stored of them, checked before anything is.
 struct Stored {
     password: Option<Vec<u8>>,
+    default_role: Option<Option<String>>,
     keys: [Option<Option<Vec<u8>>>; 2],
 }
 
@@ -184,12 +194,16 @@ fn read(options: &Options) -> Result<Stored> {
         Ok(Some(Some(public)))
     };
     Ok(Stored {
+        default_role: options.default_role.clone(),
         password: options.password.as_deref().map(passwords::stored).transpose()?,
         keys: [key(&options.keys[0])?, key(&options.keys[1])?],
     })
 }
 
 fn store(catalog: &Catalog, name: &str, stored: Stored) -> Result<()> {
+    if let Some(role) = &stored.default_role {
+        catalog.set_default_role(name, role.as_deref())?;
+    }
     if let Some(password) = stored.password {
         catalog.set_password(name, &password)?;
     }

@@ -11,6 +11,7 @@ use super::super::auth;
 use super::super::catalog::now_ms;
 use super::super::model::PipeRow;
 use super::answer::{self, Refusal};
+use super::rights;
 
 /// The ingest host that the account names. Clients add the port of the account URL themselves.
 const HOST: &str = "127.0.0.1";
@@ -53,6 +54,7 @@ pub(super) fn token(snowflake: &Snowflake, headers: &HeaderMap, body: &[u8]) -> 
     if let Some(role) = words.find_map(|word| word.strip_prefix("session:role:")) {
         login.role = Some(role.to_owned());
     }
+    rights::role(&snowflake.catalog, &login)?;
     Ok(answer::text(snowflake.auth.issue(&login, host)))
 }
 

@@ -5,6 +5,7 @@ mod errors;
 mod evolution;
 mod faults;
 mod pipes;
+mod rights;
 
 use std::time::Duration;
 

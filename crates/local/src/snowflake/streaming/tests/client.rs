@@ -20,6 +20,8 @@ pub(super) struct Client {
     http: reqwest::Client,
     signer: Signer,
     pipe: &'static str,
+    /// What it calls with, instead of a key-pair token without a role.
+    scoped: Option<String>,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,7 @@ impl Client {
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             signer: Signer::from_pem(&private, fingerprint),
             pipe: "T-STREAMING",
+            scoped: None,
         };
         client
             .local
@@ -119,6 +122,7 @@ impl Client {
             http: self.http,
             signer: self.signer,
             pipe: self.pipe,
+            scoped: self.scoped,
         }
     }
 
@@ -175,7 +179,23 @@ impl Client {
         self.catalog().table_size(self.table().id).unwrap().0
     }
 
+    /// Calls with a token of this role from here on.
+    pub(super) async fn in_role(&mut self, role: &str) -> Answer {
+        self.scoped = None;
+        let form = format!(
+            "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&scope=127.0.0.1+session%3Arole%3A{role}"
+        );
+        let answer = self.form("/oauth/token", &form).await;
+        if answer.status == 200 {
+            self.scoped = Some(answer.text.clone());
+        }
+        answer
+    }
+
     pub(super) fn jwt(&self) -> String {
+        if let Some(scoped) = &self.scoped {
+            return scoped.clone();
+        }
         let now = now_ms();
         self.signer.token("LOCAL", "FRAZIL", now, now + 3_540_000)
     }

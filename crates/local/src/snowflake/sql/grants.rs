@@ -1,0 +1,517 @@
+//! GRANT and REVOKE of privileges, and SHOW GRANTS.
+//!
+//! Source: Snowflake documentation, "GRANT <privileges> ... TO ROLE", "GRANT OWNERSHIP", "REVOKE <privileges>", "SHOW GRANTS". A
+//! privilege that the kind of object does not have is refused; `ALL` stands for those it has.
+
+use sqlparser::tokenizer::Token;
+
+use super::access::{Access, Found, OWNERSHIP, insufficient};
+use super::show::moment;
+use super::words::Words;
+use super::{QueryResult, Result, Session, SqlError, executed};
+use crate::snowflake::catalog::Catalog;
+use crate::snowflake::catalog::grants::{Future, GrantRow, Object, Of, Target};
+use crate::snowflake::catalog::roles::{Grantee, RoleGrant};
+
+/// Privileges by kind of object (Snowflake documentation, "Access control privileges"; those that mean something here, and
+/// those that scripts of pipelines grant beside them).
+const PRIVILEGES: [(&str, &[&str]); 8] = [
+    (
+        "ACCOUNT",
+        &[
+            "CREATE DATABASE",
+            "CREATE EXTERNAL VOLUME",
+            "CREATE INTEGRATION",
+            "CREATE ROLE",
+            "CREATE USER",
+            "CREATE WAREHOUSE",
+            "EXECUTE TASK",
+            "MANAGE GRANTS",
+            "MONITOR EXECUTION",
+            "MONITOR USAGE",
+        ],
+    ),
+    (
+        "DATABASE",
+        &["APPLYBUDGET", "CREATE SCHEMA", "MODIFY", "MONITOR", "USAGE"],
+    ),
+    (
+        "SCHEMA",
+        &[
+            "CREATE FILE FORMAT",
+            "CREATE FUNCTION",
+            "CREATE ICEBERG TABLE",
+            "CREATE INTERACTIVE TABLE",
+            "CREATE PIPE",
+            "CREATE SECRET",
+            "CREATE SEQUENCE",
+            "CREATE STAGE",
+            "CREATE STREAM",
+            "CREATE TABLE",
+            "CREATE TASK",
+            "CREATE VIEW",
+            "MODIFY",
+            "MONITOR",
+            "USAGE",
+        ],
+    ),
+    (
+        "TABLE",
+        &[
+            "DELETE",
+            "EVOLVE SCHEMA",
+            "INSERT",
+            "REFERENCES",
+            "SELECT",
+            "SELECT ERROR TABLE",
+            "TRUNCATE",
+            "UPDATE",
+        ],
+    ),
+    ("PIPE", &["MONITOR", "OPERATE"]),
+    ("EXTERNAL VOLUME", &["USAGE"]),
+    (
+        "WAREHOUSE",
+        &["APPLYBUDGET", "MODIFY", "MONITOR", "OPERATE", "USAGE"],
+    ),
+    ("INTEGRATION", &["USAGE"]),
+];
+
+fn privileges_of(kind: &str) -> &'static [&'static str] {
+    PRIVILEGES
+        .iter()
+        .find(|(known, _)| *known == kind)
+        .map_or(&[], |(_, privileges)| privileges)
+}
+
+/// What a statement gives or takes.
+struct Terms {
+    privileges: Vec<String>,
+    only_option: bool,
+    targets: Vec<(Target, String)>,
+    /// The kind of what is meant, as SQL writes it.
+    kind: &'static str,
+    role: String,
+    /// Where the words behind the role begin.
+    end: usize,
+}
+
+/// Runs GRANT, REVOKE or SHOW [FUTURE] GRANTS.
+pub(super) fn run(catalog: &Catalog, session: &Session, words: &Words) -> Result<Option<QueryResult>> {
+    if words.are(0, &["SHOW", "GRANTS"]) {
+        return show(catalog, session, words).map(Some);
+    }
+    if words.are(0, &["SHOW", "FUTURE", "GRANTS"]) {
+        return show_future(catalog, session, words).map(Some);
+    }
+    match words.word(0) {
+        Some("GRANT") => grant(catalog, session, words).map(Some),
+        Some("REVOKE") => revoke(catalog, session, words).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn grant(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResult> {
+    let terms = Terms::read(catalog, session, words, 1, "TO")?;
+    if terms.privileges == [OWNERSHIP] {
+        return give_ownership(catalog, session, words, &terms);
+    }
+    let grant_option = words.are(terms.end, &["WITH", "GRANT", "OPTION"]);
+    let end = terms.end + if grant_option { 3 } else { 0 };
+    ended(words, end)?;
+    for (target, name) in &terms.targets {
+        for privilege in &terms.privileges {
+            if !catalog.may_grant(session.role(), privilege, target)? {
+                return Err(insufficient(terms.kind, name));
+            }
+        }
+    }
+    for (target, _) in &terms.targets {
+        catalog.grant(
+            &terms.privileges,
+            target,
+            &terms.role,
+            grant_option,
+            session.role(),
+        )?;
+    }
+    Ok(executed())
+}
+
+fn revoke(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResult> {
+    let only_option = words.are(1, &["GRANT", "OPTION", "FOR"]);
+    let mut terms = Terms::read(catalog, session, words, if only_option { 4 } else { 1 }, "FROM")?;
+    terms.only_option = only_option;
+    let end =
+        terms.end + usize::from(words.are(terms.end, &["CASCADE"]) || words.are(terms.end, &["RESTRICT"]));
+    ended(words, end)?;
+    if terms.privileges == [OWNERSHIP] {
+        return Err(SqlError::syntax(
+            "OWNERSHIP is not revoked: grant it to another role",
+        ));
+    }
+    for (target, name) in &terms.targets {
+        for privilege in &terms.privileges {
+            if !catalog.may_grant(session.role(), privilege, target)? {
+                return Err(insufficient(terms.kind, name));
+            }
+        }
+    }
+    for (target, _) in &terms.targets {
+        catalog.revoke(&terms.privileges, target, &terms.role, terms.only_option)?;
+    }
+    Ok(executed())
+}
+
+fn ended(words: &Words, end: usize) -> Result<()> {
+    if end == words.len() {
+        Ok(())
+    } else {
+        Err(SqlError::syntax("unexpected words behind the role"))
+    }
+}
+
+/// GRANT OWNERSHIP. Grants that are there must be copied or revoked in so many words.
+fn give_ownership(catalog: &Catalog, session: &Session, words: &Words, terms: &Terms) -> Result<QueryResult> {
+    let revoke = words.are(terms.end, &["REVOKE", "CURRENT", "GRANTS"]);
+    let copy = words.are(terms.end, &["COPY", "CURRENT", "GRANTS"]);
+    ended(words, terms.end + if revoke || copy { 3 } else { 0 })?;
+    for (target, name) in &terms.targets {
+        let Target::Object(object) = target else {
+            return Err(SqlError::unsupported("GRANT OWNERSHIP ON FUTURE objects"));
+        };
+        if catalog.owner(object)?.is_none() {
+            return Err(insufficient(terms.kind, name));
+        }
+        let may = catalog.may(session.role(), false, OWNERSHIP, object)?
+            || catalog.may(session.role(), false, "MANAGE GRANTS", &Object::Account)?;
+        if !may {
+            return Err(insufficient(terms.kind, name));
+        }
+        let there = catalog.grantees(object)?;
+        if let (Some((privilege, role)), false) = (there.first(), revoke || copy) {
+            let kind = terms.kind.to_lowercase();
+            return Err(SqlError {
+                code: "003036",
+                sql_state: "42501",
+                message: format!(
+                    "SQL execution error: Dependent grant of privilege '{privilege}' on securable '{name}' to role '{role}' \
+                     exists. It must be revoked first. To revoke all dependent grants while transferring object ownership, \
+                     use 'GRANT OWNERSHIP ON {kind} ... REVOKE CURRENT GRANTS'."
+                ),
+            });
+        }
+    }
+    for (target, _) in &terms.targets {
+        if let Target::Object(object) = target {
+            catalog.set_owner(object, &terms.role, revoke)?;
+        }
+    }
+    Ok(executed())
+}
+
+impl Terms {
+    fn read(catalog: &Catalog, session: &Session, words: &Words, at: usize, between: &str) -> Result<Self> {
+        let (mut privileges, at) = list(words, at)?;
+        let (kind, targets, at) = targets(catalog, session, words, at)?;
+        let known = privileges_of(kind);
+        if matches!(privileges.as_slice(), [all] if all == "ALL" || all == "ALL PRIVILEGES") {
+            privileges = known.iter().map(|privilege| (*privilege).to_owned()).collect();
+        }
+        let unknown = privileges
+            .iter()
+            .find(|privilege| !known.contains(&privilege.as_str()));
+        if let Some(unknown) = unknown.filter(|_| privileges != [OWNERSHIP]) {
+            return Err(SqlError::syntax(format!(
+                "Invalid privilege '{unknown}' for an object of kind {kind}"
+            )));
+        }
+        if !words.are(at, &[between]) {
+            return Err(SqlError::syntax(format!("{between} ROLE is missing")));
+        }
+        let at = at + 1 + usize::from(words.are(at + 1, &["ROLE"]));
+        let role = words
+            .word(at)
+            .ok_or_else(|| SqlError::syntax("a role's name is missing"))?
+            .to_owned();
+        catalog
+            .role(&role)?
+            .ok_or_else(|| SqlError::missing("Role", &role))?;
+        Ok(Self {
+            privileges,
+            only_option: false,
+            targets,
+            kind,
+            role,
+            end: at + 1,
+        })
+    }
+}
+
+/// Privileges with commas between them, and where ON ends.
+fn list(words: &Words, mut at: usize) -> Result<(Vec<String>, usize)> {
+    let mut privileges = vec![String::new()];
+    while !words.are(at, &["ON"]) {
+        let last = privileges.last_mut().expect("there is one from the start");
+        match (words.word(at), words.get(at)) {
+            (Some(word), _) if last.is_empty() => last.push_str(word),
+            (Some(word), _) => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            (None, Some(Token::Comma)) => privileges.push(String::new()),
+            _ => return Err(SqlError::syntax("ON is missing")),
+        }
+        at += 1;
+    }
+    if privileges.iter().any(String::is_empty) {
+        return Err(SqlError::syntax("a privilege is missing"));
+    }
+    Ok((privileges, at + 1))
+}
+
+const KINDS: [(&[&str], &str); 11] = [
+    (&["ICEBERG", "TABLE"], "TABLE"),
+    (&["INTERACTIVE", "TABLE"], "TABLE"),
+    (&["EXTERNAL", "VOLUME"], "EXTERNAL VOLUME"),
+    (&["ACCOUNT"], "ACCOUNT"),
+    (&["DATABASE"], "DATABASE"),
+    (&["SCHEMA"], "SCHEMA"),
+    (&["TABLE"], "TABLE"),
+    (&["PIPE"], "PIPE"),
+    (&["WAREHOUSE"], "WAREHOUSE"),
+    (&["INTEGRATION"], "INTEGRATION"),
+    (&["ROLE"], "ROLE"),
+];
+
+type Targets = (&'static str, Vec<(Target, String)>, usize);
+
+/// What stands behind ON, and where it ends.
+fn targets(catalog: &Catalog, session: &Session, words: &Words, at: usize) -> Result<Targets> {
+    if words.are(at, &["ALL"]) || words.are(at, &["FUTURE"]) {
+        return many(catalog, session, words, at);
+    }
+    let (kind, found, end) = one(catalog, session, words, at)?;
+    Ok((kind, vec![(Target::Object(found.object), found.name)], end))
+}
+
+fn one(
+    catalog: &Catalog,
+    session: &Session,
+    words: &Words,
+    at: usize,
+) -> Result<(&'static str, Found, usize)> {
+    let known = KINDS.iter().find(|(phrase, _)| words.are(at, phrase));
+    let (kind, at) = known.map_or(("TABLE", at), |(phrase, kind)| (*kind, at + phrase.len()));
+    let (name, end) = match kind {
+        "ACCOUNT" => (Vec::new(), at),
+        _ => words
+            .name(at)
+            .ok_or_else(|| SqlError::syntax("an object's name is missing"))?,
+    };
+    let found = Access::of(catalog, session).find(kind, &name)?;
+    let found = found.ok_or_else(|| {
+        let mut kind = kind.to_lowercase();
+        kind.get_mut(..1).map(str::make_ascii_uppercase);
+        SqlError::missing(&kind, &name.join("."))
+    })?;
+    Ok((kind, found, end))
+}
+
+/// `ALL|FUTURE TABLES|PIPES|SCHEMAS IN SCHEMA|DATABASE name`.
+fn many(catalog: &Catalog, session: &Session, words: &Words, at: usize) -> Result<Targets> {
+    let future = words.are(at, &["FUTURE"]);
+    let skipped = usize::from(words.are(at + 1, &["ICEBERG"]) || words.are(at + 1, &["INTERACTIVE"]));
+    let kind = match words.word(at + 1 + skipped) {
+        Some("TABLES") => "TABLE",
+        Some("PIPES") => "PIPE",
+        Some("SCHEMAS") => "SCHEMA",
+        other => {
+            let what = other.unwrap_or("what is written here");
+            return Err(SqlError::unsupported(&format!("grants on all or future {what}")));
+        }
+    };
+    let at = at + 2 + skipped;
+    if !words.are(at, &["IN"]) {
+        return Err(SqlError::syntax("IN SCHEMA or IN DATABASE is missing"));
+    }
+    let (within_kind, within, end) = one(catalog, session, words, at + 1)?;
+    let (database, schema) = match &within.object {
+        Object::Database(database) => (database.clone(), None),
+        Object::Schema(database, schema) if kind != "SCHEMA" => (database.clone(), Some(schema.clone())),
+        _ => return Err(SqlError::syntax(format!("{kind}S are not in a {within_kind}"))),
+    };
+    if future {
+        let target = Target::Future(Future {
+            kind,
+            within: within.object,
+        });
+        return Ok((kind, vec![(target, within.name)], end));
+    }
+    let (database, schema) = (Some(database.as_str()), schema.as_deref());
+    let full = |database: &str, schema: &str, name: &str| format!("{database}.{schema}.{name}");
+    let objects = match kind {
+        "TABLE" => {
+            let tables = catalog.list_tables(database, schema)?.into_iter();
+            tables
+                .map(|table| {
+                    let name = full(&table.database, &table.schema, &table.name);
+                    (Target::Object(Object::Table(table.id)), name)
+                })
+                .collect()
+        }
+        "PIPE" => {
+            let pipes = catalog.pipes(database, schema)?.into_iter();
+            pipes
+                .filter(|pipe| pipe.copy.is_some())
+                .map(|pipe| {
+                    let name = full(&pipe.database, &pipe.schema, &pipe.name);
+                    (Target::Object(Object::Pipe(pipe.id)), name)
+                })
+                .collect()
+        }
+        _ => {
+            let schemas = catalog.list_schemas(database)?.into_iter();
+            schemas
+                .map(|row| {
+                    let name = format!("{}.{}", row.database, row.schema);
+                    (Target::Object(Object::Schema(row.database, row.schema)), name)
+                })
+                .collect()
+        }
+    };
+    Ok((kind, objects, end))
+}
+
+const SHOWN: [&str; 8] = [
+    "created_on",
+    "privilege",
+    "granted_on",
+    "name",
+    "granted_to",
+    "grantee_name",
+    "grant_option",
+    "granted_by",
+];
+
+fn shown(grant: GrantRow) -> Vec<Option<String>> {
+    vec![
+        moment(grant.created_on_ms),
+        Some(grant.privilege),
+        Some(grant.kind.replace(' ', "_")),
+        Some(grant.name),
+        Some("ROLE".to_owned()),
+        Some(grant.role),
+        Some(grant.grant_option.to_string()),
+        Some(grant.granted_by.unwrap_or_default()),
+    ]
+}
+
+/// A role that a role has, among its grants.
+fn membership(grant: RoleGrant) -> Vec<Option<String>> {
+    vec![
+        moment(grant.created_on_ms),
+        Some("USAGE".to_owned()),
+        Some("ROLE".to_owned()),
+        Some(grant.role),
+        Some("ROLE".to_owned()),
+        Some(grant.grantee),
+        Some("false".to_owned()),
+        Some(grant.granted_by.unwrap_or_default()),
+    ]
+}
+
+fn of_role(grant: RoleGrant) -> Vec<Option<String>> {
+    vec![
+        moment(grant.created_on_ms),
+        Some(grant.role),
+        Some(grant.grantee_kind),
+        Some(grant.grantee),
+        Some(grant.granted_by.unwrap_or_default()),
+    ]
+}
+
+const SHOWN_ROLES: [&str; 5] = ["created_on", "role", "granted_to", "grantee_name", "granted_by"];
+
+fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResult> {
+    let is_future = |grant: &GrantRow| grant.kind.starts_with("FUTURE ");
+    let role = |at: usize| -> Result<String> {
+        let name = words.word(at).unwrap_or_default().to_owned();
+        let known = catalog.role(&name)?.is_some();
+        known
+            .then_some(name.clone())
+            .ok_or_else(|| SqlError::missing("Role", &name))
+    };
+    match (words.word(2), words.word(3)) {
+        (Some("ON"), _) => {
+            let (_, found, end) = one(catalog, session, words, 3)?;
+            ended(words, end)?;
+            if !Access::of(catalog, session).sees(&found)? {
+                return Err(SqlError::missing("Object", &found.name));
+            }
+            let rows = catalog.grants(Of::Object(&found.object))?.into_iter();
+            Ok(QueryResult::texts(&SHOWN, rows.map(shown).collect()))
+        }
+        (Some("TO"), Some("ROLE")) => {
+            let role = role(4)?;
+            let to = Grantee::Role(role.clone());
+            let mut rows: Vec<_> = catalog
+                .grants(Of::Role(&role))?
+                .into_iter()
+                .filter(|grant| !is_future(grant))
+                .map(shown)
+                .collect();
+            rows.extend(catalog.role_grants(None, Some(&to))?.into_iter().map(membership));
+            Ok(QueryResult::texts(&SHOWN, rows))
+        }
+        (Some("OF"), Some("ROLE")) => {
+            let rows = catalog.role_grants(Some(&role(4)?), None)?.into_iter();
+            Ok(QueryResult::texts(&SHOWN_ROLES, rows.map(of_role).collect()))
+        }
+        (None, _) | (Some("TO"), Some("USER")) => {
+            let user = words.word(4).unwrap_or(&session.user).to_owned();
+            if !catalog.user_exists(&user)? {
+                return Err(SqlError::missing("User", &user));
+            }
+            let rows = catalog.role_grants(None, Some(&Grantee::User(user)))?.into_iter();
+            Ok(QueryResult::texts(&SHOWN_ROLES, rows.map(of_role).collect()))
+        }
+        _ => Err(SqlError::unsupported("this form of SHOW GRANTS")),
+    }
+}
+
+/// `SHOW FUTURE GRANTS IN SCHEMA|DATABASE name` and `... TO ROLE name`.
+fn show_future(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResult> {
+    let mut rows = Vec::new();
+    if words.are(3, &["TO", "ROLE"]) {
+        let role = words.word(5).unwrap_or_default();
+        rows = catalog.grants(Of::Role(role))?;
+    } else if words.are(3, &["IN"]) {
+        let (_, found, end) = one(catalog, session, words, 4)?;
+        ended(words, end)?;
+        for role in catalog.roles()? {
+            rows.extend(catalog.grants(Of::Role(&role.name))?);
+        }
+        rows.retain(|grant| grant.name == found.name);
+    } else {
+        return Err(SqlError::unsupported("this form of SHOW FUTURE GRANTS"));
+    }
+    let rows = rows.into_iter().filter_map(|mut grant| {
+        let kind = grant.kind.strip_prefix("FUTURE ")?.to_owned();
+        grant.name = format!("{}.<{kind}>", grant.name);
+        grant.kind = kind;
+        let mut row = shown(grant);
+        row.pop();
+        Some(row)
+    });
+    let names = [
+        "created_on",
+        "privilege",
+        "grant_on",
+        "name",
+        "grant_to",
+        "grantee_name",
+        "grant_option",
+    ];
+    Ok(QueryResult::texts(&names, rows.collect()))
+}
