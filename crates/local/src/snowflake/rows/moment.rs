@@ -1,7 +1,8 @@
 //! Dates, times and timestamps of texts and numbers.
 //!
 //! Formats: ISO 8601 with `T` or a space, with or without fraction and offset; a date alone is its midnight; dates also as
-//! `DD-MON-YYYY` and `MM/DD/YYYY`. An integer in a text counts from 1970, in seconds, milliseconds, microseconds or
+//! `DD-MON-YYYY` and `MM/DD/YYYY`, timestamps as RFC 2822 and `DY MON DD HH24:MI:SS TZHTZM YYYY`. Timestamps reach from the year
+//! 1677 to 2262. An integer in a text counts from 1970, in seconds, milliseconds, microseconds or
 //! nanoseconds by its size (Snowflake documentation, "TO_TIMESTAMP", integers in strings). Without an offset the zone is UTC.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
@@ -46,7 +47,8 @@ pub(super) fn timestamp(text: &str, as_written: bool) -> Option<i64> {
     let with_offset = DateTime::parse_from_rfc3339(text)
         .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f %z"))
         .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"))
-        .or_else(|_| DateTime::parse_from_rfc2822(text));
+        .or_else(|_| DateTime::parse_from_rfc2822(text))
+        .or_else(|_| DateTime::parse_from_str(text, "%a %b %d %H:%M:%S %z %Y"));
     let naive = match with_offset {
         Ok(moment) if as_written => moment.naive_local(),
         Ok(moment) => moment.naive_utc(),

@@ -7,6 +7,8 @@ use super::evolution::{TEXT, WHOLE};
 use super::*;
 use crate::snowflake::model::{ACCOUNTADMIN, DataType, TableKind};
 
+mod coercion;
+
 fn column(name: &str, data_type: DataType) -> ColumnDef {
     ColumnDef {
         name: name.to_owned(),
