@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
-pub(crate) use self::channels::{ELASTIC, SUCCESS};
+pub(crate) use self::channels::{ELASTIC, MOST_CHANNELS, SUCCESS};
 pub use self::pins::Pin;
 pub(crate) use self::pipes::{DEFAULT_PIPE_SUFFIX, MOST_PIPES, PipeLookup};
 pub use self::users::UserRow;

@@ -42,7 +42,7 @@ pub(crate) struct Committer {
     pub(super) catalog: Arc<Catalog>,
     pub(super) backlog: Arc<Backlog>,
     pub(super) late: Arc<LateCounters>,
-    /// Counts commits, for those who wait for one.
+    /// Counts commits and invalidated channels, for those who wait for one.
     pub(super) commits: watch::Sender<u64>,
 }
 
@@ -214,6 +214,7 @@ impl Committer {
             &invalid.code,
             &invalid.message,
         )?;
+        self.commits.send_modify(|commits| *commits += 1);
         // The transaction refuses invalid channels, so its earlier batches go too: they were accepted, not committed.
         loaded.retain(|one| one.batch.record.channel_id != channel_id);
         Ok(())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::backlog::Backlog;
-use super::catalog::{Catalog, ELASTIC, SUCCESS};
+use super::catalog::{Catalog, ELASTIC, MOST_CHANNELS, SUCCESS};
 use super::committer::Committer;
 use super::late::LateCounters;
 use super::log::{Encoding, Log, Record, recovery};
@@ -61,6 +61,8 @@ pub(crate) enum Opened {
     Open(Box<ChannelRow>, String),
     /// There are accepted rows that are not committed, and the caller did not want to lose them.
     Uncommitted,
+    /// The pipe has [`MOST_CHANNELS`].
+    TooMany,
 }
 
 impl Store {
@@ -172,6 +174,9 @@ impl Store {
                 Some(row) => Some(store.registry.of_row(&row)?),
                 None => None,
             };
+            if known.is_none() && store.catalog.named_channels(pipe.id)? >= MOST_CHANNELS {
+                return Ok(Opened::TooMany);
+            }
             // Holding the state keeps appends out until the new client sequencer is in the catalog and here.
             let mut state = match &known {
                 Some(channel) => Some(channel.state.lock().await),

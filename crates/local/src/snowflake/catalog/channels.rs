@@ -9,6 +9,10 @@ use crate::Result;
 /// The implicit channel of each pipe, without order and tokens.
 pub(crate) const ELASTIC: &str = "ELASTIC";
 
+/// Named channels that a pipe may have (Snowflake documentation, "Snowpipe Streaming high-performance architecture",
+/// limitations).
+pub(crate) const MOST_CHANNELS: usize = 2000;
+
 /// Status of a healthy channel.
 pub(crate) const SUCCESS: &str = "SUCCESS";
 
@@ -44,6 +48,15 @@ impl Catalog {
         let row = channel(&transaction, pipe.id, lookup)?;
         transaction.commit()?;
         row.ok_or(crate::Error::Catalog(rusqlite::Error::QueryReturnedNoRows))
+    }
+
+    /// Named channels of a pipe.
+    pub(crate) fn named_channels(&self, pipe_id: i64) -> Result<usize> {
+        let connection = self.lock();
+        let mut statement =
+            connection.prepare_cached("SELECT count(*) FROM channels WHERE pipe_id = ?1 AND lookup <> ?2")?;
+        let count: i64 = statement.query_row((pipe_id, ELASTIC), |row| row.get(0))?;
+        Ok(usize::try_from(count).unwrap_or_default())
     }
 
     /// Makes the elastic channel of a pipe, or leaves it as it is.

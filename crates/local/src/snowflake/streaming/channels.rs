@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::Snowflake;
-use super::super::catalog::{ELASTIC, SUCCESS, now_ms};
+use super::super::catalog::{ELASTIC, MOST_CHANNELS, SUCCESS, now_ms};
 use super::super::model::{ChannelRow, Counters, PipeRow};
 use super::super::store::Opened;
 use super::answer::{self, Refusal};
@@ -71,6 +71,13 @@ pub(super) async fn open(
             ))
         }
         Opened::Uncommitted => Err(uncommitted()),
+        Opened::TooMany => Err(Refusal::new(
+            400,
+            "ERR_TOO_MANY_CHANNELS",
+            format!(
+                "The pipe has {MOST_CHANNELS} channels, and takes no more. Drop channels that are not used."
+            ),
+        )),
     }
 }
 
