@@ -93,6 +93,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it is for want of room on the disk.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::Disk { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
+            Self::Catalog(rusqlite::Error::SqliteFailure(failure, _)) => {
+                failure.code == rusqlite::ErrorCode::DiskFull
+            }
+            _ => false,
+        }
+    }
+
     /// Wraps an I/O error with what was tried and where.
     pub(crate) fn disk(
         action: &'static str,

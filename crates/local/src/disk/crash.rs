@@ -42,6 +42,8 @@ struct State {
     dead: bool,
     /// Breaks the disk on purpose: file syncs do nothing, to see that the tests notice.
     ignore_sync: bool,
+    /// Bytes that still fit; without it, any number does.
+    room: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -61,6 +63,16 @@ impl CrashDisk {
     /// Makes each file sync a lie.
     pub(crate) fn ignore_sync(&self) {
         self.state.lock().unwrap().ignore_sync = true;
+    }
+
+    /// From here on so many bytes fit; `None`: there is room again.
+    pub(crate) fn leave_room(&self, bytes: Option<usize>) {
+        self.state.lock().unwrap().room = bytes;
+    }
+
+    /// Names in a folder.
+    pub(crate) fn files(&self, folder: &str) -> usize {
+        self.list(Path::new(folder)).unwrap().len()
     }
 
     pub(crate) fn dead(&self) -> bool {
@@ -189,12 +201,15 @@ impl Disk for CrashDisk {
 impl DiskFile for Handle {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.disk.step(|state| {
-            state
-                .nodes
-                .get_mut(&self.node)
-                .unwrap()
-                .data
-                .extend_from_slice(bytes);
+            let fits = state.room.map_or(bytes.len(), |room| room.min(bytes.len()));
+            if let Some(room) = &mut state.room {
+                *room -= fits;
+            }
+            let node = state.nodes.get_mut(&self.node).unwrap();
+            node.data.extend_from_slice(&bytes[..fits]);
+            if fits < bytes.len() {
+                return Err(ErrorKind::StorageFull.into());
+            }
             Ok(())
         })
     }

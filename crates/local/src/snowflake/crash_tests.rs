@@ -67,6 +67,57 @@ async fn crash_at_every_step_loses_and_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_disk_refuses_and_loses_nothing_and_goes_on_when_there_is_room() {
+    let mut world = World::new();
+    let store = open(world.folder.path(), &world.disk, false).unwrap();
+    for name in ["A", "B"] {
+        world.open_channel(&store, name).await.unwrap();
+    }
+    let (mut appends, mut commits) = (0, 0);
+    for room in [0, 1, 7, 8, 40, 120, 200, 300, 800] {
+        for name in ["A", "B"] {
+            world.append(&store, name).await.unwrap();
+        }
+        world.disk.leave_room(Some(room));
+        let committed = world.commit(&store);
+        commits += usize::from(committed.is_err());
+        for _ in 0..20 {
+            for name in ["A", "B"] {
+                // The same bytes again, as a client does that got a 503.
+                match world.append(&store, name).await {
+                    Ok(_) => {}
+                    Err(error) => {
+                        assert!(error.is_disk_full(), "{error}");
+                        appends += 1;
+                    }
+                }
+            }
+        }
+        world.disk.leave_room(None);
+        for name in ["A", "B"] {
+            world.append(&store, name).await.unwrap();
+        }
+        world.commit(&store).unwrap();
+        world.check(&store, &world.disk).unwrap();
+        let kept = store
+            .catalog
+            .segments(world.table, SegmentKind::Rows)
+            .unwrap()
+            .len();
+        assert_eq!(world.disk.files("segments"), kept, "nothing half written stays");
+        assert!(world.disk.files("log") <= 3, "{}", world.disk.files("log"));
+    }
+    assert!(
+        appends > 300 && commits >= 8,
+        "{appends} appends and {commits} commits met it"
+    );
+    let log = Arc::clone(&store.log);
+    tokio::task::spawn_blocking(move || log.stop()).await.unwrap();
+    drop(store);
+    world.recover().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crash_during_recovery_from_a_crash_loses_and_doubles_nothing() {
     let mut crashes = 0;
     for first in (0..60).step_by(3) {

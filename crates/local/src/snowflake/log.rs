@@ -261,8 +261,12 @@ impl Writer {
                 if let Some(current) = self.current.take() {
                     current.shared.sealed.store(true, Ordering::Release);
                 }
+                let kind = match &error {
+                    Error::Disk { source, .. } => source.kind(),
+                    _ => std::io::ErrorKind::Other,
+                };
                 for append in group.drain(..) {
-                    let failed = std::io::Error::other(error.to_string());
+                    let failed = std::io::Error::new(kind, error.to_string());
                     let _ = append.answer.send(Err(Error::disk("write", FOLDER)(failed)));
                 }
             }
@@ -307,8 +311,11 @@ impl Writer {
         let path = PathBuf::from(FOLDER).join(format!("{:012}.log", self.next));
         self.next += 1;
         let mut file = self.disk.create(&path).map_err(Error::disk("create", &path))?;
-        file.append(format::FILE_HEADER)
-            .map_err(Error::disk("write", &path))?;
+        if let Err(error) = file.append(format::FILE_HEADER) {
+            // A full disk would get one more such file with each append.
+            let _ = self.disk.remove(&path);
+            return Err(Error::disk("write", &path)(error));
+        }
         self.disk
             .sync_dir(FOLDER.as_ref())
             .map_err(Error::disk("sync", FOLDER))?;

@@ -45,6 +45,14 @@ impl From<AuthFailure> for Refusal {
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
+        if error.is_disk_full() {
+            tracing::warn!(%error, "disk is full");
+            return Self::new(
+                503,
+                "ERR_GENERAL_EXCEPTION_RETRY_REQUEST",
+                "The disk of the local Snowflake is full. Make room, and retry the request.",
+            );
+        }
         tracing::error!(%error, "request failed");
         let status = if matches!(error, Error::Stopping) {
             503
