@@ -153,7 +153,11 @@ pub(crate) struct Send {
 #[derive(Debug, Args)]
 pub(crate) struct Sql {
     /// The statement
-    pub(crate) statement: String,
+    #[arg(required_unless_present = "file")]
+    pub(crate) statement: Option<String>,
+    /// A script instead: its statements run in order, up to the first that fails
+    #[arg(short, long, conflicts_with = "statement")]
+    pub(crate) file: Option<PathBuf>,
     /// The configuration whose first destination is asked
     #[arg(short, long, default_value = "frazil.yaml")]
     pub(crate) config: PathBuf,

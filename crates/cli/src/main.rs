@@ -9,6 +9,7 @@ mod remove;
 mod resume;
 mod rewind;
 mod run;
+mod script;
 mod send;
 mod signals;
 mod sql;

@@ -1,12 +1,15 @@
-//! `frazil sql`: one statement, its result as a table or JSON.
+//! `frazil sql`: one statement or a script of them, results as tables or JSON.
+
+use std::path::Path;
 
 use frazil_runtime::exit::Exit;
 use frazil_runtime::run::snowflake;
-use frazil_snowflake::{Column, Rows};
+use frazil_snowflake::{Column, Rows, SnowflakeConfig};
 
 use crate::args;
 use crate::failure::Failure;
 use crate::output;
+use crate::script;
 use crate::target::{self, LocalAddresses};
 
 /// The longest cell of a table.
@@ -17,11 +20,38 @@ pub(crate) async fn run(args: args::Sql) -> Result<Exit, Failure> {
         Some(data) => LocalAddresses::read(data)?.snowflake("FRAZIL", "PUBLIC"),
         None => snowflake(&target::first(target::load(&args.config)?, &args.config)?.destination),
     };
-    let rows = target::sql_client(config)?
-        .execute(&args.statement)
-        .await
-        .map_err(target::of_snowflake)?;
-    output::line(if args.json { json(&rows) } else { table(&rows) });
+    let shown = |rows: &Rows| output::line(if args.json { json(rows) } else { table(rows) });
+    if let Some(file) = &args.file {
+        return play(file, config, shown).await;
+    }
+    let statement = args.statement.unwrap_or_default();
+    let answer = target::sql_client(config)?.execute(&statement).await;
+    shown(&answer.map_err(target::of_snowflake)?);
+    Ok(Exit::Done)
+}
+
+/// Runs the statements of a file, each in the role, database and schema that the last USE chose.
+async fn play(file: &Path, mut config: SnowflakeConfig, shown: impl Fn(&Rows)) -> Result<Exit, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", file.display())))?;
+    let statements = script::statements(&text);
+    if statements.is_empty() {
+        let text = format!("{} holds no statement", file.display());
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    let mut client = target::sql_client(config.clone())?;
+    for statement in statements {
+        let rows = client.execute(&statement.text).await.map_err(|error| {
+            let mut failure = target::of_snowflake(error);
+            failure.text = format!("{}:{}: {}", file.display(), statement.line, failure.text);
+            failure
+        })?;
+        shown(&rows);
+        if let Some(next) = script::used(&statement.text, &config) {
+            config = next;
+            client = target::sql_client(config.clone())?;
+        }
+    }
     Ok(Exit::Done)
 }
 

@@ -299,6 +299,50 @@ fn each_mistake_gets_one_clear_error_with_its_exit_code() {
 }
 
 #[test]
+fn scripts_run_statement_by_statement_and_stop_where_one_fails() {
+    let local = Local::start();
+    let play = |file: &Path| {
+        let data = local.folder.path().join("data");
+        let mut command = frazil();
+        command
+            .args(["sql", "--json", "--file"])
+            .arg(file)
+            .arg("--data")
+            .arg(data);
+        command.output().expect("it runs")
+    };
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/sql");
+    let mut answers = 0;
+    for script in ["1-roles.sql", "2-tables.sql", "3-pipes.sql"] {
+        let output = play(&scripts.join(script));
+        assert_eq!(output.status.code(), Some(0), "{script}: {}", told(&output));
+        answers += String::from_utf8_lossy(&output.stdout).lines().count();
+    }
+    assert!(answers >= 51, "{answers} answers");
+    let broken = local.folder.path().join("broken.sql");
+    std::fs::write(
+        &broken,
+        "-- begin\nUSE SCHEMA kinesis_db.kinesis_schema;\nSELECT COUNT(*) AS C FROM paid;\n\nSELECT * FROM nowhere;\nDROP TABLE paid;\n",
+    )
+    .expect("written");
+    let output = play(&broken);
+    let told = told(&output);
+    assert_ne!(output.status.code(), Some(0), "{told}");
+    assert!(
+        told.contains(r#"[{"C":2}]"#) && told.contains("broken.sql:5: "),
+        "{told}"
+    );
+    let left = local.folder.path().join("left.sql");
+    std::fs::write(&left, "SELECT COUNT(*) AS C FROM kinesis_db.kinesis_schema.paid").expect("written");
+    assert_eq!(
+        play(&left).status.code(),
+        Some(0),
+        "nothing ran behind the failure"
+    );
+    local.stop();
+}
+
+#[test]
 fn a_verb_without_its_counterpart_says_what_to_do() {
     let nowhere = ["status", "--address", "127.0.0.1:9"];
     let output = frazil().args(nowhere).output().expect("it runs");
