@@ -11,6 +11,7 @@
 mod access;
 pub(crate) mod binding;
 mod casts;
+mod ddl;
 mod define;
 mod functions;
 mod grants;
@@ -377,6 +378,9 @@ impl Engine {
                 _ => pipe::change(&self.catalog, session, words),
             };
             return done.map(Some);
+        }
+        if let Some(done) = ddl::run(&self.catalog, session, words)? {
+            return Ok(Some(done));
         }
         if let Some(done) = users::run(&self.catalog, words)? {
             return Ok(Some(done));

@@ -4,7 +4,7 @@ use sqlparser::tokenizer::Token;
 
 use super::access::Access;
 use super::words::Words;
-use super::{QueryResult, Result, Session, SqlError, pipe};
+use super::{Name, QueryResult, Result, Session, SqlError, ddl, pipe};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::model::{ChannelFilter, DataType, TableDef};
 
@@ -20,7 +20,7 @@ pub(super) fn run(catalog: &Catalog, session: &mut Session, words: &Words) -> Re
 
 /// `LIKE '...'` and `IN DATABASE|SCHEMA|TABLE|PIPE|ACCOUNT name`, in this order.
 #[derive(Debug, Default)]
-struct Filter {
+pub(super) struct Filter {
     like: Option<String>,
     kind: Option<String>,
     name: Vec<String>,
@@ -55,14 +55,22 @@ impl Filter {
         }
     }
 
-    fn admits(&self, name: &str) -> bool {
+    /// The table that is meant, if it is one: `IN TABLE name`, or a name without a kind.
+    pub(super) fn table(&self, session: &Session) -> Result<Option<Name>> {
+        match self.kind.as_deref() {
+            Some("TABLE") | None if !self.name.is_empty() => session.resolve(&self.name).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn admits(&self, name: &str) -> bool {
         self.like
             .as_ref()
             .is_none_or(|pattern| like(&pattern.to_uppercase(), &name.to_uppercase()))
     }
 
     /// Database and schema that are meant; the session's where none is named.
-    fn scope(&self, session: &Session) -> (Option<String>, Option<String>) {
+    pub(super) fn scope(&self, session: &Session) -> (Option<String>, Option<String>) {
         match (self.kind.as_deref(), self.name.as_slice()) {
             (Some("ACCOUNT"), _) => (None, None),
             (Some("DATABASE"), [database]) => (Some(database.clone()), None),
@@ -134,6 +142,7 @@ fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResu
             Ok(QueryResult::texts(&pipe::SHOWN, rows.map(pipe::shown).collect()))
         }
         Some("CHANNELS") => channels(catalog, session, &filter),
+        Some("COLUMNS") => ddl::show_columns(catalog, session, &filter),
         other => Err(SqlError::unsupported(&format!(
             "SHOW {}",
             other.unwrap_or("what is written here")
@@ -230,7 +239,7 @@ fn channels(catalog: &Catalog, session: &Session, filter: &Filter) -> Result<Que
 }
 
 /// A type as Snowflake writes it.
-fn type_text(data_type: &DataType) -> String {
+pub(super) fn type_text(data_type: &DataType) -> String {
     match data_type {
         DataType::Number { precision, scale } => format!("NUMBER({precision},{scale})"),
         DataType::Float => "FLOAT".to_owned(),

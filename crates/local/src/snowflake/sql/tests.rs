@@ -352,3 +352,57 @@ async fn rows_tell_when_they_were_committed_while_that_is_on() {
     bench.run("ALTER TABLE T SET ROW_TIMESTAMP = TRUE").await;
     assert_eq!(bench.cell(gone).await, "0", "discarded for good");
 }
+
+#[tokio::test]
+async fn a_printed_definition_makes_the_same_object_again() {
+    let mut bench = Bench::new();
+    bench.run("CREATE DATABASE D").await;
+    bench
+        .run(
+            "CREATE TABLE T (ID INT NOT NULL AUTOINCREMENT START 10 INCREMENT 5, \"odd name\" VARCHAR(20) DEFAULT 'it''s', \
+             N NUMBER(10,2), F FLOAT, B BOOLEAN, X BINARY, D DATE, C TIME(3), T1 TIMESTAMP_NTZ, T2 TIMESTAMP_LTZ(6), \
+             T3 TIMESTAMP_TZ, V VARIANT, O OBJECT, A ARRAY) CLUSTER BY (ID) ENABLE_SCHEMA_EVOLUTION = TRUE \
+             ERROR_LOGGING = TRUE ROW_TIMESTAMP = TRUE COMMENT = 'a ''table'''",
+        )
+        .await;
+    bench
+        .run(
+            "CREATE PIPE P COMMENT = 'one' AS COPY INTO T (N) \
+             FROM (SELECT $1:n FROM TABLE(DATA_SOURCE(TYPE => 'STREAMING')))",
+        )
+        .await;
+    let before = bench.run("SHOW COLUMNS IN TABLE T").await;
+    assert_eq!(before.len(), 14);
+    assert_eq!(
+        before[0][3].as_deref(),
+        Some(r#"{"nullable":false,"precision":38,"scale":0,"type":"FIXED"}"#)
+    );
+    assert_eq!(
+        before[0][10].as_deref(),
+        Some("IDENTITY START 10 INCREMENT 5 NOORDER")
+    );
+    let some = bench.run("SHOW COLUMNS LIKE 'T_' IN TABLE D.PUBLIC.T").await;
+    assert_eq!(some.len(), 3);
+    let table = bench.cell("SELECT GET_DDL('TABLE', 'd.public.t')").await;
+    let pipe = bench.cell("SELECT GET_DDL('PIPE', 'P')").await;
+    let made = bench.engine.catalog.table("D", "PUBLIC", "T").unwrap().unwrap();
+    bench.run(&table).await;
+    bench.run(&pipe).await;
+    assert_eq!(bench.run("SHOW COLUMNS IN TABLE T").await, before);
+    assert_eq!(bench.cell("SELECT GET_DDL('TABLE', 'T')").await, table);
+    assert_eq!(bench.cell("SELECT GET_DDL('PIPE', 'P')").await, pipe);
+    let again = bench.engine.catalog.table("D", "PUBLIC", "T").unwrap().unwrap();
+    assert_eq!(
+        (&again.cluster_by, &again.comment),
+        (&made.cluster_by, &made.comment)
+    );
+    assert!(again.id != made.id && again.error_logging && again.row_timestamp_ms.is_some());
+    for (sql, code) in [
+        ("SELECT GET_DDL('TABLE', 'NOWHERE')", "002003"),
+        ("SELECT GET_DDL('TABLE', 'a b')", "001003"),
+        ("SELECT GET_DDL('SCHEMA', 'PUBLIC')", "000002"),
+        ("SHOW COLUMNS IN TABLE NOWHERE", "002003"),
+    ] {
+        assert_eq!(bench.code(sql).await, code, "{sql}");
+    }
+}
