@@ -67,7 +67,7 @@ def set_up_page(connection):
     count = 0
     for script in sorted(SCRIPTS.glob("*.sql")):
         count += len(list(connection.execute_string(script.read_text(), remove_comments=True)))
-    check("set-up page", count >= 51, True)
+    check("set-up page", count >= 75, True)
     cursor = connection.cursor()
     cursor.execute("SHOW GRANTS TO ROLE OPENFLOW_KINESIS_CONNECTOR_ROLE_1")
     check("ownership", ("OWNERSHIP", "TABLE", "KINESIS_DB.KINESIS_SCHEMA.CLICKS") in [row[1:4] for row in cursor.fetchall()], True)

@@ -9,7 +9,9 @@
 
 mod channels;
 pub(crate) mod commit;
+pub(crate) mod defaults;
 pub(crate) mod grants;
+pub(crate) mod history;
 mod objects;
 mod pins;
 mod pipes;
@@ -21,7 +23,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior};
 
 pub(crate) use self::channels::{ELASTIC, MOST_CHANNELS, SUCCESS};
 pub use self::pins::Pin;
@@ -102,11 +104,13 @@ impl Catalog {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Whether `path` is a segment of some table.
+    /// Whether `path` is a segment of some table, now or as far back as time travel reaches.
     pub(crate) fn is_segment(&self, path: &str) -> Result<bool> {
         let found: Option<i64> = self
             .lock()
-            .prepare_cached("SELECT 1 FROM segments WHERE path = ?1")?
+            .prepare_cached(
+                "SELECT 1 FROM segments WHERE path = ?1 UNION SELECT 1 FROM removed_segments WHERE path = ?1",
+            )?
             .query_row([path], |row| row.get(0))
             .optional()?;
         Ok(found.is_some())
@@ -116,6 +120,7 @@ impl Catalog {
     pub(crate) fn take_garbage(&self) -> Result<Vec<String>> {
         let mut connection = self.lock();
         let transaction = write(&mut connection)?;
+        self.forget_what_is_too_old(&transaction)?;
         let mut paths = Vec::new();
         let mut ids = Vec::new();
         {
@@ -227,16 +232,18 @@ fn segments(connection: &Connection, table_id: i64, kind: SegmentKind) -> Result
     let mut statement = connection.prepare_cached(
         "SELECT id, table_id, path, rows, bytes FROM segments WHERE table_id = ?1 AND kind = ?2 ORDER BY id",
     )?;
-    let rows = statement.query_map((table_id, kind as i64), |row| {
-        Ok(Segment {
-            id: row.get(0)?,
-            table_id: row.get(1)?,
-            path: row.get(2)?,
-            rows: row.get::<_, i64>(3)?.unsigned_abs(),
-            bytes: row.get::<_, i64>(4)?.unsigned_abs(),
-        })
-    })?;
+    let rows = statement.query_map((table_id, kind as i64), segment)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn segment(row: &Row<'_>) -> rusqlite::Result<Segment> {
+    Ok(Segment {
+        id: row.get(0)?,
+        table_id: row.get(1)?,
+        path: row.get(2)?,
+        rows: row.get::<_, i64>(3)?.unsigned_abs(),
+        bytes: row.get::<_, i64>(4)?.unsigned_abs(),
+    })
 }
 
 /// Decides what a CREATE does with an object that is there.

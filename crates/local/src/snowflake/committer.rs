@@ -21,7 +21,7 @@ use super::catalog::commit::{ChannelCommit, NewSegment, Outcome, RowError, Table
 use super::catalog::{Catalog, now_ms};
 use super::late::LateCounters;
 use super::log::Batch;
-use super::model::{ChannelRow, ColumnDef, Counters, PipeRow, TableDef};
+use super::model::{ChannelRow, ColumnDef, Counters, Evolution, EvolutionKind, PipeRow, TableDef};
 use super::rows::{self, AcceptedRows, Converted};
 use super::sql::Prepared;
 use super::{RAW_LIMIT, decode, error_table, row_timestamps, segments};
@@ -131,7 +131,7 @@ impl Committer {
                 self.invalidate(&mut loaded, invalid)?;
                 continue;
             }
-            let stamped = row_timestamps::stamp(&table, converted.record_batch.clone(), now_ms());
+            let stamped = row_timestamps::stamp(converted.record_batch.clone(), now_ms());
             let segment = match stamped.num_rows() {
                 0 => None,
                 _ => Some(segments::write(self.disk.as_ref(), table.id, &stamped)?),
@@ -144,6 +144,7 @@ impl Committer {
                 segment,
                 errors,
                 channels: moves(&loaded, &converted),
+                overwrite: false,
             };
             let outcome = self.catalog.commit(&commit);
             if let Ok(Outcome::Fenced(_) | Outcome::TableGone | Outcome::TableChanged) = &outcome {
@@ -300,6 +301,10 @@ fn evolved(table: &TableDef, converted: &Converted<'_>) -> Option<Vec<ColumnDef>
         .filter(|column| converted.dropped_not_null.contains(&column.name))
     {
         column.nullable = true;
+        column.evolution = Some(Evolution {
+            kind: EvolutionKind::DropNotNull,
+            at_ms: now_ms(),
+        });
     }
     columns.extend(converted.added_columns.iter().cloned());
     Some(columns)

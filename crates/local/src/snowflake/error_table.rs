@@ -44,13 +44,7 @@ pub(crate) fn columns() -> Vec<ColumnDef> {
         ("ERROR_METADATA", DataType::Object),
         ("ERROR_DATA", DataType::Object),
     ]
-    .map(|(name, data_type)| ColumnDef {
-        name: name.to_owned(),
-        data_type,
-        nullable: true,
-        default: None,
-        identity: None,
-    })
+    .map(|(name, data_type)| ColumnDef::new(name, data_type))
     .into()
 }
 

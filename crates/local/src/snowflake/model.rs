@@ -77,6 +77,57 @@ pub struct ColumnDef {
     pub default: Option<String>,
     /// IDENTITY / AUTOINCREMENT (start, step).
     pub identity: Option<(i64, i64)>,
+    /// COMMENT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// How segments call it, where that is not its name: it was renamed, or a column of its name was dropped before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<String>,
+    /// What schema evolution did to it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evolution: Option<Evolution>,
+}
+
+/// What schema evolution did to a column, and when. A change by hand forgets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evolution {
+    /// What it did.
+    pub kind: EvolutionKind,
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
+}
+
+/// What schema evolution does to columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvolutionKind {
+    /// A key had no column.
+    AddColumn,
+    /// A row had no value for it.
+    DropNotNull,
+}
+
+impl ColumnDef {
+    /// A nullable column without DEFAULT.
+    #[must_use]
+    pub fn new(name: impl Into<String>, data_type: DataType) -> Self {
+        Self {
+            name: name.into(),
+            data_type,
+            nullable: true,
+            default: None,
+            identity: None,
+            comment: None,
+            stored: None,
+            evolution: None,
+        }
+    }
+
+    /// How segments call it.
+    #[must_use]
+    pub fn stored_name(&self) -> &str {
+        self.stored.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// One table, its columns in order.
@@ -108,6 +159,45 @@ pub struct TableDef {
     pub owner: String,
     /// Milliseconds since 1970.
     pub created_on_ms: i64,
+    /// Columns that were renamed or dropped so far.
+    pub renames: u32,
+    /// DATA_RETENTION_TIME_IN_DAYS: how far back time travel reaches.
+    pub retention_days: u8,
+    /// An interactive table's own transform, `(SELECT ...)`: what its default pipe does.
+    pub transform: Option<String>,
+}
+
+/// DATA_RETENTION_TIME_IN_DAYS where nothing is said (Snowflake documentation, "Understanding & using Time Travel").
+pub const RETENTION_DAYS: u8 = 1;
+
+impl TableDef {
+    /// What a table will be, before it is there.
+    pub(crate) fn unsaved(new: &NewTable) -> Self {
+        Self {
+            id: 0,
+            database: new.database.clone(),
+            schema: new.schema.clone(),
+            name: new.name.clone(),
+            columns: new.columns.clone(),
+            schema_evolution: new.schema_evolution,
+            error_logging: new.error_logging,
+            row_timestamp_ms: None,
+            kind: new.kind,
+            cluster_by: new.cluster_by.clone(),
+            comment: new.comment.clone(),
+            owner: new.owner.clone().unwrap_or_else(|| ACCOUNTADMIN.to_owned()),
+            created_on_ms: 0,
+            renames: 0,
+            retention_days: new.retention_days.unwrap_or(RETENTION_DAYS),
+            transform: new.transform.clone(),
+        }
+    }
+
+    /// How segments call a new column of this name, if not by its name: values of an earlier column of it are not its own.
+    #[must_use]
+    pub(crate) fn stored_as(&self, name: &str) -> Option<String> {
+        (self.renames > 0).then(|| format!("{name}\u{1}{}", self.renames))
+    }
 }
 
 /// Kinds of tables.
@@ -168,6 +258,10 @@ pub struct NewTable {
     pub comment: Option<String>,
     /// The role that will have OWNERSHIP; [`ACCOUNTADMIN`] if none is given.
     pub owner: Option<String>,
+    /// DATA_RETENTION_TIME_IN_DAYS; [`RETENTION_DAYS`] if nothing is said.
+    pub retention_days: Option<u8>,
+    /// An interactive table's own transform, `(SELECT ...)`.
+    pub transform: Option<String>,
 }
 
 /// What the rows of a segment are.
@@ -322,15 +416,18 @@ pub struct PipeRow {
     pub copy: Option<String>,
     /// COMMENT.
     pub comment: Option<String>,
+    /// The transform of its table, which a default pipe does.
+    pub transform: Option<String>,
 }
 
 impl PipeRow {
     /// Whether keys find their columns by name, so that new ones can become columns: the default pipe, and one whose COPY says
     /// MATCH_BY_COLUMN_NAME, which excludes a projection.
     pub(crate) fn goes_by_names(&self) -> bool {
-        self.copy
-            .as_ref()
-            .is_none_or(|copy| copy.to_uppercase().contains("MATCH_BY_COLUMN_NAME"))
+        match &self.copy {
+            Some(copy) => copy.to_uppercase().contains("MATCH_BY_COLUMN_NAME"),
+            None => self.transform.is_none(),
+        }
     }
 }
 

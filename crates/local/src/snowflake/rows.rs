@@ -148,7 +148,7 @@ pub fn convert<'a>(
     let mut columns = table.columns.clone();
     let mut invalid = None;
     if let (true, Mapping::ByName { case_sensitive }) = (table.schema_evolution, mapping) {
-        match evolve(&table.columns, case_sensitive, &parsed, batches.len()) {
+        match evolve(table, case_sensitive, &parsed, batches.len(), now_ms) {
             Ok(added) => columns.extend(added),
             Err(found) => invalid = Some(found),
         }

@@ -9,23 +9,29 @@
 //! of Snowflake's SQL; what it does not know is refused with a code, never guessed. Queries share 1 GiB of memory.
 
 mod access;
+mod alter;
 pub(crate) mod binding;
 mod casts;
 mod ddl;
 mod define;
 mod functions;
 mod grants;
+mod information;
 mod insert;
+mod interactive;
 mod pipe;
 mod query;
 mod result;
 mod rewrite;
 mod roles;
+mod row_defaults;
 mod select;
 mod show;
 mod timed;
+mod travel;
 mod users;
 mod variant;
+mod view;
 mod words;
 
 #[cfg(test)]
@@ -40,7 +46,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::catalog::Catalog;
-use super::model::ACCOUNTADMIN;
+use super::model::{ACCOUNTADMIN, TableKind};
 use crate::disk::Disk;
 
 use self::access::Access;
@@ -327,14 +333,13 @@ impl Engine {
         if let Some(done) = self.run_words(session, &words, sql)? {
             return Ok(done);
         }
-        let (text, options) = words.without_table_options();
-        // What is left of `ALTER TABLE t SET <options>` is no statement any more.
-        if words.are(0, &["ALTER", "TABLE"])
-            && let Some((name, end)) = words.name(2)
-            && words.are(end, &["SET"])
-            && text.len() == end + 1
-        {
-            return define::set_options(&self.catalog, session, &name, options);
+        if let Some(done) = alter::run(&self.catalog, &self.data_dir, session, &words).await? {
+            return Ok(done);
+        }
+        let interactive = interactive::taken(&mut words, sql)?;
+        let (text, mut options) = words.without_table_options();
+        if let Some(transform) = interactive {
+            (options.kind, options.transform) = (TableKind::Interactive, transform);
         }
         let parsed = Parser::new(&SnowflakeDialect {})
             .with_tokens(text)
@@ -380,6 +385,9 @@ impl Engine {
             return done.map(Some);
         }
         if let Some(done) = ddl::run(&self.catalog, session, words)? {
+            return Ok(Some(done));
+        }
+        if let Some(done) = row_defaults::run(&self.catalog, session, words)? {
             return Ok(Some(done));
         }
         if let Some(done) = users::run(&self.catalog, words)? {

@@ -7,7 +7,7 @@
 use rusqlite::{OptionalExtension as _, Transaction};
 
 use super::super::model::{ColumnDef, Counters, SegmentKind};
-use super::{Catalog, now_ms, objects, write};
+use super::{Catalog, history, now_ms, objects, write};
 use crate::Result;
 
 /// A Parquet file that is on disk and synced.
@@ -53,6 +53,8 @@ pub(crate) struct TableCommit {
     /// The refused rows, where the table keeps them.
     pub(crate) errors: Option<NewSegment>,
     pub(crate) channels: Vec<ChannelCommit>,
+    /// Instead of the rows that the table has.
+    pub(crate) overwrite: bool,
 }
 
 /// What became of a commit. Only `Done` changed anything.
@@ -84,9 +86,13 @@ impl Catalog {
             return Ok(Outcome::TableChanged);
         }
         if let Some(columns) = &commit.columns_after {
+            history::note_columns(&transaction, table.id, &table.columns, columns)?;
             transaction
                 .prepare_cached("UPDATE tables SET columns = ?2 WHERE id = ?1")?
                 .execute((table.id, objects::columns_text(columns)?))?;
+        }
+        if commit.overwrite {
+            history::keep_segments(&transaction, commit.table_id)?;
         }
         for (segment, kind) in [
             (&commit.segment, SegmentKind::Rows),

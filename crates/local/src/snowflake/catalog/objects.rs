@@ -3,15 +3,16 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 
 use super::super::model::{
-    ACCOUNTADMIN, ColumnDef, CreateMode, Created, NamespaceRow, NewTable, SegmentKind, TableDef, TableKind,
+    ACCOUNTADMIN, ColumnDef, CreateMode, Created, NamespaceRow, NewTable, RETENTION_DAYS, SegmentKind,
+    TableDef, TableKind,
 };
 use super::grants::{self, Object};
-use super::{Catalog, existing, now_ms, write};
+use super::{Catalog, existing, history, now_ms, write};
 use crate::{Error, Result};
 
 const TABLE_COLUMNS: &str =
     "id, database, schema, name, columns, schema_evolution, error_logging, created_on_ms, row_timestamp_ms, kind, cluster_by,
-     comment, owner";
+     comment, owner, renames, retention_days, transform";
 
 impl Catalog {
     /// CREATE DATABASE, with its schema PUBLIC.
@@ -97,8 +98,8 @@ impl Catalog {
         }
         transaction.execute(
             "INSERT INTO tables (database, schema, name, columns, schema_evolution, error_logging, created_on_ms,
-             row_timestamp_ms, kind, cluster_by, comment, owner)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             row_timestamp_ms, kind, cluster_by, comment, owner, retention_days, transform)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             (
                 &new.database,
                 &new.schema,
@@ -112,6 +113,8 @@ impl Catalog {
                 &new.cluster_by,
                 &new.comment,
                 new.owner.as_deref().unwrap_or(ACCOUNTADMIN),
+                new.retention_days.unwrap_or(RETENTION_DAYS),
+                &new.transform,
             ),
         )?;
         let object = Object::Table(transaction.last_insert_rowid());
@@ -190,8 +193,10 @@ impl Catalog {
             name: id.to_string(),
         };
         let mut table = table_by_id(&transaction, id)?.ok_or_else(missing)?;
+        let before = table.columns.clone();
         let kept_errors = table.error_logging;
         change(&mut table)?;
+        history::note_columns(&transaction, id, &before, &table.columns)?;
         self.store_table(&transaction, &table)?;
         if kept_errors && !table.error_logging {
             self.remove_segments(&transaction, id, Some(SegmentKind::Errors))?;
@@ -207,6 +212,9 @@ impl Catalog {
     pub fn truncate(&self, table_id: i64, kind: SegmentKind) -> Result<()> {
         let mut connection = self.lock();
         let transaction = write(&mut connection)?;
+        if kind == SegmentKind::Rows {
+            history::keep_segments(&transaction, table_id)?;
+        }
         self.remove_segments(&transaction, table_id, Some(kind))?;
         transaction.commit()?;
         Ok(())
@@ -235,7 +243,8 @@ impl Catalog {
     fn store_table(&self, connection: &Connection, table: &TableDef) -> Result<()> {
         let changed = connection.execute(
             "UPDATE tables SET name = ?2, columns = ?3, schema_evolution = ?4, error_logging = ?5,
-             row_timestamp_ms = ?6, cluster_by = ?7, comment = ?8, owner = ?9 WHERE id = ?1",
+             row_timestamp_ms = ?6, cluster_by = ?7, comment = ?8, owner = ?9, renames = ?10, retention_days = ?11
+             WHERE id = ?1",
             (
                 table.id,
                 &table.name,
@@ -246,6 +255,8 @@ impl Catalog {
                 &table.cluster_by,
                 &table.comment,
                 &table.owner,
+                table.renames,
+                table.retention_days,
             ),
         )?;
         if changed == 0 {
@@ -380,6 +391,7 @@ impl Catalog {
 
     fn remove_table(&self, transaction: &Transaction<'_>, id: i64) -> Result<()> {
         self.remove_segments(transaction, id, None)?;
+        self.forget_history(transaction, id)?;
         let pipes: Vec<i64> = transaction
             .prepare_cached("SELECT id FROM pipes WHERE table_id = ?1")?
             .query_map([id], |row| row.get(0))?
@@ -458,6 +470,9 @@ fn table_row(row: &Row<'_>) -> Result<TableDef> {
         cluster_by: row.get(10)?,
         comment: row.get(11)?,
         owner: row.get(12)?,
+        renames: row.get(13)?,
+        retention_days: row.get(14)?,
+        transform: row.get(15)?,
     })
 }
 

@@ -15,7 +15,7 @@ pub(crate) const DEFAULT_PIPE_SUFFIX: &str = "-STREAMING";
 pub(crate) const MOST_PIPES: i64 = 10;
 
 const PIPE_COLUMNS: &str =
-    "p.id, p.table_id, p.database, p.schema, p.name, t.name, p.created_on_ms, p.copy, p.comment
+    "p.id, p.table_id, p.database, p.schema, p.name, t.name, p.created_on_ms, p.copy, p.comment, t.transform
     FROM pipes p JOIN tables t ON t.id = p.table_id";
 
 /// Answer to looking a pipe up.
@@ -141,6 +141,27 @@ impl Catalog {
         Ok(())
     }
 
+    /// Gives a table another name. Pipes do not follow: those of the user's own refuse their rows from now on, and the
+    /// managed one, with its channels, is gone, because it has the table's name.
+    pub(crate) fn rename_table(&self, id: i64, database: &str, schema: &str, name: &str) -> Result<()> {
+        let mut connection = self.lock();
+        let transaction = write(&mut connection)?;
+        let managed: Vec<i64> = transaction
+            .prepare_cached("SELECT id FROM pipes WHERE table_id = ?1 AND copy IS NULL")?
+            .query_map([id], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for pipe in managed {
+            remove_pipe(&transaction, pipe)?;
+        }
+        transaction.execute(
+            "UPDATE tables SET database = ?2, schema = ?3, name = ?4 WHERE id = ?1",
+            (id, database, schema, name),
+        )?;
+        transaction.commit()?;
+        self.changed();
+        Ok(())
+    }
+
     /// COMMENT of a pipe.
     pub(crate) fn comment_pipe(&self, id: i64, comment: Option<&str>) -> Result<()> {
         self.lock()
@@ -184,5 +205,6 @@ fn pipe_row(row: &Row<'_>) -> rusqlite::Result<PipeRow> {
         created_on_ms: row.get(6)?,
         copy: row.get(7)?,
         comment: row.get(8)?,
+        transform: row.get(9)?,
     })
 }

@@ -13,12 +13,14 @@ CREATE TABLE IF NOT EXISTS user_keys (
 CREATE TABLE IF NOT EXISTS databases (
     name TEXT PRIMARY KEY,
     created_on_ms INTEGER NOT NULL,
-    owner TEXT NOT NULL DEFAULT 'ACCOUNTADMIN') STRICT;
+    owner TEXT NOT NULL DEFAULT 'ACCOUNTADMIN',
+    row_timestamp_default INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS schemas (
     database TEXT NOT NULL REFERENCES databases (name),
     name TEXT NOT NULL,
     created_on_ms INTEGER NOT NULL,
     owner TEXT NOT NULL DEFAULT 'ACCOUNTADMIN',
+    row_timestamp_default INTEGER,
     PRIMARY KEY (database, name)) STRICT;
 CREATE TABLE IF NOT EXISTS tables (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -34,6 +36,9 @@ CREATE TABLE IF NOT EXISTS tables (
     cluster_by TEXT,
     comment TEXT,
     owner TEXT NOT NULL DEFAULT 'ACCOUNTADMIN',
+    renames INTEGER NOT NULL DEFAULT 0,
+    retention_days INTEGER NOT NULL DEFAULT 1,
+    transform TEXT,
     UNIQUE (database, schema, name),
     FOREIGN KEY (database, schema) REFERENCES schemas (database, name)) STRICT;
 CREATE TABLE IF NOT EXISTS segments (
@@ -44,6 +49,19 @@ CREATE TABLE IF NOT EXISTS segments (
     bytes INTEGER NOT NULL,
     kind INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE INDEX IF NOT EXISTS segments_by_table ON segments (table_id);
+CREATE TABLE IF NOT EXISTS removed_segments (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    table_id INTEGER NOT NULL REFERENCES tables (id),
+    path TEXT NOT NULL UNIQUE,
+    rows INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    removed_on_ms INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS table_versions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    table_id INTEGER NOT NULL REFERENCES tables (id),
+    until_ms INTEGER NOT NULL,
+    columns TEXT NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS table_versions_by_table ON table_versions (table_id);
 CREATE TABLE IF NOT EXISTS garbage (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     path TEXT NOT NULL,
@@ -129,7 +147,7 @@ INSERT OR IGNORE INTO grants (kind, object, role, privilege, grant_option, creat
 pub(super) const GRANTS: &str = grants!();
 
 /// What a catalog file of an earlier version lacks, by version; each step is run once.
-pub(super) const UPGRADES: [&str; 6] = [
+pub(super) const UPGRADES: [&str; 7] = [
     "ALTER TABLE segments ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE pipes ADD COLUMN copy TEXT; ALTER TABLE pipes ADD COLUMN comment TEXT;",
     "ALTER TABLE users ADD COLUMN password BLOB;",
@@ -145,4 +163,9 @@ pub(super) const UPGRADES: [&str; 6] = [
      INSERT OR IGNORE INTO role_grants (role, grantee_kind, grantee, created_on_ms)
      SELECT 'ACCOUNTADMIN', 'USER', name, created_on_ms FROM users;"
     ),
+    "ALTER TABLE tables ADD COLUMN renames INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE tables ADD COLUMN retention_days INTEGER NOT NULL DEFAULT 1;
+     ALTER TABLE tables ADD COLUMN transform TEXT;
+     ALTER TABLE databases ADD COLUMN row_timestamp_default INTEGER;
+     ALTER TABLE schemas ADD COLUMN row_timestamp_default INTEGER;",
 ];

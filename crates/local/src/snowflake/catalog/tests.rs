@@ -10,15 +10,15 @@ fn catalog() -> (tempfile::TempDir, Catalog) {
 }
 
 fn new_table(name: &str) -> NewTable {
+    let whole = DataType::Number {
+        precision: 38,
+        scale: 0,
+    };
     let column = ColumnDef {
-        name: "V".into(),
-        data_type: DataType::Number {
-            precision: 38,
-            scale: 0,
-        },
         nullable: false,
         default: Some("1".into()),
         identity: Some((1, 2)),
+        ..ColumnDef::new("V", whole)
     };
     NewTable {
         database: "D".into(),
@@ -77,6 +77,7 @@ fn commit_of(
                 offset_upper_bound: Some("7".into()),
             }),
         }],
+        overwrite: false,
     }
 }
 
@@ -262,6 +263,8 @@ fn file_of_the_first_version_is_upgraded_and_a_later_one_refused() {
     let path = folder.path().join("catalog.db");
     let mut first = schema::TABLES.to_owned();
     for added in [
+        "    renames INTEGER NOT NULL DEFAULT 0,\n    retention_days INTEGER NOT NULL DEFAULT 1,\n    transform TEXT,\n",
+        ",\n    row_timestamp_default INTEGER",
         ",\n    kind INTEGER NOT NULL DEFAULT 0",
         "    copy TEXT,\n    comment TEXT,\n",
         ", password BLOB",

@@ -20,13 +20,7 @@ const ROWS_PER_BATCH: i64 = 2;
 
 fn column(name: &str) -> ColumnDef {
     let data_type = DataType::Varchar { length: 100 };
-    ColumnDef {
-        name: name.into(),
-        data_type,
-        nullable: true,
-        default: None,
-        identity: None,
-    }
+    ColumnDef::new(name, data_type)
 }
 
 pub(crate) fn catalog(folder: &Path) -> Catalog {

@@ -49,7 +49,7 @@ pub fn field(column: &ColumnDef) -> Field {
         }
     };
     // Always nullable at rest: NOT NULL may be dropped later, and older files lack newer columns.
-    let field = Field::new(&column.name, arrow, true);
+    let field = Field::new(column.stored_name(), arrow, true);
     let kind = match column.data_type {
         DataType::Variant => "VARIANT",
         DataType::Object => "OBJECT",

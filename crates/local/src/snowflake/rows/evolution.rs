@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::json::{Kind, Raw};
 use super::{Columns, Invalid, MAX_VARCHAR, Parsed};
-use crate::snowflake::model::{ColumnDef, DataType};
+use crate::snowflake::model::{ColumnDef, DataType, Evolution, EvolutionKind, TableDef};
 
 /// Columns that one batch may add (Snowflake documentation, "Table schema evolution", limits).
 const MAX_NEW_COLUMNS: usize = 100;
@@ -16,12 +16,13 @@ const MAX_NAME: usize = 255;
 
 /// The columns that keys without one ask for.
 pub(super) fn evolve(
-    columns: &[ColumnDef],
+    table: &TableDef,
     case_sensitive: bool,
     parsed: &[Parsed<'_>],
     batches: usize,
+    now_ms: i64,
 ) -> Result<Vec<ColumnDef>, Invalid> {
-    let known = Columns::of(columns, case_sensitive);
+    let known = Columns::of(&table.columns, case_sensitive);
     let mut added: Vec<ColumnDef> = Vec::new();
     let mut index_of: HashMap<String, usize> = HashMap::new();
     let mut new_in_batch: Vec<HashSet<usize>> = vec![HashSet::new(); batches];
@@ -47,13 +48,14 @@ pub(super) fn evolve(
             let index = *index_of.entry(name.clone()).or_insert(added.len());
             match added.get_mut(index) {
                 Some(column) => column.data_type = common(&column.data_type, inferred),
+                // NULL alone says nothing; common() lets any later value decide.
                 None => added.push(ColumnDef {
-                    name,
-                    // NULL alone says nothing; common() lets any later value decide.
-                    data_type: inferred.unwrap_or(UNDECIDED),
-                    nullable: true,
-                    default: None,
-                    identity: None,
+                    stored: table.stored_as(&name),
+                    evolution: Some(Evolution {
+                        kind: EvolutionKind::AddColumn,
+                        at_ms: now_ms,
+                    }),
+                    ..ColumnDef::new(name, inferred.unwrap_or(UNDECIDED))
                 }),
             }
             let new = new_in_batch.get_mut(*batch);

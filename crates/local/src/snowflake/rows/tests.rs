@@ -10,13 +10,7 @@ use crate::snowflake::model::{ACCOUNTADMIN, DataType, TableKind};
 mod coercion;
 
 fn column(name: &str, data_type: DataType) -> ColumnDef {
-    ColumnDef {
-        name: name.to_owned(),
-        data_type,
-        nullable: true,
-        default: None,
-        identity: None,
-    }
+    ColumnDef::new(name, data_type)
 }
 
 fn table(columns: Vec<ColumnDef>, schema_evolution: bool) -> TableDef {
@@ -30,6 +24,9 @@ fn table(columns: Vec<ColumnDef>, schema_evolution: bool) -> TableDef {
         error_logging: false,
         row_timestamp_ms: None,
         created_on_ms: 0,
+        renames: 0,
+        retention_days: 1,
+        transform: None,
         kind: TableKind::Standard,
         cluster_by: None,
         comment: None,

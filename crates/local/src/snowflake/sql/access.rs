@@ -8,7 +8,7 @@
 //! does not exist for it. Secondary roles do not count here, so a role that works here works there.
 
 use super::words::{Words, error_table_of};
-use super::{Name, QueryResult, Result, Session, SqlError};
+use super::{Name, QueryResult, Result, Session, SqlError, travel};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::grants::{Kind, Object};
 
@@ -89,9 +89,10 @@ impl<'a> Access<'a> {
 
     /// Fails unless the role may read the table, or its error table.
     pub(super) fn read(&self, name: &Name) -> Result<()> {
-        let (table, privilege) = match error_table_of(&name.name) {
+        let name_now = travel::moment_of(&name.name).map_or(name.name.as_str(), |(table, _)| table);
+        let (table, privilege) = match error_table_of(name_now) {
             Some(table) => (table, "SELECT ERROR TABLE"),
-            None => (name.name.as_str(), "SELECT"),
+            None => (name_now, "SELECT"),
         };
         let found = self.table(&name.database, &name.schema, table)?;
         match found {
@@ -324,7 +325,7 @@ impl<'a> Access<'a> {
     }
 
     /// Whether an object is in lists: a default pipe where its table is.
-    fn shows(&self, kind: &str, parts: &[String]) -> Result<bool> {
+    pub(super) fn shows(&self, kind: &str, parts: &[String]) -> Result<bool> {
         let Some(found) = self.find(kind, parts)? else {
             return Ok(false);
         };

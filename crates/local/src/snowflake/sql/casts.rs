@@ -41,13 +41,7 @@ fn column(to: Option<&ScalarValue>) -> Result<ColumnDef> {
         Ok(data_type) => data_type,
         Err(error) => return internal_err!("the type of a cast: {error}"),
     };
-    Ok(ColumnDef {
-        name: "CAST".to_owned(),
-        data_type,
-        nullable: true,
-        default: None,
-        identity: None,
-    })
+    Ok(ColumnDef::new("CAST", data_type))
 }
 
 impl ScalarUDFImpl for Cast {

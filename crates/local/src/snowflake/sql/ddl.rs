@@ -12,7 +12,7 @@ use super::words::Words;
 use super::{QueryResult, Result, Session, SqlError};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::grants::Object;
-use crate::snowflake::model::{ColumnDef, DataType, TableDef};
+use crate::snowflake::model::{ColumnDef, DataType, EvolutionKind, RETENTION_DAYS, TableDef, TableKind};
 
 /// Runs SHOW COLUMNS; what stands behind the word has been read.
 pub(super) fn show_columns(catalog: &Catalog, session: &Session, filter: &Filter) -> Result<QueryResult> {
@@ -59,18 +59,38 @@ fn shown(table: &TableDef, column: &ColumnDef) -> Vec<Option<String>> {
         Some(column.default.clone().unwrap_or_default()),
         Some("COLUMN".to_owned()),
         empty(),
-        empty(),
+        Some(column.comment.clone().unwrap_or_default()),
         Some(table.database.clone()),
         Some(
             identity(column)
                 .map(|text| format!("IDENTITY {text}"))
                 .unwrap_or_default(),
         ),
-        None,
+        evolution_record(column),
     ]
 }
 
-fn identity(column: &ColumnDef) -> Option<String> {
+/// SchemaEvolutionRecord of a column. Source: Snowflake documentation, behaviour change 1377 (bundle 2023_08): type, mode, file,
+/// time, and query or pipe. Rows that are streamed come from no file and no query.
+pub(super) fn evolution_record(column: &ColumnDef) -> Option<String> {
+    let evolution = column.evolution?;
+    let kind = match evolution.kind {
+        EvolutionKind::AddColumn => "ADD_COLUMN",
+        EvolutionKind::DropNotNull => "DROP_NOT_NULL",
+    };
+    let time = chrono::DateTime::from_timestamp_millis(evolution.at_ms)?;
+    let record = json!({
+        "evolutionType": kind,
+        "evolutionMode": "SNOWPIPE",
+        "fileName": null,
+        "triggeringTime": time.format("%Y-%m-%d %H:%M:%S%.9fZ").to_string(),
+        "queryId": null,
+    });
+    Some(record.to_string())
+}
+
+/// The words of an IDENTITY column.
+pub(super) fn identity(column: &ColumnDef) -> Option<String> {
     let (start, step) = column.identity?;
     Some(format!("START {start} INCREMENT {step} NOORDER"))
 }
@@ -163,11 +183,19 @@ fn table(table: &TableDef) -> String {
             if let Some(identity) = identity(column) {
                 text.push_str(&format!(" AUTOINCREMENT {identity}"));
             }
+            if let Some(comment) = &column.comment {
+                text.push_str(&format!(" COMMENT {}", literal(comment)));
+            }
             text
         })
         .collect();
     let mut text = format!(
-        "create or replace TABLE {} (\n{}\n)",
+        "create or replace {}TABLE {} (\n{}\n)",
+        match table.kind {
+            TableKind::Standard => "",
+            TableKind::Iceberg => "ICEBERG ",
+            TableKind::Interactive => "INTERACTIVE ",
+        },
         quoted(&table.name),
         columns.join(",\n")
     );
@@ -183,8 +211,17 @@ fn table(table: &TableDef) -> String {
             text.push_str(&format!(" {option} = TRUE"));
         }
     }
+    if table.retention_days != RETENTION_DAYS {
+        text.push_str(&format!(
+            " DATA_RETENTION_TIME_IN_DAYS = {}",
+            table.retention_days
+        ));
+    }
     if let Some(comment) = &table.comment {
         text.push_str(&format!(" COMMENT = {}", literal(comment)));
+    }
+    if let Some(transform) = &table.transform {
+        text.push_str(&format!(" AS {transform}"));
     }
     text.push(';');
     text

@@ -1,16 +1,16 @@
 //! CREATE, ALTER and DROP of databases, schemas and tables.
 
 use sqlparser::ast::{
-    AlterTableOperation, ColumnDef as Parsed, ColumnOption, CommentDef, CreateTable, DataType as Type,
+    ColumnDef as Parsed, ColumnOption, CommentDef, CreateTable, CreateTableOptions, DataType as Type,
     ExactNumberInfo, IdentityPropertyFormatKind, IdentityPropertyKind, ObjectName, ObjectType, SchemaName,
-    Statement, TimezoneInfo,
+    SqlOption, Statement, TimezoneInfo,
 };
 
 use super::words::{TableOptions, Words, error_table_of};
-use super::{QueryResult, Result, Session, SqlError};
+use super::{QueryResult, Result, Session, SqlError, interactive};
+use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::grants::Object;
-use crate::snowflake::catalog::{Catalog, now_ms};
-use crate::snowflake::model::{ColumnDef, CreateMode, Created, DataType, NewTable, SegmentKind, TableDef};
+use crate::snowflake::model::{ColumnDef, CreateMode, Created, DataType, NewTable, SegmentKind, TableKind};
 use crate::snowflake::rows::MAX_VARCHAR;
 
 /// Bytes of BINARY without a length.
@@ -59,7 +59,6 @@ pub(super) fn run(
             Ok(told("Schema", &schema, created))
         }
         Statement::CreateTable(create) => Ok(table_of(catalog, session, create, options, Ok)?.result),
-        Statement::AlterTable(alter) => change(catalog, session, &alter.name, alter.operations, options),
         Statement::Drop {
             object_type,
             if_exists,
@@ -135,9 +134,38 @@ fn pair(session: &Session, name: &ObjectName) -> Result<(String, String)> {
     }
 }
 
-fn comment(parsed: &CommentDef) -> String {
-    let (CommentDef::WithEq(text) | CommentDef::WithoutEq(text)) = parsed;
-    text.clone()
+fn comment(create: &CreateTable) -> Option<String> {
+    let among_options = match &create.table_options {
+        CreateTableOptions::Plain(options) => options.iter().find_map(|option| match option {
+            SqlOption::Comment(comment) => Some(comment),
+            _ => None,
+        }),
+        _ => None,
+    };
+    let (CommentDef::WithEq(text) | CommentDef::WithoutEq(text)) =
+        among_options.or(create.comment.as_ref())?;
+    Some(text.clone())
+}
+
+/// Only standard tables have row timestamps (Snowflake documentation, "Row timestamps").
+pub(super) fn takes_row_timestamps(kind: TableKind) -> Result<()> {
+    match kind {
+        TableKind::Standard => Ok(()),
+        TableKind::Iceberg => Err(SqlError::unsupported(
+            "ROW_TIMESTAMP of an Iceberg table (as in the service)",
+        )),
+        TableKind::Interactive => Err(SqlError::unsupported(
+            "ROW_TIMESTAMP of an interactive table (as in the service)",
+        )),
+    }
+}
+
+/// DATA_RETENTION_TIME_IN_DAYS (Snowflake documentation, "CREATE TABLE").
+pub(super) fn retention(days: u64) -> Result<u8> {
+    u8::try_from(days)
+        .ok()
+        .filter(|days| *days <= 90)
+        .ok_or_else(|| SqlError::syntax("DATA_RETENTION_TIME_IN_DAYS is 0 to 90"))
 }
 
 /// What a CREATE TABLE answers, and whether it made the table.
@@ -173,6 +201,13 @@ pub(super) fn table_of(
             )));
         }
     }
+    let row_timestamp = match options.row_timestamp {
+        Some(said) => said,
+        None if options.kind == TableKind::Standard => {
+            catalog.row_timestamp_default(&name.database, &name.schema)?
+        }
+        None => false,
+    };
     let new = NewTable {
         database: name.database.clone(),
         schema: name.schema.clone(),
@@ -180,12 +215,20 @@ pub(super) fn table_of(
         columns,
         schema_evolution: options.schema_evolution.unwrap_or(false),
         error_logging: options.error_logging.unwrap_or(false),
-        row_timestamp: options.row_timestamp.unwrap_or(false),
+        row_timestamp,
+        kind: options.kind,
+        transform: options.transform,
         cluster_by: create.cluster_by.as_ref().map(ToString::to_string),
-        comment: create.comment.as_ref().map(comment),
+        comment: comment(&create),
+        retention_days: create.data_retention_time_in_days.map(retention).transpose()?,
         owner: Some(session.role_name()),
-        ..NewTable::default()
     };
+    if new.row_timestamp {
+        takes_row_timestamps(new.kind)?;
+    }
+    if new.kind == TableKind::Interactive {
+        interactive::check(&new)?;
+    }
     let mode = mode(create.or_replace, create.if_not_exists)?;
     if mode == CreateMode::New && catalog.table(&name.database, &name.schema, &name.name)?.is_some() {
         return Err(SqlError::exists("TABLE", &name.to_string()));
@@ -195,70 +238,6 @@ pub(super) fn table_of(
         result: told("Table", &name.name, created),
         is_new: created != Created::Existed,
     })
-}
-
-fn change(
-    catalog: &Catalog,
-    session: &Session,
-    name: &ObjectName,
-    operations: Vec<AlterTableOperation>,
-    options: TableOptions,
-) -> Result<QueryResult> {
-    let name = session.resolve(&parts(name)?)?;
-    let found = catalog.table(&name.database, &name.schema, &name.name)?;
-    let table = found.ok_or_else(|| SqlError::missing("Table", &name.to_string()))?;
-    catalog.alter_table(table.id, |table| {
-        set(table, options);
-        operations
-            .iter()
-            .try_for_each(|operation| operate(table, operation))
-    })?;
-    Ok(QueryResult::status("Statement executed successfully.".to_owned()))
-}
-
-fn set(table: &mut TableDef, options: TableOptions) {
-    table.schema_evolution = options.schema_evolution.unwrap_or(table.schema_evolution);
-    table.error_logging = options.error_logging.unwrap_or(table.error_logging);
-    table.row_timestamp_ms = match options.row_timestamp {
-        None => table.row_timestamp_ms,
-        Some(true) => table.row_timestamp_ms.or_else(|| Some(now_ms())),
-        Some(false) => None,
-    };
-}
-
-fn operate(table: &mut TableDef, operation: &AlterTableOperation) -> Result<()> {
-    let AlterTableOperation::AddColumn {
-        column_def,
-        if_not_exists,
-        ..
-    } = operation
-    else {
-        return Err(SqlError::unsupported("this form of ALTER TABLE"));
-    };
-    let new = column(column_def)?;
-    if !table.columns.iter().any(|known| known.name == new.name) {
-        table.columns.push(new);
-    } else if !if_not_exists {
-        return Err(SqlError::exists("COLUMN", &new.name));
-    }
-    Ok(())
-}
-
-/// `ALTER TABLE t SET <options>` has no operation left once its options were read; the parser would refuse it.
-pub(super) fn set_options(
-    catalog: &Catalog,
-    session: &Session,
-    name: &[String],
-    options: TableOptions,
-) -> Result<QueryResult> {
-    let name = session.resolve(name)?;
-    let found = catalog.table(&name.database, &name.schema, &name.name)?;
-    let table = found.ok_or_else(|| SqlError::missing("Table", &name.to_string()))?;
-    catalog.alter_table(table.id, |table| {
-        set(table, options);
-        Result::Ok(())
-    })?;
-    Ok(QueryResult::status("Statement executed successfully.".to_owned()))
 }
 
 /// `TRUNCATE [TABLE] [IF EXISTS] <name>`, of a table or of its error table.
@@ -322,19 +301,14 @@ fn drop_one(
     }
 }
 
-fn column(parsed: &Parsed) -> Result<ColumnDef> {
-    let name = parsed.name.value.clone();
-    let mut column = ColumnDef {
-        data_type: data_type(&parsed.data_type)?,
-        name,
-        nullable: true,
-        default: None,
-        identity: None,
-    };
+/// The column that a parsed one means.
+pub(super) fn column(parsed: &Parsed) -> Result<ColumnDef> {
+    let mut column = ColumnDef::new(&parsed.name.value, data_type(&parsed.data_type)?);
     for option in &parsed.options {
         match &option.option {
             ColumnOption::NotNull => column.nullable = false,
-            ColumnOption::Null | ColumnOption::Comment(_) => {}
+            ColumnOption::Null => {}
+            ColumnOption::Comment(text) => column.comment = Some(text.clone()),
             ColumnOption::Default(expression) => column.default = Some(default(&expression.to_string())?),
             ColumnOption::Identity(kind) => column.identity = Some(identity(kind)?),
             other => return Err(SqlError::unsupported(&format!("the column option {other}"))),

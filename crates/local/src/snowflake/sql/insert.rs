@@ -13,7 +13,7 @@ use super::{Engine, QueryResult, Result, Session, SqlError, query, result};
 use crate::snowflake::catalog::commit::{Outcome, TableCommit};
 use crate::snowflake::catalog::now_ms;
 use crate::snowflake::committer::advance;
-use crate::snowflake::model::{ColumnDef, DataType, TableDef};
+use crate::snowflake::model::{ColumnDef, DataType, TableDef, TableKind};
 use crate::snowflake::rows::{self, MAX_VARCHAR, Picked, TYPE_KEY};
 use crate::snowflake::{row_timestamps, segments};
 
@@ -25,7 +25,7 @@ pub(super) const INSERTED: &str = "number of rows inserted";
 
 /// Runs an INSERT.
 pub(super) async fn run(engine: &Engine, session: &Session, insert: Insert) -> Result<QueryResult> {
-    let plain = !insert.overwrite && insert.on.is_none() && insert.returning.is_none();
+    let plain = insert.on.is_none() && insert.returning.is_none();
     let (TableObject::TableName(name), Some(source), true) = (&insert.table, insert.source, plain) else {
         return Err(SqlError::unsupported("this form of INSERT"));
     };
@@ -33,7 +33,13 @@ pub(super) async fn run(engine: &Engine, session: &Session, insert: Insert) -> R
     Access::of(&engine.catalog, session).table_for(&name, &["INSERT"])?;
     let missing = || SqlError::missing("Table", &name.to_string());
     let table = engine.catalog.table(&name.database, &name.schema, &name.name)?;
-    let id = table.ok_or_else(missing)?.id;
+    let table = table.ok_or_else(missing)?;
+    let (id, overwrite) = (table.id, insert.overwrite);
+    if table.kind == TableKind::Interactive && !overwrite {
+        return Err(SqlError::unsupported(
+            "INSERT into an interactive table without OVERWRITE (as in the service)",
+        ));
+    }
     let (_, values) = collect(engine, session, source).await?;
     let count = values.len();
     put(
@@ -51,6 +57,7 @@ pub(super) async fn run(engine: &Engine, session: &Session, insert: Insert) -> R
             Ok(targets)
         },
         &values,
+        overwrite,
     )
     .await?;
     Ok(inserted(count))
@@ -99,6 +106,7 @@ pub(super) async fn create(
             table.id,
             |table| Ok((0..table.columns.len()).collect()),
             &values,
+            false,
         )
         .await?;
     }
@@ -138,22 +146,24 @@ async fn collect(
     Ok((fields, values))
 }
 
-/// Commits rows to a table. A change of the table in between is met by doing it again.
+/// Commits rows to a table, behind or instead of those that it has. A change of the table in between is met by doing it again.
 async fn put(
     engine: &Engine,
     table_id: i64,
     targets: impl Fn(&TableDef) -> Result<Vec<usize>>,
     values: &[Vec<Picked>],
+    overwrite: bool,
 ) -> Result<()> {
     loop {
         let gone = || SqlError::missing("Table", &table_id.to_string());
         let table = engine.catalog.table_by_id(table_id)?.ok_or_else(gone)?;
         let (rows, identities) =
             rows::insert(&table, &targets(&table)?, values, now_ms()).map_err(refused)?;
-        if rows.num_rows() == 0 {
+        let is_empty = rows.num_rows() == 0;
+        if is_empty && !overwrite {
             return Ok(());
         }
-        let rows = row_timestamps::stamp(&table, rows, now_ms());
+        let rows = row_timestamps::stamp(rows, now_ms());
         let disk = std::sync::Arc::clone(&engine.disk);
         let written = tokio::task::spawn_blocking(move || segments::write(disk.as_ref(), table_id, &rows));
         let segment = written.await.map_err(SqlError::running)??;
@@ -166,6 +176,7 @@ async fn put(
             segment: Some(segment),
             errors: None,
             channels: Vec::new(),
+            overwrite,
         };
         let outcome = engine.catalog.commit(&commit);
         if !matches!(outcome, Ok(Outcome::Done))
@@ -227,11 +238,5 @@ fn column(field: &Field) -> Result<ColumnDef> {
         }
         (other, _) => return Err(SqlError::unsupported(&format!("a column of {other}"))),
     };
-    Ok(ColumnDef {
-        name: result::column(field).name,
-        data_type,
-        nullable: true,
-        default: None,
-        identity: None,
-    })
+    Ok(ColumnDef::new(result::column(field).name, data_type))
 }

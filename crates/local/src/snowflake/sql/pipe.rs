@@ -171,21 +171,29 @@ pub(super) const SHOWN: [&str; 8] = [
     "is_snowflake_managed",
 ];
 
+/// What a pipe does.
+pub(super) fn definition(pipe: &PipeRow) -> String {
+    let table = &pipe.table;
+    match (&pipe.copy, &pipe.transform) {
+        (Some(copy), _) => copy.clone(),
+        (None, Some(transform)) => format!("COPY INTO {table} FROM {transform}"),
+        (None, None) => format!(
+            "COPY INTO {table} FROM TABLE(DATA_SOURCE(TYPE =>'STREAMING')) MATCH_BY_COLUMN_NAME=CASE_INSENSITIVE"
+        ),
+    }
+}
+
+/// What is said of it.
+pub(super) fn comment(pipe: &PipeRow) -> Option<String> {
+    let managed = "Default pipe for Snowpipe Streaming High Performance ingestion to a table. Created and managed by Snowflake.";
+    let managed = pipe.copy.is_none().then(|| managed.to_owned());
+    pipe.comment.clone().or(managed)
+}
+
 /// A row of them.
 pub(super) fn shown(pipe: PipeRow) -> Vec<Option<String>> {
     let managed = pipe.copy.is_none();
-    let definition = pipe.copy.unwrap_or_else(|| {
-        format!(
-            "COPY INTO {} FROM TABLE(DATA_SOURCE(TYPE =>'STREAMING')) MATCH_BY_COLUMN_NAME=CASE_INSENSITIVE",
-            pipe.table
-        )
-    });
-    let comment = pipe.comment.or_else(|| {
-        managed.then(|| {
-            "Default pipe for Snowpipe Streaming High Performance ingestion to a table. Created and managed by Snowflake."
-                .to_owned()
-        })
-    });
+    let (definition, comment) = (definition(&pipe), comment(&pipe));
     vec![
         super::show::moment(pipe.created_on_ms),
         Some(pipe.name),
@@ -200,15 +208,24 @@ pub(super) fn shown(pipe: PipeRow) -> Vec<Option<String>> {
 
 /// The COPY statement as it stands behind the pipe's AS.
 fn copy_text(sql: &str) -> Result<String> {
+    let copy = |token: &Token| matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("COPY"));
+    text_from(sql, |tokens| tokens.iter().position(|token| copy(token)))
+        .and_then(|text| text.ok_or_else(|| SqlError::syntax("COPY INTO is missing")))
+}
+
+/// A statement's text from one of its tokens to its end; spaces and comments are no tokens.
+pub(super) fn text_from(sql: &str, place: impl FnOnce(&[&Token]) -> Option<usize>) -> Result<Option<String>> {
     let tokens = Tokenizer::new(&SnowflakeDialect {}, sql)
         .tokenize_with_location()
         .map_err(SqlError::syntax)?;
-    let copy = tokens.iter().find(|token| {
-        matches!(&token.token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("COPY"))
-    });
-    let place = copy
-        .map(|token| token.span.start)
-        .ok_or_else(|| SqlError::syntax("COPY INTO is missing"))?;
+    let written = tokens
+        .iter()
+        .filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    let (tokens, places): (Vec<&Token>, Vec<_>) =
+        written.map(|token| (&token.token, token.span.start)).unzip();
+    let Some(place) = place(&tokens).and_then(|at| places.get(at)) else {
+        return Ok(None);
+    };
     let line_at = sql
         .split_inclusive('\n')
         .take(usize::try_from(place.line).unwrap_or(1).saturating_sub(1))
@@ -217,17 +234,22 @@ fn copy_text(sql: &str) -> Result<String> {
     let line = sql.get(line_at..).unwrap_or_default();
     let column = usize::try_from(place.column).unwrap_or(1).saturating_sub(1);
     let offset = line.char_indices().nth(column).map_or(0, |(offset, _)| offset);
-    Ok(line
-        .get(offset..)
-        .unwrap_or_default()
-        .trim_end_matches([';', ' ', '\n', '\r', '\t'])
-        .to_owned())
+    // The rest of that line, and those behind it.
+    let rest = line.get(offset..).unwrap_or_default();
+    Ok(Some(
+        rest.trim_end_matches([';', ' ', '\n', '\r', '\t']).to_owned(),
+    ))
 }
 
 impl Copy {
     /// Reads a COPY statement that was kept.
     pub(super) fn of(text: &str) -> Result<Self> {
         Self::read(&Words::of(text)?, 0)
+    }
+
+    /// What a table's own transform means: `(SELECT ...)` into its columns in order.
+    pub(super) fn of_transform(transform: &str) -> Result<Self> {
+        Self::of(&format!("COPY INTO T FROM {transform}"))
     }
 
     /// The table that it fills.
@@ -296,7 +318,7 @@ fn unclosed() -> SqlError {
 }
 
 /// Where `TABLE(DATA_SOURCE(TYPE => 'STREAMING'))`, which begins here, ends.
-fn data_source(words: &Words, at: usize) -> Option<usize> {
+pub(super) fn data_source(words: &Words, at: usize) -> Option<usize> {
     let (open, close) = (Some(&Token::LParen), Some(&Token::RParen));
     let is_it = words.are(at, &["TABLE"])
         && words.get(at + 1) == open

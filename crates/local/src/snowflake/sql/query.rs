@@ -6,13 +6,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::{Fields, Schema};
+use arrow::datatypes::Fields;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::CatalogProvider;
 use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
-use datafusion::datasource::empty::EmptyTable;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -24,12 +21,12 @@ use super::access::Access;
 use super::define::parts;
 use super::words::error_table_of;
 use super::{
-    Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, result, rewrite, timed, variant,
+    Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, information, result, rewrite, timed,
+    travel, variant, view,
 };
 use crate::snowflake::catalog::Catalog;
+use crate::snowflake::error_table;
 use crate::snowflake::model::{DataType, SegmentKind, TableSnapshot};
-use crate::snowflake::rows::schema;
-use crate::snowflake::{error_table, row_timestamps};
 
 /// Memory of one query.
 const QUERY_MEMORY: usize = 1024 * 1024 * 1024;
@@ -80,7 +77,8 @@ pub(super) async fn start(
     session: &Session,
     mut statement: Statement,
 ) -> Result<Running> {
-    let snapshots = snapshots(catalog, session, &statement)?;
+    travel::resolve(catalog, data_dir, session, &mut statement).await?;
+    let (snapshots, described) = snapshots(catalog, session, &statement)?;
     rewrite::run(&mut statement, &variants(&snapshots))?;
     let is_timed = timed::is_named(&statement);
     if is_timed {
@@ -90,11 +88,12 @@ pub(super) async fn start(
     let context = context(session)?;
     variant::register(&context);
     casts::register(&context);
+    for name in &described {
+        register(&context, name, information::view(catalog, session, name)?)?;
+    }
     for (name, snapshot) in &snapshots {
-        let mut table = provider(snapshot, data_dir, is_timed)?;
-        if is_timed {
-            table = timed::with_column(&context, snapshot, table).map_err(run_error)?;
-        }
+        let until_ms = travel::moment_of(&name.name).map(|(_, at_ms)| at_ms);
+        let table = view::of(&context, snapshot, data_dir, is_timed, until_ms)?;
         register(&context, name, table)?;
     }
     let parsed = datafusion::sql::parser::Statement::Statement(Box::new(statement));
@@ -113,14 +112,15 @@ pub(super) async fn start(
     })
 }
 
-/// A snapshot of each table that is named; names of WITH are none.
+/// A snapshot of each table that is named, and the views of INFORMATION_SCHEMA that are; names of WITH are none.
 fn snapshots(
     catalog: &Catalog,
     session: &Session,
     statement: &Statement,
-) -> Result<HashMap<Name, TableSnapshot>> {
+) -> Result<(HashMap<Name, TableSnapshot>, HashSet<Name>)> {
     let common = common_names(statement);
     let mut found = HashMap::new();
+    let mut described = HashSet::new();
     let mut failed = None;
     let _ = visit_relations(statement, |relation| {
         let named = parts(relation).and_then(|parts| {
@@ -128,6 +128,10 @@ fn snapshots(
                 return Ok(());
             }
             let name = session.resolve(&parts)?;
+            if name.schema == information::SCHEMA {
+                described.insert(name);
+                return Ok(());
+            }
             if let Entry::Vacant(vacant) = found.entry(name) {
                 Access::of(catalog, session).read(vacant.key())?;
                 let snapshot = snapshot(catalog, vacant.key())?;
@@ -143,11 +147,14 @@ fn snapshots(
             }
         }
     });
-    failed.map_or(Ok(found), Err)
+    failed.map_or(Ok((found, described)), Err)
 }
 
 fn snapshot(catalog: &Catalog, name: &Name) -> Result<TableSnapshot> {
     let (database, schema) = (&name.database, &name.schema);
+    if let Some((table, at_ms)) = travel::moment_of(&name.name) {
+        return travel::snapshot(catalog, database, schema, table, at_ms);
+    }
     let Some(table) = error_table_of(&name.name) else {
         let found = catalog.snapshot(database, schema, &name.name, SegmentKind::Rows)?;
         return found.ok_or_else(|| SqlError::missing("Object", &name.to_string()));
@@ -230,36 +237,6 @@ fn register(context: &SessionContext, name: &Name, table: Arc<dyn TableProvider>
     Ok(())
 }
 
-fn provider(snapshot: &TableSnapshot, data_dir: &Path, is_timed: bool) -> Result<Arc<dyn TableProvider>> {
-    let mut schema = schema(&snapshot.table.columns);
-    if is_timed {
-        let stamp = Arc::new(row_timestamps::field());
-        schema = Arc::new(Schema::new(
-            schema.fields().iter().cloned().chain([stamp]).collect::<Vec<_>>(),
-        ));
-    }
-    if snapshot.segments.is_empty() {
-        return Ok(Arc::new(EmptyTable::new(schema)));
-    }
-    let path = |relative: &str| {
-        let path = std::path::absolute(data_dir.join(relative)).map_err(SqlError::running)?;
-        // Not parsed from text: brackets and stars of a folder's name are no pattern.
-        let url = url::Url::from_file_path(&path);
-        let url = url.map_err(|()| SqlError::running("the data folder's path makes no address"))?;
-        ListingTableUrl::try_new(url, None).map_err(run_error)
-    };
-    let paths = snapshot
-        .segments
-        .iter()
-        .map(|segment| path(&segment.path))
-        .collect::<Result<Vec<_>>>()?;
-    let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
-    let config = ListingTableConfig::new_with_multi_paths(paths)
-        .with_listing_options(options)
-        .with_schema(schema);
-    Ok(Arc::new(ListingTable::try_new(config).map_err(run_error)?))
-}
-
 fn compile_error(error: DataFusionError) -> SqlError {
     let text = first_line(&error);
     if text.contains("No field named") || text.contains("not found") && text.contains("column") {
@@ -273,7 +250,7 @@ fn compile_error(error: DataFusionError) -> SqlError {
     SqlError::syntax(text)
 }
 
-fn run_error(error: DataFusionError) -> SqlError {
+pub(super) fn run_error(error: DataFusionError) -> SqlError {
     SqlError::running(first_line(&error))
 }
 

@@ -64,7 +64,7 @@ pub struct QueryResult {
 }
 
 impl QueryResult {
-    /// Texts, but for `created_on`, which is a moment.
+    /// Texts, but for `created_on`, which is a moment, and `rows` and `bytes`, which are numbers.
     pub(super) fn texts(names: &[&str], rows: Vec<Vec<Option<String>>>) -> Self {
         Self {
             columns: names.iter().map(|name| text_column(name)).collect(),
@@ -101,6 +101,15 @@ fn text_column(name: &str) -> ResultColumn {
             kind: "timestamp_ltz",
             precision: Some(0),
             scale: Some(3),
+            length: None,
+        };
+    }
+    if name == "rows" || name == "bytes" {
+        return ResultColumn {
+            name: name.to_owned(),
+            kind: "fixed",
+            precision: Some(38),
+            scale: Some(0),
             length: None,
         };
     }

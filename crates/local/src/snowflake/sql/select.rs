@@ -36,14 +36,21 @@ pub(crate) enum Prepared {
 }
 
 impl Prepared {
-    /// For a pipe's COPY statement, or for a default pipe.
+    /// For a pipe's COPY statement, or for a default pipe, which does what the table's own transform says.
     pub(crate) fn of(copy: Option<&str>, table: &TableDef) -> Self {
-        let Some(copy) = copy else {
-            return Self::ByName {
-                case_sensitive: false,
-            };
+        let prepared = match (copy, &table.transform) {
+            (Some(copy), _) => Copy::of(copy).and_then(|copy| match copy.table.last() {
+                Some(target) if *target != table.name => Err(SqlError::missing("Table", target)),
+                _ => mapping(&copy, table),
+            }),
+            (None, Some(transform)) => Copy::of_transform(transform).and_then(|copy| mapping(&copy, table)),
+            (None, None) => {
+                return Self::ByName {
+                    case_sensitive: false,
+                };
+            }
         };
-        match Copy::of(copy).and_then(|copy| mapping(&copy, table)) {
+        match prepared {
             Ok(prepared) => prepared,
             Err(error) => Self::Broken(error.message),
         }

@@ -6,7 +6,7 @@ use super::access::Access;
 use super::words::Words;
 use super::{Name, QueryResult, Result, Session, SqlError, ddl, pipe};
 use crate::snowflake::catalog::Catalog;
-use crate::snowflake::model::{ChannelFilter, DataType, TableDef};
+use crate::snowflake::model::{ChannelFilter, DataType, TableDef, TableKind};
 
 /// Runs the statement if it is one of these.
 pub(super) fn run(catalog: &Catalog, session: &mut Session, words: &Words) -> Result<Option<QueryResult>> {
@@ -18,10 +18,11 @@ pub(super) fn run(catalog: &Catalog, session: &mut Session, words: &Words) -> Re
     }
 }
 
-/// `LIKE '...'` and `IN DATABASE|SCHEMA|TABLE|PIPE|ACCOUNT name`, in this order.
+/// `LIKE '...'`, `IN DATABASE|SCHEMA|TABLE|PIPE|ACCOUNT name` and `STARTS WITH '...'`, in this order.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     like: Option<String>,
+    starts_with: Option<String>,
     kind: Option<String>,
     name: Vec<String>,
 }
@@ -48,6 +49,13 @@ impl Filter {
                 at = end;
             }
         }
+        if words.are(at, &["STARTS", "WITH"]) {
+            let text = words
+                .text(at + 2)
+                .ok_or_else(|| SqlError::syntax("STARTS WITH wants a text"))?;
+            filter.starts_with = Some(text.to_owned());
+            at += 3;
+        }
         if at == words.len() {
             Ok(filter)
         } else {
@@ -64,9 +72,15 @@ impl Filter {
     }
 
     pub(super) fn admits(&self, name: &str) -> bool {
-        self.like
+        let begins = self
+            .starts_with
             .as_ref()
-            .is_none_or(|pattern| like(&pattern.to_uppercase(), &name.to_uppercase()))
+            .is_none_or(|start| name.starts_with(start));
+        let is_like = self
+            .like
+            .as_ref()
+            .is_none_or(|pattern| like(&pattern.to_uppercase(), &name.to_uppercase()));
+        begins && is_like
     }
 
     /// Database and schema that are meant; the session's where none is named.
@@ -115,6 +129,12 @@ fn some(text: impl Into<String>) -> Option<String> {
 
 fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResult> {
     let at = if words.are(1, &["TERSE"]) { 2 } else { 1 };
+    let kind = match (words.word(at), words.word(at + 1)) {
+        (Some("ICEBERG"), Some("TABLES")) => Some(TableKind::Iceberg),
+        (Some("INTERACTIVE"), Some("TABLES")) => Some(TableKind::Interactive),
+        _ => None,
+    };
+    let at = at + usize::from(kind.is_some());
     let filter = Filter::read(words, at + 1)?;
     let (database, schema) = filter.scope(session);
     match words.word(at) {
@@ -135,7 +155,7 @@ fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResu
                 rows.collect(),
             ))
         }
-        Some("TABLES") => tables(catalog, &filter, database.as_deref(), schema.as_deref()),
+        Some("TABLES") => tables(catalog, &filter, database.as_deref(), schema.as_deref(), kind),
         Some("PIPES") => {
             let rows = catalog.pipes(database.as_deref(), schema.as_deref())?;
             let rows = rows.into_iter().filter(|row| filter.admits(&row.name));
@@ -155,25 +175,40 @@ fn tables(
     filter: &Filter,
     database: Option<&str>,
     schema: Option<&str>,
+    kind: Option<TableKind>,
 ) -> Result<QueryResult> {
+    let listed = catalog.list_tables(database, schema)?.into_iter();
     let mut rows = Vec::new();
-    for table in catalog
-        .list_tables(database, schema)?
-        .into_iter()
-        .filter(|table| filter.admits(&table.name))
+    for table in
+        listed.filter(|table| filter.admits(&table.name) && kind.is_none_or(|kind| table.kind == kind))
     {
         let (count, bytes) = catalog.table_size(table.id)?;
         let yes = |truth| some(if truth { "Y" } else { "N" });
+        let on = |truth| some(if truth { "ON" } else { "OFF" });
         rows.push(vec![
             moment(table.created_on_ms),
             some(table.name),
             some(table.database),
             some(table.schema),
             some("TABLE"),
+            some(table.comment.unwrap_or_default()),
+            some(clustering(table.cluster_by.as_deref())),
             some(count.to_string()),
             some(bytes.to_string()),
+            some(table.owner),
+            some(table.retention_days.to_string()),
+            on(table.cluster_by.is_some()),
+            on(false),
+            yes(false),
             yes(table.schema_evolution),
-            some(if table.error_logging { "ON" } else { "OFF" }),
+            some("ROLE"),
+            yes(false),
+            yes(false),
+            yes(table.kind == TableKind::Iceberg),
+            yes(false),
+            yes(table.kind == TableKind::Interactive),
+            on(table.error_logging),
+            on(table.row_timestamp_ms.is_some()),
         ]);
     }
     let names = [
@@ -182,12 +217,31 @@ fn tables(
         "database_name",
         "schema_name",
         "kind",
+        "comment",
+        "cluster_by",
         "rows",
         "bytes",
+        "owner",
+        "retention_time",
+        "automatic_clustering",
+        "change_tracking",
+        "is_external",
         "enable_schema_evolution",
+        "owner_role_type",
+        "is_event",
+        "is_hybrid",
+        "is_iceberg",
+        "is_dynamic",
+        "is_interactive",
         "error_logging",
+        "row_timestamp",
     ];
     Ok(QueryResult::texts(&names, rows))
+}
+
+/// A clustering key as SHOW TABLES and INFORMATION_SCHEMA write it.
+pub(super) fn clustering(keys: Option<&str>) -> String {
+    keys.map(|keys| format!("LINEAR{keys}")).unwrap_or_default()
 }
 
 fn channels(catalog: &Catalog, session: &Session, filter: &Filter) -> Result<QueryResult> {
@@ -257,18 +311,46 @@ pub(super) fn type_text(data_type: &DataType) -> String {
     }
 }
 
+/// Source: Snowflake documentation, "DESCRIBE TABLE"; the last column is there where the table evolves (behaviour change 1377).
 fn described(table: &TableDef) -> QueryResult {
     let rows = table.columns.iter().map(|column| {
-        let null = if column.nullable { "Y" } else { "N" };
-        vec![
+        let identity = ddl::identity(column).map(|text| format!("IDENTITY {text}"));
+        let mut row = vec![
             some(column.name.clone()),
             some(type_text(&column.data_type)),
             some("COLUMN"),
-            some(null),
-            column.default.clone(),
-        ]
+            some(if column.nullable { "Y" } else { "N" }),
+            column.default.clone().or(identity),
+            some("N"),
+            some("N"),
+            None,
+            None,
+            column.comment.clone(),
+            None,
+            None,
+        ];
+        if table.schema_evolution {
+            row.push(ddl::evolution_record(column));
+        }
+        row
     });
-    QueryResult::texts(&["name", "type", "kind", "null?", "default"], rows.collect())
+    let names = [
+        "name",
+        "type",
+        "kind",
+        "null?",
+        "default",
+        "primary key",
+        "unique key",
+        "check",
+        "expression",
+        "comment",
+        "policy name",
+        "privacy domain",
+        "schema_evolution_record",
+    ];
+    let shown = names.len() - usize::from(!table.schema_evolution);
+    QueryResult::texts(&names[..shown], rows.collect())
 }
 
 fn describe(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResult> {
@@ -298,7 +380,11 @@ fn describe(catalog: &Catalog, session: &Session, words: &Words) -> Result<Query
             Ok(QueryResult::texts(&["created_on", "name", "kind"], rows))
         }
         _ => {
-            let at = if kind == "TABLE" { 2 } else { 1 };
+            let at = match kind {
+                "TABLE" => 2,
+                "ICEBERG" | "INTERACTIVE" if words.are(2, &["TABLE"]) => 3,
+                _ => 1,
+            };
             let (name, end) = words
                 .name(at)
                 .ok_or_else(|| SqlError::syntax("a table's name is missing"))?;

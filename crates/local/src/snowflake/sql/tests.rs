@@ -6,7 +6,11 @@ use crate::snowflake::catalog::commit::TableCommit;
 use crate::snowflake::rows::{AcceptedRows, Mapping, convert};
 use crate::snowflake::segments;
 
+mod alter;
+mod information;
+mod interactive;
 mod rights;
+mod travel;
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -90,6 +94,7 @@ impl Bench {
             segment: Some(segment),
             errors: None,
             channels: Vec::new(),
+            overwrite: false,
         };
         catalog.commit(&commit).expect("committed");
     }
@@ -112,9 +117,9 @@ async fn names_fold_to_upper_case_unless_quoted() {
     let rows = bench.run("SHOW TABLES LIKE 't'").await;
     assert_eq!(
         (
-            rows[0][5].as_deref(),
             rows[0][7].as_deref(),
-            rows[0][8].as_deref()
+            rows[0][14].as_deref(),
+            rows[0][21].as_deref()
         ),
         (Some("2"), Some("Y"), Some("ON"))
     );
@@ -273,7 +278,7 @@ async fn inserted_rows_take_defaults_and_the_next_identity_and_fail_together() {
         ("INSERT INTO T (A) VALUES (1, 2)", "002020"),
         ("INSERT INTO T (NONE) VALUES (1)", "000904"),
         ("INSERT INTO NOWHERE VALUES (1)", "002003"),
-        ("INSERT OVERWRITE INTO T SELECT 1", "000002"),
+        ("INSERT OVERWRITE INTO T SELECT 1", "002020"),
         ("CREATE TABLE U (A FLOAT IDENTITY)", "001003"),
         ("CREATE TABLE U (A INT IDENTITY(1, 0))", "001003"),
     ] {
@@ -386,6 +391,7 @@ async fn a_printed_definition_makes_the_same_object_again() {
     let table = bench.cell("SELECT GET_DDL('TABLE', 'd.public.t')").await;
     let pipe = bench.cell("SELECT GET_DDL('PIPE', 'P')").await;
     let made = bench.engine.catalog.table("D", "PUBLIC", "T").unwrap().unwrap();
+    assert_eq!(made.comment.as_deref(), Some("a 'table'"));
     bench.run(&table).await;
     bench.run(&pipe).await;
     assert_eq!(bench.run("SHOW COLUMNS IN TABLE T").await, before);

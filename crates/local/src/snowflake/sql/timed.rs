@@ -2,19 +2,12 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
-use datafusion::catalog::TableProvider;
-use datafusion::common::{Column, ScalarValue};
-use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr as Plan, lit, when};
-use datafusion::prelude::SessionContext;
 use sqlparser::ast::{
     ExcludeSelectItem, Expr, Ident, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
     Statement, TableFactor, VisitMut, VisitorMut, visit_expressions,
 };
 
-use crate::snowflake::model::TableSnapshot;
 use crate::snowflake::row_timestamps::COLUMN;
 
 /// Whether a statement names it.
@@ -31,22 +24,6 @@ pub(super) fn is_named(statement: &Statement) -> bool {
         }
     });
     named.is_break()
-}
-
-/// A table with the column: NULL for rows that were committed before the option was switched on.
-pub(super) fn with_column(
-    context: &SessionContext,
-    snapshot: &TableSnapshot,
-    stored: Arc<dyn TableProvider>,
-) -> Result<Arc<dyn TableProvider>, DataFusionError> {
-    let columns = snapshot.table.columns.iter();
-    let column = |name: &str| Plan::Column(Column::new_unqualified(name));
-    let mut selected: Vec<Plan> = columns.map(|known| column(&known.name)).collect();
-    let since = snapshot.table.row_timestamp_ms.unwrap_or(i64::MAX);
-    let since = ScalarValue::TimestampNanosecond(Some(since.saturating_mul(1_000_000)), Some("UTC".into()));
-    let stamp = when(column(COLUMN).gt_eq(lit(since)), column(COLUMN)).end()?;
-    selected.push(stamp.alias(COLUMN));
-    Ok(context.read_table(stored)?.select(selected)?.into_view())
 }
 
 /// Leaves it out of every `*` over a table itself.

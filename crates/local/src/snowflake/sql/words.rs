@@ -7,6 +7,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::{Result, SqlError};
+use crate::snowflake::model::TableKind;
 
 /// The longest statement, in bytes (Snowflake takes 1 MB).
 const LONGEST: usize = 1024 * 1024;
@@ -24,8 +25,11 @@ pub(super) fn error_table_of(name: &str) -> Option<&str> {
 }
 
 /// Options of a table that the parser does not know, or that we read for ourselves.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct TableOptions {
+    pub(super) kind: TableKind,
+    /// What an interactive table does with streamed records, as a SELECT in parentheses.
+    pub(super) transform: Option<String>,
     pub(super) schema_evolution: Option<bool>,
     pub(super) error_logging: Option<bool>,
     pub(super) row_timestamp: Option<bool>,

@@ -132,13 +132,7 @@ impl Client {
 
     pub(super) fn make_table(&self, mode: CreateMode) {
         let data_type = DataType::Varchar { length: 100 };
-        let column = ColumnDef {
-            name: "N".into(),
-            data_type,
-            nullable: true,
-            default: None,
-            identity: None,
-        };
+        let column = ColumnDef::new("N", data_type);
         let table = NewTable {
             database: "D".into(),
             schema: "PUBLIC".into(),

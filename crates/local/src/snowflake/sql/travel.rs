@@ -1,0 +1,201 @@
+//! Time travel: `FROM t AT(TIMESTAMP => ...)`, `AT(OFFSET => ...)` and the same with BEFORE.
+//!
+//! How it works: the moment is computed first, by a query of its own; the table is then called by a name that holds it
+//! ([`moment_of`]), under which its past is looked up ([`crate::snowflake::catalog::history`]).
+//!
+//! Source: Snowflake documentation, "AT | BEFORE". AT includes what was committed at the moment itself. STATEMENT is not known:
+//! the ids of statements are not kept.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Statement,
+    TableAlias, TableFactor, TableVersion, VisitMut, VisitorMut,
+};
+use sqlparser::dialect::SnowflakeDialect;
+use sqlparser::parser::Parser;
+
+use super::{Result, Session, SqlError, query};
+use crate::snowflake::catalog::history::Past;
+use crate::snowflake::catalog::{Catalog, now_ms};
+use crate::snowflake::model::TableSnapshot;
+
+/// Between a table's name and the milliseconds since 1970. No name that a statement writes has it: it is a control
+/// character.
+const AT: &str = "\u{1}AT ";
+
+/// The table and the moment of a name that stands for both.
+pub(super) fn moment_of(name: &str) -> Option<(&str, i64)> {
+    let (table, at_ms) = name.split_once(AT)?;
+    Some((table, at_ms.parse().ok()?))
+}
+
+/// A table as it was.
+pub(super) fn snapshot(
+    catalog: &Catalog,
+    database: &str,
+    schema: &str,
+    table: &str,
+    at_ms: i64,
+) -> Result<TableSnapshot> {
+    match catalog.snapshot_at(database, schema, table, at_ms)? {
+        Past::Table(snapshot) => Ok(*snapshot),
+        Past::Missing => Err(SqlError::missing(
+            "Object",
+            &format!("{database}.{schema}.{table}"),
+        )),
+        Past::Unknown => Err(SqlError {
+            code: "000707",
+            sql_state: "02000",
+            message: format!(
+                "Time travel data is not available for table {table}. The requested time is either beyond the allowed time \
+                 travel period or before the object creation time."
+            ),
+        }),
+    }
+}
+
+/// Puts the moments of a query's tables into their names.
+pub(super) async fn resolve(
+    catalog: &Catalog,
+    data_dir: &Path,
+    session: &Session,
+    statement: &mut Statement,
+) -> Result<()> {
+    let mut found = Versions::default();
+    let _ = statement.visit(&mut found);
+    let mut moments = Vec::with_capacity(found.0.len());
+    for version in found.0 {
+        moments.push(moment(catalog, data_dir, session, &version).await?);
+    }
+    if moments.is_empty() {
+        return Ok(());
+    }
+    moments.reverse();
+    let _ = statement.visit(&mut Renamed { moments });
+    Ok(())
+}
+
+/// Versions of tables in the order of the statement.
+#[derive(Default)]
+struct Versions(Vec<TableVersion>);
+
+impl VisitorMut for Versions {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { version, .. } = factor {
+            self.0.extend(version.clone());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Renamed {
+    /// Last first.
+    moments: Vec<i64>,
+}
+
+impl VisitorMut for Renamed {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table {
+            name, alias, version, ..
+        } = factor
+            && version.take().is_some()
+            && let (Some(at_ms), Some(ObjectNamePart::Identifier(ident))) =
+                (self.moments.pop(), name.0.last_mut())
+        {
+            if alias.is_none() {
+                *alias = Some(TableAlias {
+                    explicit: true,
+                    name: ident.clone(),
+                    columns: Vec::new(),
+                });
+            }
+            *ident = Ident::with_quote('"', format!("{}{AT}{at_ms}", ident.value));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The last millisecond whose commits are seen.
+async fn moment(
+    catalog: &Catalog,
+    data_dir: &Path,
+    session: &Session,
+    version: &TableVersion,
+) -> Result<i64> {
+    let wanted = || SqlError::syntax("AT and BEFORE want TIMESTAMP => or OFFSET =>");
+    let TableVersion::Function(Expr::Function(function)) = version else {
+        return Err(wanted());
+    };
+    let (kind, value) = argument(function).ok_or_else(wanted)?;
+    let is_before = function.name.to_string().eq_ignore_ascii_case("BEFORE");
+    let to = match kind.to_uppercase().as_str() {
+        "TIMESTAMP" => "TIMESTAMP_LTZ",
+        "OFFSET" => "NUMBER(18, 3)",
+        "STATEMENT" => return Err(SqlError::unsupported("time travel to a STATEMENT")),
+        _ => return Err(wanted()),
+    };
+    let sql = format!("SELECT CAST({value} AS {to})");
+    let statement = Parser::parse_sql(&SnowflakeDialect {}, &sql)
+        .map_err(SqlError::syntax)?
+        .pop()
+        .ok_or_else(wanted)?;
+    let rows = Box::pin(query::run(catalog, data_dir, session, statement))
+        .await?
+        .rows;
+    let text = rows
+        .into_iter()
+        .next()
+        .and_then(|row| row.into_iter().next().flatten());
+    let thousandths = text.as_deref().and_then(thousandths).ok_or_else(wanted)?;
+    let at_ms = match to {
+        "TIMESTAMP_LTZ" => thousandths,
+        _ => now_ms().saturating_add(thousandths),
+    };
+    Ok(at_ms.saturating_sub(i64::from(is_before)))
+}
+
+fn argument(function: &Function) -> Option<(String, &Expr)> {
+    let FunctionArguments::List(list) = &function.args else {
+        return None;
+    };
+    match list.args.as_slice() {
+        [
+            FunctionArg::Named {
+                name,
+                arg: FunctionArgExpr::Expr(value),
+                ..
+            },
+        ] => Some((name.value.clone(), value)),
+        [
+            FunctionArg::ExprNamed {
+                name: Expr::Identifier(name),
+                arg: FunctionArgExpr::Expr(value),
+                ..
+            },
+        ] => Some((name.value.clone(), value)),
+        _ => None,
+    }
+}
+
+/// `-1.5` as -1500; digits behind the third are cut off, downwards.
+fn thousandths(text: &str) -> Option<i64> {
+    let negative = text.starts_with('-');
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits: String = fraction.chars().chain(std::iter::repeat('0')).take(3).collect();
+    let rest = fraction
+        .get(3..)
+        .is_some_and(|rest| rest.bytes().any(|digit| digit != b'0'));
+    let whole: i64 = whole.trim_start_matches('-').parse().ok()?;
+    let amount = whole.checked_mul(1000)?.checked_add(digits.parse().ok()?)?;
+    Some(if negative {
+        -amount - i64::from(rest)
+    } else {
+        amount
+    })
+}

@@ -1,0 +1,101 @@
+//! What a query sees of a table's segments.
+//!
+//! Mostly the files as they are, listed for DataFusion. Columns whose stored name is not their own are called by their name; rows
+//! that were committed behind the moment of a time travel are left out; where a query names
+//! `METADATA$ROW_LAST_COMMIT_TIME`, it is a last column, NULL for rows from before the option was switched on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Column, ScalarValue};
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, lit, when};
+use datafusion::prelude::SessionContext;
+
+use super::query::run_error;
+use super::{Result, SqlError};
+use crate::snowflake::model::TableSnapshot;
+use crate::snowflake::row_timestamps::{self, COLUMN};
+use crate::snowflake::rows::schema;
+
+/// A table for a query, as of now or as of a moment in milliseconds since 1970.
+pub(super) fn of(
+    context: &SessionContext,
+    snapshot: &TableSnapshot,
+    data_dir: &Path,
+    is_timed: bool,
+    until_ms: Option<i64>,
+) -> Result<Arc<dyn TableProvider>> {
+    let stamped = is_timed || until_ms.is_some();
+    let files = files(snapshot, data_dir, stamped)?;
+    let is_renamed = |column: &crate::snowflake::model::ColumnDef| column.stored.is_some();
+    if !stamped && !snapshot.table.columns.iter().any(is_renamed) {
+        return Ok(files);
+    }
+    shaped(context, snapshot, files, is_timed, until_ms).map_err(run_error)
+}
+
+fn shaped(
+    context: &SessionContext,
+    snapshot: &TableSnapshot,
+    files: Arc<dyn TableProvider>,
+    is_timed: bool,
+    until_ms: Option<i64>,
+) -> std::result::Result<Arc<dyn TableProvider>, DataFusionError> {
+    let column = |name: &str| Expr::Column(Column::new_unqualified(name));
+    let at =
+        |ms: i64| ScalarValue::TimestampNanosecond(Some(ms.saturating_mul(1_000_000)), Some("UTC".into()));
+    let mut selected: Vec<Expr> = snapshot
+        .table
+        .columns
+        .iter()
+        .map(|known| column(known.stored_name()).alias(&known.name))
+        .collect();
+    if is_timed {
+        let since = snapshot.table.row_timestamp_ms.unwrap_or(i64::MAX);
+        let stamp = when(column(COLUMN).gt_eq(lit(at(since))), column(COLUMN)).end()?;
+        selected.push(stamp.alias(COLUMN));
+    }
+    let mut frame = context.read_table(files)?;
+    if let Some(until) = until_ms {
+        // Segments of earlier versions do not know their moment.
+        let then = column(COLUMN).is_null().or(column(COLUMN).lt_eq(lit(at(until))));
+        frame = frame.filter(then)?;
+    }
+    Ok(frame.select(selected)?.into_view())
+}
+
+fn files(snapshot: &TableSnapshot, data_dir: &Path, stamped: bool) -> Result<Arc<dyn TableProvider>> {
+    let mut schema = schema(&snapshot.table.columns);
+    if stamped {
+        let stamp = Arc::new(row_timestamps::field());
+        schema = Arc::new(Schema::new(
+            schema.fields().iter().cloned().chain([stamp]).collect::<Vec<_>>(),
+        ));
+    }
+    if snapshot.segments.is_empty() {
+        return Ok(Arc::new(EmptyTable::new(schema)));
+    }
+    let path = |relative: &str| {
+        let path = std::path::absolute(data_dir.join(relative)).map_err(SqlError::running)?;
+        // Not parsed from text: brackets and stars of a folder's name are no pattern.
+        let url = url::Url::from_file_path(&path);
+        let url = url.map_err(|()| SqlError::running("the data folder's path makes no address"))?;
+        ListingTableUrl::try_new(url, None).map_err(run_error)
+    };
+    let paths = snapshot
+        .segments
+        .iter()
+        .map(|segment| path(&segment.path))
+        .collect::<Result<Vec<_>>>()?;
+    let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
+    let config = ListingTableConfig::new_with_multi_paths(paths)
+        .with_listing_options(options)
+        .with_schema(schema);
+    Ok(Arc::new(ListingTable::try_new(config).map_err(run_error)?))
+}
