@@ -23,6 +23,7 @@ mod rewrite;
 mod roles;
 mod select;
 mod show;
+mod structured;
 mod timed;
 mod users;
 mod variant;

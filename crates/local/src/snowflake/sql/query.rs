@@ -24,7 +24,8 @@ use super::access::Access;
 use super::define::parts;
 use super::words::error_table_of;
 use super::{
-    Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, result, rewrite, timed, variant,
+    Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, result, rewrite, structured, timed,
+    variant,
 };
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::model::{DataType, SegmentKind, TableSnapshot};
@@ -95,6 +96,7 @@ pub(super) async fn start(
         if is_timed {
             table = timed::with_column(&context, snapshot, table).map_err(run_error)?;
         }
+        let table = structured::shown(&context, &snapshot.table.columns, table).map_err(run_error)?;
         register(&context, name, table)?;
     }
     let parsed = datafusion::sql::parser::Statement::Statement(Box::new(statement));
@@ -177,8 +179,7 @@ fn common_names(statement: &Statement) -> HashSet<String> {
 /// Columns that hold JSON wherever their name stands.
 fn variants(snapshots: &HashMap<Name, TableSnapshot>) -> HashSet<String> {
     let columns = || snapshots.values().flat_map(|snapshot| &snapshot.table.columns);
-    let is_variant =
-        |data_type: &DataType| matches!(data_type, DataType::Variant | DataType::Object | DataType::Array);
+    let is_variant = |data_type: &DataType| data_type.json_kind().is_some();
     let mut names: HashSet<String> = columns()
         .filter(|column| is_variant(&column.data_type))
         .map(|column| column.name.clone())

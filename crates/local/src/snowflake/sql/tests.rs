@@ -7,6 +7,7 @@ use crate::snowflake::rows::{AcceptedRows, Mapping, convert};
 use crate::snowflake::segments;
 
 mod rights;
+mod structured;
 
 struct Bench {
     folder: tempfile::TempDir,
