@@ -3,11 +3,16 @@
 //! Names are stored resolved: an unquoted identifier has been folded to upper case before it comes here, a quoted one
 //! is kept as written (Snowflake documentation, "Identifier requirements").
 
+mod structured;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::catalog::Pin;
+
+pub use self::structured::FieldDef;
+pub(crate) use self::structured::MOST_SUB_COLUMNS;
 
 /// A column's type. Lengths are in characters (VARCHAR) or bytes (BINARY); scales are digits of fractional seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +67,27 @@ pub enum DataType {
     Object,
     /// ARRAY.
     Array,
+    /// NUMBER(10,0) of an Iceberg table that holds 32 bits.
+    Int,
+    /// NUMBER(19,0) of an Iceberg table that holds 64 bits.
+    Long,
+    /// OBJECT(name type, ...).
+    Struct {
+        /// Its keys, in order.
+        fields: Vec<FieldDef>,
+    },
+    /// ARRAY(type).
+    List {
+        /// Its elements.
+        element: Box<FieldDef>,
+    },
+    /// MAP(key, value).
+    Map {
+        /// VARCHAR, or a whole number.
+        key: Box<FieldDef>,
+        /// Its values.
+        value: Box<FieldDef>,
+    },
 }
 
 /// One column of a table.

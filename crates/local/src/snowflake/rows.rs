@@ -16,6 +16,7 @@ mod evolution;
 pub(crate) mod json;
 mod mapping;
 mod moment;
+mod parts;
 mod refusal;
 mod value;
 
@@ -32,8 +33,9 @@ use self::json::{Raw, Reader};
 use super::model::{ColumnDef, TableDef};
 
 pub(crate) use self::cell::MAX_VARCHAR;
-pub use self::column::{TYPE_KEY, field};
+pub use self::column::{TYPE_KEY, field, stored_field};
 pub use self::mapping::{Mapping, Picked, Select};
+pub use self::parts::parts_as_json;
 pub use self::refusal::{Content, Refusal, RefusedRow};
 pub use self::value::{Value, cast, unhex};
 
@@ -125,10 +127,10 @@ impl Columns {
     }
 }
 
-/// The arrow schema of a table.
+/// The arrow schema of a table's rows as they are stored.
 #[must_use]
 pub fn schema(columns: &[ColumnDef]) -> SchemaRef {
-    Schema::new(columns.iter().map(field).collect::<Vec<_>>()).into()
+    Schema::new(columns.iter().map(stored_field).collect::<Vec<_>>()).into()
 }
 
 /// Turns the rows of some batches into columns.

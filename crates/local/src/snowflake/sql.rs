@@ -27,6 +27,7 @@ mod roles;
 mod row_defaults;
 mod select;
 mod show;
+mod structured;
 mod timed;
 mod travel;
 mod users;

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::json::{Kind, Raw, quote};
 use super::moment;
+use super::parts::coerce_parts;
 use crate::snowflake::model::DataType;
 
 /// The length of VARCHAR without one.
@@ -33,6 +34,10 @@ pub(super) enum Cell<'a> {
     Time(i64),
     /// Nanoseconds since 1970.
     Moment(i64),
+    /// The parts of a structured OBJECT, in its order, or of a structured ARRAY.
+    Parts(Vec<Cell<'a>>),
+    /// Of a MAP.
+    Entries(Vec<(Cell<'a>, Cell<'a>)>),
 }
 
 impl Cell<'_> {
@@ -47,6 +52,11 @@ impl Cell<'_> {
             Self::Date(days) => Cell::Date(days),
             Self::Time(nanos) => Cell::Time(nanos),
             Self::Moment(nanos) => Cell::Moment(nanos),
+            Self::Parts(parts) => Cell::Parts(parts.into_iter().map(Cell::into_owned).collect()),
+            Self::Entries(entries) => {
+                let owned = |(key, value): (Cell<'_>, Cell<'_>)| (key.into_owned(), value.into_owned());
+                Cell::Entries(entries.into_iter().map(owned).collect())
+            }
         }
     }
 }
@@ -62,6 +72,8 @@ pub(super) enum Misfit {
     Base64,
     Hex,
     Object,
+    Parts,
+    Null,
     Kind,
 }
 
@@ -77,6 +89,8 @@ impl Misfit {
             Self::Base64 => "the value is no base64",
             Self::Hex => "the value is no hexadecimal text",
             Self::Object => "the value is no object",
+            Self::Parts => "the value's keys are not those of the structured type",
+            Self::Null => "a part that is NOT NULL is null",
             Self::Kind => "the value is of a kind that the column does not take",
         }
     }
@@ -87,6 +101,7 @@ pub(super) fn coerce<'a>(value: &Raw<'a>, to: &DataType) -> Result<Cell<'a>, Mis
     match (to, value.kind) {
         (DataType::Variant, _) => return Ok(Cell::Text(value.compact())),
         (_, Kind::Null) => return Ok(Cell::Null),
+        (structured, _) if structured.is_structured() => return coerce_parts(value, structured),
         (DataType::Object, Kind::Object) | (DataType::Array, Kind::Array) => {
             return Ok(Cell::Text(value.compact()));
         }
@@ -100,7 +115,7 @@ pub(super) fn coerce<'a>(value: &Raw<'a>, to: &DataType) -> Result<Cell<'a>, Mis
         (DataType::Varchar { length }, _) => return fitting(value.compact(), *length),
         (DataType::Boolean, Kind::Boolean(truth)) => return Ok(Cell::Boolean(truth)),
         (DataType::Boolean, Kind::Number) => return Err(Misfit::Boolean),
-        (DataType::Number { .. }, Kind::Boolean(truth)) => {
+        (DataType::Number { .. } | DataType::Int | DataType::Long, Kind::Boolean(truth)) => {
             return coerce_text(if truth { "1" } else { "0" }, to).map(Cell::into_owned);
         }
         (DataType::Date | DataType::Time { .. }, Kind::Number) => return Err(Misfit::Moment),
@@ -147,6 +162,8 @@ pub(super) fn coerce_text<'a>(text: &'a str, to: &DataType) -> Result<Cell<'a>, 
     let trimmed = text.trim();
     match to {
         DataType::Number { precision, scale } => decimal(trimmed, *precision, *scale).map(Cell::Number),
+        DataType::Int => bits(decimal(trimmed, 10, 0)?, i32::MIN.into(), i32::MAX.into()),
+        DataType::Long => bits(decimal(trimmed, 19, 0)?, i64::MIN.into(), i64::MAX.into()),
         DataType::Float => float(trimmed).map(Cell::Float).ok_or(Misfit::Number),
         DataType::Boolean => boolean(trimmed).map(Cell::Boolean).ok_or(Misfit::Boolean),
         DataType::Varchar { length } => fitting(Cow::Borrowed(text), *length),
@@ -181,6 +198,16 @@ pub(super) fn coerce_text<'a>(text: &'a str, to: &DataType) -> Result<Cell<'a>, 
             quoted.push(']');
             Ok(Cell::Text(Cow::Owned(quoted)))
         }
+        DataType::Struct { .. } | DataType::List { .. } | DataType::Map { .. } => Err(Misfit::Kind),
+    }
+}
+
+/// A whole number that ends at a number of bits (Snowflake documentation, "Data types for Apache Iceberg tables").
+fn bits(number: i128, least: i128, most: i128) -> Result<Cell<'static>, Misfit> {
+    if (least..=most).contains(&number) {
+        Ok(Cell::Number(number))
+    } else {
+        Err(Misfit::OutOfRange)
     }
 }
 

@@ -7,6 +7,8 @@
 //! | BOOLEAN | Boolean |
 //! | VARCHAR | Utf8 |
 //! | VARIANT, OBJECT, ARRAY | Utf8, compact JSON, with the field metadata [`TYPE_KEY`] |
+//! | OBJECT(...), ARRAY(...), MAP(...) | Struct, List, Map; in queries as OBJECT and ARRAY |
+//! | Iceberg's int and long | Decimal128(10, 0) and (19, 0); in the files of the table Int32 and Int64 |
 //! | BINARY | Binary |
 //! | DATE | Date32 |
 //! | TIME | Time64 (ns) |
@@ -23,7 +25,8 @@ use arrow::array::{
 use arrow::datatypes::{DataType as Arrow, Field, TimeUnit};
 
 use super::cell::Cell;
-use crate::snowflake::model::{ColumnDef, DataType};
+use super::parts;
+use crate::snowflake::model::{ColumnDef, DataType, FieldDef};
 
 /// The key of a field's metadata that tells VARIANT, OBJECT and ARRAY from text.
 pub const TYPE_KEY: &str = "frazil.type";
@@ -34,12 +37,35 @@ fn utc() -> Arc<str> {
 
 /// How a column of this definition is stored.
 #[must_use]
+pub fn stored_field(column: &ColumnDef) -> Field {
+    match parts::stored(&column.data_type) {
+        // Always nullable at rest, as in [`field`].
+        Some(structured) => Field::new(column.stored_name(), structured, true),
+        None => field(column),
+    }
+}
+
+/// How a part of a structured column is stored.
+pub(super) fn part_field(part: &FieldDef) -> Field {
+    stored_field(&ColumnDef::new(&part.name, part.data_type.clone()))
+}
+
+/// How a column of this definition is known to queries.
+#[must_use]
 pub fn field(column: &ColumnDef) -> Field {
     let arrow = match &column.data_type {
         DataType::Number { precision, scale } => Arrow::Decimal128(*precision, *scale),
+        DataType::Int => Arrow::Decimal128(10, 0),
+        DataType::Long => Arrow::Decimal128(19, 0),
         DataType::Float => Arrow::Float64,
         DataType::Boolean => Arrow::Boolean,
-        DataType::Varchar { .. } | DataType::Variant | DataType::Object | DataType::Array => Arrow::Utf8,
+        DataType::Varchar { .. }
+        | DataType::Variant
+        | DataType::Object
+        | DataType::Array
+        | DataType::Struct { .. }
+        | DataType::List { .. }
+        | DataType::Map { .. } => Arrow::Utf8,
         DataType::Binary { .. } => Arrow::Binary,
         DataType::Date => Arrow::Date32,
         DataType::Time { .. } => Arrow::Time64(TimeUnit::Nanosecond),
@@ -50,11 +76,8 @@ pub fn field(column: &ColumnDef) -> Field {
     };
     // Always nullable at rest: NOT NULL may be dropped later, and older files lack newer columns.
     let field = Field::new(column.stored_name(), arrow, true);
-    let kind = match column.data_type {
-        DataType::Variant => "VARIANT",
-        DataType::Object => "OBJECT",
-        DataType::Array => "ARRAY",
-        _ => return field,
+    let Some(kind) = column.data_type.json_kind() else {
+        return field;
     };
     field.with_metadata(HashMap::from([(TYPE_KEY.to_owned(), kind.to_owned())]))
 }
@@ -70,11 +93,17 @@ pub(super) enum ColumnBuilder {
     Date(Date32Builder),
     Time(Time64NanosecondBuilder),
     Moment(TimestampNanosecondBuilder),
+    /// Of a structured column.
+    Parts(Vec<Cell<'static>>, Arrow),
 }
 
 impl ColumnBuilder {
     pub(super) fn new(column: &ColumnDef) -> Self {
-        match field(column).data_type() {
+        Self::of(stored_field(column).data_type())
+    }
+
+    pub(super) fn of(stored: &Arrow) -> Self {
+        match stored {
             Arrow::Decimal128(precision, scale) => {
                 Self::Number(Decimal128Builder::new().with_data_type(Arrow::Decimal128(*precision, *scale)))
             }
@@ -86,6 +115,7 @@ impl ColumnBuilder {
             Arrow::Timestamp(_, zone) => {
                 Self::Moment(TimestampNanosecondBuilder::new().with_timezone_opt(zone.clone()))
             }
+            Arrow::Struct(_) | Arrow::List(_) | Arrow::Map(..) => Self::Parts(Vec::new(), stored.clone()),
             _ => Self::Text(StringBuilder::new()),
         }
     }
@@ -105,6 +135,7 @@ impl ColumnBuilder {
             Self::Date(b) => b.append_option(if let Cell::Date(v) = cell { Some(v) } else { None }),
             Self::Time(b) => b.append_option(if let Cell::Time(v) = cell { Some(v) } else { None }),
             Self::Moment(b) => b.append_option(if let Cell::Moment(v) = cell { Some(v) } else { None }),
+            Self::Parts(cells, _) => cells.push(cell.into_owned()),
         }
     }
 
@@ -118,6 +149,7 @@ impl ColumnBuilder {
             Self::Date(mut b) => Arc::new(b.finish()),
             Self::Time(mut b) => Arc::new(b.finish()),
             Self::Moment(mut b) => Arc::new(b.finish()),
+            Self::Parts(cells, kind) => parts::build(cells, &kind),
         }
     }
 }

@@ -125,7 +125,7 @@ impl Refusal {
 /// What Snowflake's cast errors call a type.
 fn kind(data_type: &DataType) -> &'static str {
     match data_type {
-        DataType::Number { .. } => "FIXED",
+        DataType::Number { .. } | DataType::Int | DataType::Long => "FIXED",
         DataType::Float => "REAL",
         DataType::Boolean => "BOOLEAN",
         DataType::Varchar { .. } => "TEXT",
@@ -136,7 +136,8 @@ fn kind(data_type: &DataType) -> &'static str {
         DataType::TimestampLtz { .. } => "TIMESTAMP_LTZ",
         DataType::TimestampTz { .. } => "TIMESTAMP_TZ",
         DataType::Variant => "VARIANT",
-        DataType::Object => "OBJECT",
-        DataType::Array => "ARRAY",
+        DataType::Object | DataType::Struct { .. } => "OBJECT",
+        DataType::Array | DataType::List { .. } => "ARRAY",
+        DataType::Map { .. } => "MAP",
     }
 }

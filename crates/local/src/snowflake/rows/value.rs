@@ -91,7 +91,12 @@ pub fn cast<'a>(
             Err(why) => return Err(super::Refusal::misfit(to, shown(value), why).message),
         }
     }
-    Ok(built.finish())
+    let built = built.finish();
+    if !to.data_type.is_structured() {
+        return Ok(built);
+    }
+    let json = super::parts_as_json(&built).map_err(|error| error.to_string())?;
+    Ok(std::sync::Arc::new(json))
 }
 
 pub(super) fn shown(value: Value<'_>) -> &str {

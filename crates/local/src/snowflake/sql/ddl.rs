@@ -102,10 +102,11 @@ fn described(column: &ColumnDef) -> String {
     let clock =
         |name: &str, scale: u8| json!({ "type": name, "precision": 0, "scale": scale, "nullable": nullable });
     let sized = |name: &str, length: u32, bytes: u64| json!({ "type": name, "length": length, "byteLength": bytes, "nullable": nullable, "fixed": false });
+    let fixed = |precision: u8, scale: i8| json!({ "type": "FIXED", "precision": precision, "scale": scale, "nullable": nullable });
     let described = match column.data_type {
-        DataType::Number { precision, scale } => {
-            json!({ "type": "FIXED", "precision": precision, "scale": scale, "nullable": nullable })
-        }
+        DataType::Number { precision, scale } => fixed(precision, scale),
+        DataType::Int => fixed(10, 0),
+        DataType::Long => fixed(19, 0),
         DataType::Float => plain("REAL"),
         DataType::Boolean => plain("BOOLEAN"),
         DataType::Varchar { length } => sized(
@@ -120,8 +121,9 @@ fn described(column: &ColumnDef) -> String {
         DataType::TimestampLtz { scale } => clock("TIMESTAMP_LTZ", scale),
         DataType::TimestampTz { scale } => clock("TIMESTAMP_TZ", scale),
         DataType::Variant => plain("VARIANT"),
-        DataType::Object => plain("OBJECT"),
-        DataType::Array => plain("ARRAY"),
+        DataType::Object | DataType::Struct { .. } => plain("OBJECT"),
+        DataType::Array | DataType::List { .. } => plain("ARRAY"),
+        DataType::Map { .. } => plain("MAP"),
     };
     described.to_string()
 }

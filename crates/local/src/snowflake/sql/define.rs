@@ -7,7 +7,7 @@ use sqlparser::ast::{
 };
 
 use super::words::{TableOptions, Words, error_table_of};
-use super::{QueryResult, Result, Session, SqlError, interactive};
+use super::{QueryResult, Result, Session, SqlError, interactive, structured};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::grants::Object;
 use crate::snowflake::model::{ColumnDef, CreateMode, Created, DataType, NewTable, SegmentKind, TableKind};
@@ -454,6 +454,7 @@ fn custom(name: &str, arguments: &[String]) -> Result<DataType> {
         "VARIANT" => DataType::Variant,
         "OBJECT" => DataType::Object,
         "ARRAY" => DataType::Array,
+        structured::TYPE => structured::standard(arguments)?,
         "STRING" => DataType::Varchar {
             length: length(arguments.first().map(String::as_str), MAX_VARCHAR)?,
         },

@@ -213,7 +213,7 @@ fn refused(refusal: rows::Refusal) -> SqlError {
 fn column(field: &Field) -> Result<ColumnDef> {
     let json = field.metadata().get(TYPE_KEY).map(String::as_str);
     let data_type = match (field.data_type(), json) {
-        (_, Some("OBJECT")) => DataType::Object,
+        (_, Some("OBJECT" | "MAP")) => DataType::Object,
         (_, Some("ARRAY")) => DataType::Array,
         (_, Some(_)) => DataType::Variant,
         (Arrow::Decimal128(precision, scale), _) => DataType::Number {

@@ -31,9 +31,9 @@ pub(super) fn taken(words: &mut Words, sql: &str) -> Result<Option<Option<String
     let mut end = words.len();
     let mut transform = None;
     if (at..words.len()).any(|at| data_source(words, at).is_some()) {
-        let begin =
-            outermost_as(words, at).ok_or_else(|| SqlError::syntax("AS is missing before the SELECT"))?;
-        let text = text_from(sql, |_| Some(begin + 1))?.unwrap_or_default();
+        let begin = outermost_as(&words.tokens().iter().collect::<Vec<_>>())
+            .ok_or_else(|| SqlError::syntax("AS is missing before the SELECT"))?;
+        let text = text_from(sql, |tokens| outermost_as(tokens).map(|at| at + 1))?.unwrap_or_default();
         transform = Some(if text.starts_with('(') {
             text
         } else {
@@ -48,17 +48,19 @@ pub(super) fn taken(words: &mut Words, sql: &str) -> Result<Option<Option<String
 }
 
 /// The AS that stands in no parentheses.
-fn outermost_as(words: &Words, from: usize) -> Option<usize> {
+fn outermost_as(tokens: &[&Token]) -> Option<usize> {
     let mut depth = 0_usize;
-    for at in from..words.len() {
-        match words.get(at) {
-            Some(Token::LParen) => depth += 1,
-            Some(Token::RParen) => depth = depth.saturating_sub(1),
-            _ if depth == 0 && words.are(at, &["AS"]) => return Some(at),
+    tokens.iter().position(|token| {
+        match token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::Word(word) => {
+                return depth == 0 && word.quote_style.is_none() && word.value.eq_ignore_ascii_case("AS");
+            }
             _ => {}
         }
-    }
-    None
+        false
+    })
 }
 
 /// Refuses what is no interactive table.

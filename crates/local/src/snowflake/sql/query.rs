@@ -21,8 +21,8 @@ use super::access::Access;
 use super::define::parts;
 use super::words::error_table_of;
 use super::{
-    Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, information, result, rewrite, timed,
-    travel, variant, view,
+    Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, information, result, rewrite,
+    structured, timed, travel, variant, view,
 };
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::error_table;
@@ -94,6 +94,7 @@ pub(super) async fn start(
     for (name, snapshot) in &snapshots {
         let until_ms = travel::moment_of(&name.name).map(|(_, at_ms)| at_ms);
         let table = view::of(&context, snapshot, data_dir, is_timed, until_ms)?;
+        let table = structured::shown(&context, &snapshot.table.columns, table).map_err(run_error)?;
         register(&context, name, table)?;
     }
     let parsed = datafusion::sql::parser::Statement::Statement(Box::new(statement));
@@ -184,8 +185,7 @@ fn common_names(statement: &Statement) -> HashSet<String> {
 /// Columns that hold JSON wherever their name stands.
 fn variants(snapshots: &HashMap<Name, TableSnapshot>) -> HashSet<String> {
     let columns = || snapshots.values().flat_map(|snapshot| &snapshot.table.columns);
-    let is_variant =
-        |data_type: &DataType| matches!(data_type, DataType::Variant | DataType::Object | DataType::Array);
+    let is_variant = |data_type: &DataType| data_type.json_kind().is_some();
     let mut names: HashSet<String> = columns()
         .filter(|column| is_variant(&column.data_type))
         .map(|column| column.name.clone())

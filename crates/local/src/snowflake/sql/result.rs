@@ -161,7 +161,7 @@ pub(super) fn column(field: &Field) -> ResultColumn {
             column.length = Some(16_777_216);
             column.kind = match field.metadata().get(TYPE_KEY).map(String::as_str) {
                 Some("VARIANT") => "variant",
-                Some("OBJECT") => "object",
+                Some("OBJECT" | "MAP") => "object",
                 Some("ARRAY") => "array",
                 _ => "text",
             };

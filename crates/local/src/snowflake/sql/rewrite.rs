@@ -71,8 +71,8 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
                 (DataType::Variant, true) => *expression = (**expr).clone(),
                 (DataType::Variant, false) => *expression = call("frazil_variant", vec![(**expr).clone()]),
                 (DataType::Varchar { .. }, true) => *expression = call("frazil_text", vec![(**expr).clone()]),
-                (DataType::Object | DataType::Array, _) | (_, true) => {
-                    *expression = cast((**expr).clone(), &wanted, lenient)?;
+                (wanted, variant) if variant || wanted.json_kind().is_some() => {
+                    *expression = cast((**expr).clone(), wanted, lenient)?;
                 }
                 _ => {
                     *to = stored(&wanted);
@@ -238,6 +238,7 @@ fn stored(wanted: &DataType) -> Type {
             u64::from(*precision),
             i64::from(*scale),
         )),
+        DataType::Int | DataType::Long => Type::Decimal(ExactNumberInfo::PrecisionAndScale(19, 0)),
         DataType::Float => Type::DoublePrecision,
         DataType::Boolean => Type::Boolean,
         DataType::Binary { .. } => Type::Bytea,
@@ -247,8 +248,12 @@ fn stored(wanted: &DataType) -> Type {
         DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => {
             Type::Timestamp(None, TimezoneInfo::WithTimeZone)
         }
-        DataType::Varchar { .. } | DataType::Variant | DataType::Object | DataType::Array => {
-            Type::Varchar(None)
-        }
+        DataType::Varchar { .. }
+        | DataType::Variant
+        | DataType::Object
+        | DataType::Array
+        | DataType::Struct { .. }
+        | DataType::List { .. }
+        | DataType::Map { .. } => Type::Varchar(None),
     }
 }

@@ -4,7 +4,7 @@ use sqlparser::tokenizer::Token;
 
 use super::access::Access;
 use super::words::Words;
-use super::{Name, QueryResult, Result, Session, SqlError, ddl, pipe};
+use super::{Name, QueryResult, Result, Session, SqlError, ddl, pipe, structured};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::model::{ChannelFilter, DataType, TableDef, TableKind};
 
@@ -308,6 +308,9 @@ pub(super) fn type_text(data_type: &DataType) -> String {
         DataType::Variant => "VARIANT".to_owned(),
         DataType::Object => "OBJECT".to_owned(),
         DataType::Array => "ARRAY".to_owned(),
+        DataType::Int => "NUMBER(10,0)".to_owned(),
+        DataType::Long => "NUMBER(19,0)".to_owned(),
+        structured => structured::text(structured, &type_text),
     }
 }
 

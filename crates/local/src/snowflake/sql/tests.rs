@@ -10,6 +10,7 @@ mod alter;
 mod information;
 mod interactive;
 mod rights;
+mod structured;
 mod travel;
 
 struct Bench {

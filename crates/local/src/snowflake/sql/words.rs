@@ -6,7 +6,7 @@ use sqlparser::dialect::SnowflakeDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
-use super::{Result, SqlError};
+use super::{Result, SqlError, structured};
 use crate::snowflake::model::TableKind;
 
 /// The longest statement, in bytes (Snowflake takes 1 MB).
@@ -59,6 +59,7 @@ impl Words {
         while matches!(tokens.last(), Some(Token::SemiColon | Token::EOF)) {
             tokens.pop();
         }
+        structured::collapse(&mut tokens)?;
         fold(&mut tokens);
         if tokens.iter().filter(|token| is_operator(token)).count() > MOST_OPERATORS {
             return Err(SqlError::unsupported(&format!(

@@ -4,9 +4,9 @@ use super::*;
 use crate::snowflake::model::TableKind;
 
 const METRICS: &str = "CREATE INTERACTIVE TABLE REALTIME_METRICS (
-  metric_name VARCHAR, metric_value NUMBER, source_stream VARCHAR, approximate_arrival NUMBER
+  metric_name VARCHAR, metric_value NUMBER, tags ARRAY(VARCHAR), source_stream VARCHAR, approximate_arrival NUMBER
 ) CLUSTER BY (metric_name)
-AS (SELECT $1:M_NAME::VARCHAR, $1:M_VALUE::NUMBER, -- a comment
+AS (SELECT $1:M_NAME::VARCHAR, $1:M_VALUE::NUMBER, $1:tags, -- a comment
            $1:kinesisMetadata.stream::VARCHAR, $1:kinesisMetadata.approximateArrival::NUMBER
     FROM TABLE(DATA_SOURCE(TYPE => 'STREAMING')));";
 
@@ -22,7 +22,7 @@ async fn the_default_pipe_does_what_the_tables_own_select_says() {
         .unwrap()
         .unwrap();
     assert_eq!(table.kind, TableKind::Interactive);
-    let record = "{\"M_NAME\":\"load\",\"M_VALUE\":\"7\",\"kinesisMetadata\":{\"stream\":\"s\",\"approximateArrival\":9}}";
+    let record = "{\"M_NAME\":\"load\",\"tags\":[\"a\"],\"M_VALUE\":\"7\",\"kinesisMetadata\":{\"stream\":\"s\",\"approximateArrival\":9}}";
     let prepared = Prepared::of(None, &table);
     let accepted = [AcceptedRows {
         ndjson: record.as_bytes(),
@@ -33,7 +33,7 @@ async fn the_default_pipe_does_what_the_tables_own_select_says() {
         .unwrap()
         .to_string();
     assert!(
-        row.contains("| load        | 7            | s             | 9 "),
+        row.contains("| load        | 7            | [a]  | s             | 9 "),
         "{row}"
     );
     // Renamed, it goes on.
