@@ -134,6 +134,8 @@ pub struct TableDef {
     pub owner: String,
     /// Milliseconds since 1970.
     pub created_on_ms: i64,
+    /// ICEBERG_VERSION of an Iceberg table.
+    pub iceberg_version: Option<u8>,
 }
 
 /// Kinds of tables.
@@ -227,6 +229,8 @@ pub struct TableSnapshot {
     pub table: TableDef,
     /// Its segments, oldest first.
     pub segments: Vec<Segment>,
+    /// The schema of an Iceberg table's files, as Iceberg's JSON.
+    pub iceberg_schema: Option<String>,
     /// Keeps merged-away or dropped files until the reader is done.
     pub pin: Arc<Pin>,
 }

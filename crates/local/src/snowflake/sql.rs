@@ -15,6 +15,7 @@ mod ddl;
 mod define;
 mod functions;
 mod grants;
+mod iceberg;
 mod insert;
 mod pipe;
 mod query;
@@ -325,6 +326,14 @@ impl Engine {
                 _ => QueryResult::texts(&["status"], Vec::new()),
             });
         }
+        Access::of(&self.catalog, session).check(&words)?;
+        let (words, iceberg) = match iceberg::read(&words)? {
+            Some((words, options)) => (words, Some(options)),
+            None => (iceberg::plain(&words), None),
+        };
+        if let Some(done) = iceberg::truncate(self, session, &words).await? {
+            return Ok(done);
+        }
         if let Some(done) = self.run_words(session, &words, sql)? {
             return Ok(done);
         }
@@ -335,6 +344,9 @@ impl Engine {
             && words.are(end, &["SET"])
             && text.len() == end + 1
         {
+            if let Some(table) = iceberg::named(&self.catalog, session, &name)? {
+                return iceberg::alter(self, table, Vec::new(), options).await;
+            }
             return define::set_options(&self.catalog, session, &name, options);
         }
         let parsed = Parser::new(&SnowflakeDialect {})
@@ -357,8 +369,18 @@ impl Engine {
             }
             Statement::Query(_) => query::run(&self.catalog, &self.data_dir, session, statement).await,
             Statement::Insert(insert) => insert::run(self, session, insert).await,
+            Statement::CreateTable(create) if iceberg.is_some() => {
+                iceberg::create(self, session, create, options, iceberg.unwrap_or_default()).await
+            }
             Statement::CreateTable(create) if create.query.is_some() => {
                 insert::create(self, session, create, options).await
+            }
+            Statement::AlterTable(alter) => {
+                let found = iceberg::named(&self.catalog, session, &define::parts(&alter.name)?)?;
+                match found {
+                    Some(table) => iceberg::alter(self, table, alter.operations, options).await,
+                    None => define::run(&self.catalog, session, Statement::AlterTable(alter), options),
+                }
             }
             other => define::run(&self.catalog, session, other, options),
         }
@@ -366,7 +388,9 @@ impl Engine {
 
     /// Statements that are read from their words.
     fn run_words(&self, session: &mut Session, words: &Words, sql: &str) -> Result<Option<QueryResult>> {
-        Access::of(&self.catalog, session).check(words)?;
+        if let Some(done) = iceberg::run(self, session, words)? {
+            return Ok(Some(done));
+        }
         if let Some(done) = roles::run(&self.catalog, session, words)? {
             return Ok(Some(done));
         }

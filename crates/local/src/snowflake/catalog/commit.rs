@@ -7,6 +7,7 @@
 use rusqlite::{OptionalExtension as _, Transaction};
 
 use super::super::model::{ColumnDef, Counters, SegmentKind};
+use super::iceberg::{self, IcebergCommit};
 use super::{Catalog, now_ms, objects, write};
 use crate::Result;
 
@@ -53,6 +54,8 @@ pub(crate) struct TableCommit {
     /// The refused rows, where the table keeps them.
     pub(crate) errors: Option<NewSegment>,
     pub(crate) channels: Vec<ChannelCommit>,
+    /// The new metadata file of an Iceberg table, whose data file the segment is.
+    pub(crate) iceberg: Option<IcebergCommit>,
 }
 
 /// What became of a commit. Only `Done` changed anything.
@@ -63,7 +66,7 @@ pub(crate) enum Outcome {
     Fenced(Vec<i64>),
     /// The table was dropped.
     TableGone,
-    /// The table's columns changed: convert again.
+    /// The table's columns, or the metadata file of an Iceberg table, changed: convert again.
     TableChanged,
 }
 
@@ -81,6 +84,11 @@ impl Catalog {
         }
         let keeps_errors = table.error_logging || commit.errors.is_none();
         if table.columns != commit.columns_before || !keeps_errors {
+            return Ok(Outcome::TableChanged);
+        }
+        if let Some(swap) = &commit.iceberg
+            && !iceberg::apply(&transaction, table.id, swap, self.pins.number())?
+        {
             return Ok(Outcome::TableChanged);
         }
         if let Some(columns) = &commit.columns_after {

@@ -6,12 +6,12 @@ use super::super::model::{
     ACCOUNTADMIN, ColumnDef, CreateMode, Created, NamespaceRow, NewTable, SegmentKind, TableDef, TableKind,
 };
 use super::grants::{self, Object};
-use super::{Catalog, existing, now_ms, write};
+use super::{Catalog, existing, iceberg, now_ms, write};
 use crate::{Error, Result};
 
 const TABLE_COLUMNS: &str =
     "id, database, schema, name, columns, schema_evolution, error_logging, created_on_ms, row_timestamp_ms, kind, cluster_by,
-     comment, owner";
+     comment, owner, (SELECT version FROM iceberg_tables WHERE table_id = tables.id)";
 
 impl Catalog {
     /// CREATE DATABASE, with its schema PUBLIC.
@@ -80,20 +80,34 @@ impl Catalog {
     pub fn create_table(&self, new: &NewTable, mode: CreateMode) -> Result<Created> {
         let mut connection = self.lock();
         let transaction = write(&mut connection)?;
-        if !schema_exists(&transaction, &new.database, &new.schema)? {
+        let created = self.insert_table(&transaction, new, mode)?;
+        if created != Created::Existed {
+            transaction.commit()?;
+            self.changed();
+        }
+        Ok(created)
+    }
+
+    pub(super) fn insert_table(
+        &self,
+        transaction: &Transaction<'_>,
+        new: &NewTable,
+        mode: CreateMode,
+    ) -> Result<Created> {
+        if !schema_exists(transaction, &new.database, &new.schema)? {
             return Err(Error::NoSuchObject {
                 kind: "Schema",
                 name: format!("{}.{}", new.database, new.schema),
             });
         }
-        let old = table(&transaction, &new.database, &new.schema, &new.name)?;
+        let old = table(transaction, &new.database, &new.schema, &new.name)?;
         if let Some(old) = &old {
             if !existing(mode, "Table", || {
                 format!("{}.{}.{}", new.database, new.schema, new.name)
             })? {
                 return Ok(Created::Existed);
             }
-            self.remove_table(&transaction, old.id)?;
+            self.remove_table(transaction, old.id)?;
         }
         transaction.execute(
             "INSERT INTO tables (database, schema, name, columns, schema_evolution, error_logging, created_on_ms,
@@ -114,10 +128,8 @@ impl Catalog {
                 new.owner.as_deref().unwrap_or(ACCOUNTADMIN),
             ),
         )?;
-        let object = Object::Table(transaction.last_insert_rowid());
-        grants::give_future(&transaction, &object, &new.database, Some(&new.schema))?;
-        transaction.commit()?;
-        self.changed();
+        let id = transaction.last_insert_rowid();
+        grants::give_future(transaction, &Object::Table(id), &new.database, Some(&new.schema))?;
         Ok(if old.is_some() {
             Created::Replaced
         } else {
@@ -222,7 +234,8 @@ impl Catalog {
         let kind = kind.map(|kind| kind as i64);
         transaction.execute(
             "INSERT INTO garbage (path, generation)
-             SELECT path, ?2 FROM segments WHERE table_id = ?1 AND (?3 IS NULL OR kind = ?3)",
+             SELECT path, ?2 FROM segments WHERE table_id = ?1 AND (?3 IS NULL OR kind = ?3)
+             AND path NOT IN (SELECT path FROM iceberg_files WHERE table_id = ?1)",
             (table_id, self.pins.number(), kind),
         )?;
         transaction.execute(
@@ -380,6 +393,7 @@ impl Catalog {
 
     fn remove_table(&self, transaction: &Transaction<'_>, id: i64) -> Result<()> {
         self.remove_segments(transaction, id, None)?;
+        iceberg::remove(transaction, id, self.pins.number())?;
         let pipes: Vec<i64> = transaction
             .prepare_cached("SELECT id FROM pipes WHERE table_id = ?1")?
             .query_map([id], |row| row.get(0))?
@@ -458,6 +472,7 @@ fn table_row(row: &Row<'_>) -> Result<TableDef> {
         cluster_by: row.get(10)?,
         comment: row.get(11)?,
         owner: row.get(12)?,
+        iceberg_version: row.get(13)?,
     })
 }
 

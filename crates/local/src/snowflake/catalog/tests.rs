@@ -77,6 +77,7 @@ fn commit_of(
                 offset_upper_bound: Some("7".into()),
             }),
         }],
+        iceberg: None,
     }
 }
 

@@ -157,6 +157,35 @@ pub(super) fn table_of(
     if create.like.is_some() || create.clone.is_some() {
         return Err(SqlError::unsupported("CREATE TABLE ... LIKE or CLONE"));
     }
+    let (new, mode) = new_table(catalog, session, &create, options, column)?;
+    let name = new.name.clone();
+    let columns = columns(new.columns)?;
+    distinct(&columns)?;
+    let created = catalog.create_table(&NewTable { columns, ..new }, mode)?;
+    Ok(Told {
+        result: told("Table", &name, created),
+        is_new: created != Created::Existed,
+    })
+}
+
+fn distinct(columns: &[ColumnDef]) -> Result<()> {
+    for (index, column) in columns.iter().enumerate() {
+        if columns.iter().take(index).any(|other| other.name == column.name) {
+            let message = format!("duplicate column name '{}'", column.name);
+            return Err(SqlError::syntax(message));
+        }
+    }
+    Ok(())
+}
+
+/// The table that a CREATE TABLE asks for.
+pub(super) fn new_table(
+    catalog: &Catalog,
+    session: &Session,
+    create: &CreateTable,
+    options: TableOptions,
+    column: impl Fn(&Parsed) -> Result<ColumnDef>,
+) -> Result<(NewTable, CreateMode)> {
     let name = session.resolve(&parts(&create.name)?)?;
     if !catalog.schema_exists(&name.database, &name.schema)? {
         return Err(SqlError::missing(
@@ -164,15 +193,8 @@ pub(super) fn table_of(
             &format!("{}.{}", name.database, name.schema),
         ));
     }
-    let columns = columns(create.columns.iter().map(column).collect::<Result<_>>()?)?;
-    for (index, column) in columns.iter().enumerate() {
-        if columns.iter().take(index).any(|other| other.name == column.name) {
-            return Err(SqlError::syntax(format!(
-                "duplicate column name '{}'",
-                column.name
-            )));
-        }
-    }
+    let columns: Vec<ColumnDef> = create.columns.iter().map(column).collect::<Result<_>>()?;
+    distinct(&columns)?;
     let new = NewTable {
         database: name.database.clone(),
         schema: name.schema.clone(),
@@ -190,11 +212,7 @@ pub(super) fn table_of(
     if mode == CreateMode::New && catalog.table(&name.database, &name.schema, &name.name)?.is_some() {
         return Err(SqlError::exists("TABLE", &name.to_string()));
     }
-    let created = catalog.create_table(&new, mode)?;
-    Ok(Told {
-        result: told("Table", &name.name, created),
-        is_new: created != Created::Existed,
-    })
+    Ok((new, mode))
 }
 
 fn change(
@@ -216,7 +234,7 @@ fn change(
     Ok(QueryResult::status("Statement executed successfully.".to_owned()))
 }
 
-fn set(table: &mut TableDef, options: TableOptions) {
+pub(super) fn set(table: &mut TableDef, options: TableOptions) {
     table.schema_evolution = options.schema_evolution.unwrap_or(table.schema_evolution);
     table.error_logging = options.error_logging.unwrap_or(table.error_logging);
     table.row_timestamp_ms = match options.row_timestamp {
@@ -322,7 +340,7 @@ fn drop_one(
     }
 }
 
-fn column(parsed: &Parsed) -> Result<ColumnDef> {
+pub(super) fn column(parsed: &Parsed) -> Result<ColumnDef> {
     let name = parsed.name.value.clone();
     let mut column = ColumnDef {
         data_type: data_type(&parsed.data_type)?,

@@ -30,7 +30,7 @@ use super::{
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::model::{DataType, SegmentKind, TableSnapshot};
 use crate::snowflake::rows::schema;
-use crate::snowflake::{error_table, row_timestamps};
+use crate::snowflake::{error_table, iceberg, row_timestamps};
 
 /// Memory of one query.
 const QUERY_MEMORY: usize = 1024 * 1024 * 1024;
@@ -232,7 +232,10 @@ fn register(context: &SessionContext, name: &Name, table: Arc<dyn TableProvider>
 }
 
 fn provider(snapshot: &TableSnapshot, data_dir: &Path, is_timed: bool) -> Result<Arc<dyn TableProvider>> {
-    let mut schema = schema(&snapshot.table.columns);
+    let mut schema = match &snapshot.iceberg_schema {
+        Some(text) => iceberg::arrow_schema(text)?,
+        None => schema(&snapshot.table.columns),
+    };
     if is_timed {
         let stamp = Arc::new(row_timestamps::field());
         schema = Arc::new(Schema::new(
