@@ -213,6 +213,12 @@ fn commit(
     Ok(false)
 }
 
+/// The data files of the current snapshot, as its manifests have them, relative to the data folder.
+#[cfg(test)]
+pub(crate) fn live_files(disk: &dyn Disk, catalog: &Catalog, table_id: i64) -> Result<Vec<String>> {
+    change::live(disk, &row_of(catalog, table_id)?)
+}
+
 /// Not before what the table has seen.
 fn moment(metadata: &TableMetadata) -> i64 {
     now_ms().max(metadata.last_updated_ms())

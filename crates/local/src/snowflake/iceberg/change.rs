@@ -383,6 +383,35 @@ impl Work<'_> {
     }
 }
 
+#[cfg(test)]
+pub(super) fn live(disk: &dyn Disk, row: &IcebergRow) -> Result<Vec<String>> {
+    let metadata = load(disk, row)?;
+    let io = FileIO::new_with_memory();
+    let work = Work {
+        disk,
+        row,
+        metadata: &metadata,
+        io,
+        id: 0,
+    };
+    let mut paths = Vec::new();
+    for manifest in work.manifests()? {
+        let bytes = files::read(disk, &work.path(&manifest.manifest_path)?)?;
+        let copy = work.io.new_output(&manifest.manifest_path).map_err(failed)?;
+        let loaded = block_on(async {
+            copy.write(bytes).await?;
+            manifest.load_manifest(&work.io).await
+        });
+        for entry in loaded.map_err(failed)?.entries() {
+            if entry.is_alive() {
+                paths.push(work.path(entry.file_path())?);
+            }
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
 /// What a snapshot's summary counts.
 #[derive(Debug, Default)]
 struct Totals {
