@@ -17,6 +17,7 @@ mod crash_tests;
 mod decode;
 mod driver;
 mod error_table;
+mod iceberg;
 mod keys;
 mod late;
 mod log;
@@ -30,6 +31,7 @@ pub mod sql;
 pub mod sqlapi;
 mod statements;
 mod store;
+mod stored;
 mod streaming;
 pub(crate) mod tls;
 

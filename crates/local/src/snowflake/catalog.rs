@@ -12,6 +12,7 @@ pub(crate) mod commit;
 pub(crate) mod defaults;
 pub(crate) mod grants;
 pub(crate) mod history;
+pub(crate) mod iceberg;
 mod objects;
 mod pins;
 mod pipes;
@@ -31,7 +32,7 @@ pub(crate) use self::pipes::{DEFAULT_PIPE_SUFFIX, MOST_PIPES, PipeLookup};
 pub use self::users::UserRow;
 
 use self::pins::Pins;
-use super::model::{CreateMode, Segment, SegmentKind, TableSnapshot};
+use super::model::{CreateMode, Segment, SegmentKind, TableKind, TableSnapshot};
 use crate::{Error, Result};
 
 /// The catalog of one data folder.
@@ -57,6 +58,7 @@ impl Catalog {
         upgrade(&connection)?;
         connection.execute_batch(schema::TABLES)?;
         connection.execute_batch(schema::GRANTS)?;
+        connection.execute_batch(schema::ICEBERG)?;
         Ok(Self {
             connection: Mutex::new(connection),
             pins: Arc::default(),
@@ -80,8 +82,17 @@ impl Catalog {
             return Ok(None);
         };
         let segments = segments(&connection, table.id, kind)?;
+        let iceberg = match (table.kind, kind) {
+            (TableKind::Iceberg, SegmentKind::Rows) => iceberg::iceberg(&connection, table.id)?,
+            _ => None,
+        };
         let pin = self.pins.pin();
-        Ok(Some(TableSnapshot { table, segments, pin }))
+        Ok(Some(TableSnapshot {
+            table,
+            segments,
+            iceberg_schema: iceberg.map(|row| row.schema),
+            pin,
+        }))
     }
 
     /// All segments of a kind of a table, oldest first. Their files are not protected: use [`Catalog::snapshot`] to read

@@ -24,7 +24,7 @@ use super::log::Batch;
 use super::model::{ChannelRow, ColumnDef, Counters, Evolution, EvolutionKind, PipeRow, TableDef};
 use super::rows::{self, AcceptedRows, Converted};
 use super::sql::Prepared;
-use super::{RAW_LIMIT, decode, error_table, row_timestamps, segments};
+use super::{RAW_LIMIT, decode, error_table, row_timestamps, segments, stored};
 use crate::disk::Disk;
 use crate::{Error, Result};
 
@@ -131,26 +131,24 @@ impl Committer {
                 self.invalidate(&mut loaded, invalid)?;
                 continue;
             }
-            let stamped = row_timestamps::stamp(converted.record_batch.clone(), now_ms());
-            let segment = match stamped.num_rows() {
-                0 => None,
-                _ => Some(segments::write(self.disk.as_ref(), table.id, &stamped)?),
-            };
+            let stamped = row_timestamps::stamp(&table, converted.record_batch.clone(), now_ms());
+            let columns_after = evolved(&table, &converted);
+            let disk = self.disk.as_ref();
+            let written = stored::write(disk, &self.catalog, &table, columns_after.as_deref(), &stamped)?;
             let errors = self.errors(&table, pipe, &loaded, &converted)?;
             let commit = TableCommit {
                 table_id: table.id,
                 columns_before: table.columns.clone(),
-                columns_after: evolved(&table, &converted),
-                segment,
+                columns_after,
+                segment: written.segment,
                 errors,
                 channels: moves(&loaded, &converted),
                 overwrite: false,
+                iceberg: written.iceberg,
             };
             let outcome = self.catalog.commit(&commit);
             if let Ok(Outcome::Fenced(_) | Outcome::TableGone | Outcome::TableChanged) = &outcome {
-                for segment in [&commit.segment, &commit.errors].into_iter().flatten() {
-                    segments::remove(self.disk.as_ref(), &segment.path);
-                }
+                stored::discard(disk, &commit);
             }
             match outcome? {
                 Outcome::Done => {

@@ -4,6 +4,7 @@
 //! chosen step the disk dies. What a machine would find is opened again, the client repeats its unanswered append, and
 //! then the table must hold each number once, in order, up to the last one, with the token and the counters to match.
 
+mod iceberg;
 pub(crate) mod world;
 
 use std::path::Path;
@@ -18,8 +19,7 @@ use crate::snowflake::Store;
 use crate::snowflake::model::SegmentKind;
 
 /// Plays with a crash; gives whether it happened, and what was wrong afterwards.
-async fn crash_once(crash: Crash, lying_disk: bool) -> (bool, Result<(), String>) {
-    let mut world = World::new();
+async fn crash_once(mut world: World, crash: Crash, lying_disk: bool) -> (bool, Result<(), String>) {
     if lying_disk {
         world.disk.ignore_sync();
     }
@@ -40,7 +40,7 @@ async fn crash_everywhere(lying_disk: bool) -> (usize, Vec<String>) {
     for at in 0.. {
         let mut any = false;
         for (after, torn) in [(false, 0), (true, 0), (true, 255), (false, 130)] {
-            let (crashed, outcome) = crash_once(Crash { at, after, torn }, lying_disk).await;
+            let (crashed, outcome) = crash_once(World::new(), Crash { at, after, torn }, lying_disk).await;
             any |= crashed;
             crashes += usize::from(crashed);
             if let Err(failure) = outcome {

@@ -191,6 +191,8 @@ pub struct TableDef {
     pub retention_days: u8,
     /// An interactive table's own transform, `(SELECT ...)`: what its default pipe does.
     pub transform: Option<String>,
+    /// ICEBERG_VERSION of an Iceberg table.
+    pub iceberg_version: Option<u8>,
 }
 
 /// DATA_RETENTION_TIME_IN_DAYS where nothing is said (Snowflake documentation, "Understanding & using Time Travel").
@@ -216,6 +218,7 @@ impl TableDef {
             renames: 0,
             retention_days: new.retention_days.unwrap_or(RETENTION_DAYS),
             transform: new.transform.clone(),
+            iceberg_version: None,
         }
     }
 
@@ -321,6 +324,8 @@ pub struct TableSnapshot {
     pub table: TableDef,
     /// Its segments, oldest first.
     pub segments: Vec<Segment>,
+    /// The schema of an Iceberg table's files, as Iceberg's JSON.
+    pub iceberg_schema: Option<String>,
     /// Keeps merged-away or dropped files until the reader is done.
     pub pin: Arc<Pin>,
 }

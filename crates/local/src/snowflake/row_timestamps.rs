@@ -4,7 +4,7 @@
 //! the row; NULL for rows from before; all rows of a commit share it; switching off discards the values for good. It is no
 //! column: `SELECT *` leaves it out.
 //!
-//! It is stored as a last column of each segment, because time travel goes by it too; a query that names it sees it where it is
+//! It is stored as a last column of each segment of standard and interactive tables, because time travel goes by it too; a query that names it sees it where it is
 //! not older than the option.
 
 use std::sync::Arc;
@@ -12,6 +12,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
+
+use super::model::{TableDef, TableKind};
 
 /// How a query names it, and how it is stored.
 pub(crate) const COLUMN: &str = "METADATA$ROW_LAST_COMMIT_TIME";
@@ -22,9 +24,9 @@ pub(crate) fn field() -> Field {
     Field::new(COLUMN, kind, true)
 }
 
-/// The rows with the moment of their commit.
-pub(crate) fn stamp(rows: RecordBatch, now_ms: i64) -> RecordBatch {
-    if rows.num_rows() == 0 {
+/// The rows with the moment of their commit; those of Iceberg tables as they are.
+pub(crate) fn stamp(table: &TableDef, rows: RecordBatch, now_ms: i64) -> RecordBatch {
+    if rows.num_rows() == 0 || table.kind == TableKind::Iceberg {
         return rows;
     }
     let moment = now_ms.saturating_mul(1_000_000);

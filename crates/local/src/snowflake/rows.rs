@@ -35,6 +35,7 @@ use super::model::{ColumnDef, TableDef};
 pub(crate) use self::cell::MAX_VARCHAR;
 pub use self::column::{TYPE_KEY, field, stored_field};
 pub use self::mapping::{Mapping, Picked, Select};
+pub(crate) use self::parts::JSON_DOC;
 pub use self::parts::parts_as_json;
 pub use self::refusal::{Content, Refusal, RefusedRow};
 pub use self::value::{Value, cast, unhex};

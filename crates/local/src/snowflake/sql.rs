@@ -16,6 +16,7 @@ mod ddl;
 mod define;
 mod functions;
 mod grants;
+mod iceberg;
 mod information;
 mod insert;
 mod interactive;
@@ -331,10 +332,18 @@ impl Engine {
                 _ => QueryResult::texts(&["status"], Vec::new()),
             });
         }
+        Access::of(&self.catalog, session).check(&words)?;
+        let (mut words, iceberg) = match iceberg::read(&words)? {
+            Some((words, options)) => (words, Some(options)),
+            None => (iceberg::plain(&words), None),
+        };
+        if let Some(done) = iceberg::truncate(self, session, &words).await? {
+            return Ok(done);
+        }
         if let Some(done) = self.run_words(session, &words, sql)? {
             return Ok(done);
         }
-        if let Some(done) = alter::run(&self.catalog, &self.data_dir, session, &words).await? {
+        if let Some(done) = alter::run(self, session, &words).await? {
             return Ok(done);
         }
         let interactive = interactive::taken(&mut words, sql)?;
@@ -362,6 +371,9 @@ impl Engine {
             }
             Statement::Query(_) => query::run(&self.catalog, &self.data_dir, session, statement).await,
             Statement::Insert(insert) => insert::run(self, session, insert).await,
+            Statement::CreateTable(create) if iceberg.is_some() => {
+                iceberg::create(self, session, create, options, iceberg.unwrap_or_default()).await
+            }
             Statement::CreateTable(create) if create.query.is_some() => {
                 insert::create(self, session, create, options).await
             }
@@ -371,7 +383,9 @@ impl Engine {
 
     /// Statements that are read from their words.
     fn run_words(&self, session: &mut Session, words: &Words, sql: &str) -> Result<Option<QueryResult>> {
-        Access::of(&self.catalog, session).check(words)?;
+        if let Some(done) = iceberg::run(self, session, words)? {
+            return Ok(Some(done));
+        }
         if let Some(done) = roles::run(&self.catalog, session, words)? {
             return Ok(Some(done));
         }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::backlog::Backlog;
 use super::catalog::{Catalog, ELASTIC, MOST_CHANNELS, SUCCESS};
 use super::committer::Committer;
+use super::iceberg;
 use super::late::LateCounters;
 use super::log::{Encoding, Log, Record, recovery};
 use super::model::{ChannelRow, PipeRow};
@@ -77,6 +78,7 @@ impl Store {
         catalog.release_old_garbage()?;
         let _: Vec<String> = catalog.take_garbage()?;
         segments::sweep(disk.as_ref(), &catalog)?;
+        iceberg::sweep(disk.as_ref(), &catalog)?;
         let recovered = recovery::recover(&disk, &catalog, lose)?;
         let backlog = Arc::new(Backlog::default());
         if !recovered.waiting.is_empty() {

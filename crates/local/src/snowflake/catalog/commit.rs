@@ -7,6 +7,7 @@
 use rusqlite::{OptionalExtension as _, Transaction};
 
 use super::super::model::{ColumnDef, Counters, SegmentKind};
+use super::iceberg::{self, IcebergCommit};
 use super::{Catalog, history, now_ms, objects, write};
 use crate::Result;
 
@@ -55,6 +56,8 @@ pub(crate) struct TableCommit {
     pub(crate) channels: Vec<ChannelCommit>,
     /// Instead of the rows that the table has.
     pub(crate) overwrite: bool,
+    /// The new metadata file of an Iceberg table, whose data file the segment is.
+    pub(crate) iceberg: Option<IcebergCommit>,
 }
 
 /// What became of a commit. Only `Done` changed anything.
@@ -65,7 +68,7 @@ pub(crate) enum Outcome {
     Fenced(Vec<i64>),
     /// The table was dropped.
     TableGone,
-    /// The table's columns changed: convert again.
+    /// The table's columns, or the metadata file of an Iceberg table, changed: convert again.
     TableChanged,
 }
 
@@ -83,6 +86,11 @@ impl Catalog {
         }
         let keeps_errors = table.error_logging || commit.errors.is_none();
         if table.columns != commit.columns_before || !keeps_errors {
+            return Ok(Outcome::TableChanged);
+        }
+        if let Some(swap) = &commit.iceberg
+            && !iceberg::apply(&transaction, table.id, swap, self.pins.number())?
+        {
             return Ok(Outcome::TableChanged);
         }
         if let Some(columns) = &commit.columns_after {

@@ -90,7 +90,12 @@ impl Catalog {
         let mut segments = removed_later(&connection, table.id, at_ms)?;
         segments.extend(super::segments(&connection, table.id, SegmentKind::Rows)?);
         let pin = self.pins.pin();
-        Ok(Past::Table(Box::new(TableSnapshot { table, segments, pin })))
+        Ok(Past::Table(Box::new(TableSnapshot {
+            table,
+            segments,
+            pin,
+            iceberg_schema: None,
+        })))
     }
 
     /// Lets go of what no time travel reaches any more.

@@ -7,12 +7,13 @@ use super::super::model::{
     TableDef, TableKind,
 };
 use super::grants::{self, Object};
-use super::{Catalog, existing, history, now_ms, write};
+use super::{Catalog, existing, history, iceberg, now_ms, write};
 use crate::{Error, Result};
 
 const TABLE_COLUMNS: &str =
     "id, database, schema, name, columns, schema_evolution, error_logging, created_on_ms, row_timestamp_ms, kind, cluster_by,
-     comment, owner, renames, retention_days, transform";
+     comment, owner, renames, retention_days, transform,
+     (SELECT version FROM iceberg_tables WHERE table_id = tables.id)";
 
 impl Catalog {
     /// CREATE DATABASE, with its schema PUBLIC.
@@ -81,20 +82,34 @@ impl Catalog {
     pub fn create_table(&self, new: &NewTable, mode: CreateMode) -> Result<Created> {
         let mut connection = self.lock();
         let transaction = write(&mut connection)?;
-        if !schema_exists(&transaction, &new.database, &new.schema)? {
+        let created = self.insert_table(&transaction, new, mode)?;
+        if created != Created::Existed {
+            transaction.commit()?;
+            self.changed();
+        }
+        Ok(created)
+    }
+
+    pub(super) fn insert_table(
+        &self,
+        transaction: &Transaction<'_>,
+        new: &NewTable,
+        mode: CreateMode,
+    ) -> Result<Created> {
+        if !schema_exists(transaction, &new.database, &new.schema)? {
             return Err(Error::NoSuchObject {
                 kind: "Schema",
                 name: format!("{}.{}", new.database, new.schema),
             });
         }
-        let old = table(&transaction, &new.database, &new.schema, &new.name)?;
+        let old = table(transaction, &new.database, &new.schema, &new.name)?;
         if let Some(old) = &old {
             if !existing(mode, "Table", || {
                 format!("{}.{}.{}", new.database, new.schema, new.name)
             })? {
                 return Ok(Created::Existed);
             }
-            self.remove_table(&transaction, old.id)?;
+            self.remove_table(transaction, old.id)?;
         }
         transaction.execute(
             "INSERT INTO tables (database, schema, name, columns, schema_evolution, error_logging, created_on_ms,
@@ -117,10 +132,8 @@ impl Catalog {
                 &new.transform,
             ),
         )?;
-        let object = Object::Table(transaction.last_insert_rowid());
-        grants::give_future(&transaction, &object, &new.database, Some(&new.schema))?;
-        transaction.commit()?;
-        self.changed();
+        let id = transaction.last_insert_rowid();
+        grants::give_future(transaction, &Object::Table(id), &new.database, Some(&new.schema))?;
         Ok(if old.is_some() {
             Created::Replaced
         } else {
@@ -230,7 +243,8 @@ impl Catalog {
         let kind = kind.map(|kind| kind as i64);
         transaction.execute(
             "INSERT INTO garbage (path, generation)
-             SELECT path, ?2 FROM segments WHERE table_id = ?1 AND (?3 IS NULL OR kind = ?3)",
+             SELECT path, ?2 FROM segments WHERE table_id = ?1 AND (?3 IS NULL OR kind = ?3)
+             AND path NOT IN (SELECT path FROM iceberg_files WHERE table_id = ?1)",
             (table_id, self.pins.number(), kind),
         )?;
         transaction.execute(
@@ -392,6 +406,7 @@ impl Catalog {
     fn remove_table(&self, transaction: &Transaction<'_>, id: i64) -> Result<()> {
         self.remove_segments(transaction, id, None)?;
         self.forget_history(transaction, id)?;
+        iceberg::remove(transaction, id, self.pins.number())?;
         let pipes: Vec<i64> = transaction
             .prepare_cached("SELECT id FROM pipes WHERE table_id = ?1")?
             .query_map([id], |row| row.get(0))?
@@ -473,6 +488,7 @@ fn table_row(row: &Row<'_>) -> Result<TableDef> {
         renames: row.get(13)?,
         retention_days: row.get(14)?,
         transform: row.get(15)?,
+        iceberg_version: row.get(16)?,
     })
 }
 

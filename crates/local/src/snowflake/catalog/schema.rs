@@ -143,11 +143,30 @@ INSERT OR IGNORE INTO grants (kind, object, role, privilege, grant_option, creat
     };
 }
 
+/// Iceberg tables. Run at each open, behind [`TABLES`]; a file of an earlier version lacks nothing else.
+pub(super) const ICEBERG: &str = "
+CREATE TABLE IF NOT EXISTS iceberg_tables (
+    table_id INTEGER PRIMARY KEY REFERENCES tables (id),
+    volume TEXT NOT NULL,
+    base_location TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    folder TEXT NOT NULL UNIQUE,
+    location TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    schema TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS iceberg_files (
+    path TEXT PRIMARY KEY,
+    table_id INTEGER NOT NULL,
+    until INTEGER) STRICT;
+CREATE INDEX IF NOT EXISTS iceberg_files_by_table ON iceberg_files (table_id, until);
+CREATE TABLE IF NOT EXISTS iceberg_folders (folder TEXT PRIMARY KEY) STRICT;
+";
+
 /// Run at each open, behind [`TABLES`].
 pub(super) const GRANTS: &str = grants!();
 
 /// What a catalog file of an earlier version lacks, by version; each step is run once.
-pub(super) const UPGRADES: [&str; 7] = [
+pub(super) const UPGRADES: [&str; 8] = [
     "ALTER TABLE segments ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE pipes ADD COLUMN copy TEXT; ALTER TABLE pipes ADD COLUMN comment TEXT;",
     "ALTER TABLE users ADD COLUMN password BLOB;",
@@ -168,4 +187,6 @@ pub(super) const UPGRADES: [&str; 7] = [
      ALTER TABLE tables ADD COLUMN transform TEXT;
      ALTER TABLE databases ADD COLUMN row_timestamp_default INTEGER;
      ALTER TABLE schemas ADD COLUMN row_timestamp_default INTEGER;",
+    // The Iceberg tables, which each open makes: an earlier program must not write such a file.
+    "",
 ];

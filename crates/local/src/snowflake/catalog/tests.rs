@@ -78,6 +78,7 @@ fn commit_of(
             }),
         }],
         overwrite: false,
+        iceberg: None,
     }
 }
 

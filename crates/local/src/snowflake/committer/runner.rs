@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Committer, segments};
 use crate::faults::{Faults, Service};
+use crate::snowflake::iceberg;
 use crate::snowflake::log::Log;
+use crate::snowflake::model::SegmentKind;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -175,7 +177,13 @@ fn commit_table(committer: &Committer, table: i64) -> crate::Result<bool> {
 
 fn merge_tables(committer: &Committer) -> crate::Result<()> {
     for (table, kind) in committer.catalog.tables_with_segments(segments::MERGE_FROM)? {
-        segments::merge_small(committer.disk.as_ref(), &committer.catalog, table, kind)?;
+        let (disk, catalog) = (committer.disk.as_ref(), &committer.catalog);
+        let found = catalog.table_by_id(table)?;
+        if kind == SegmentKind::Rows && found.as_ref().is_some_and(iceberg::is_it) {
+            iceberg::merge_small(disk, catalog, table)?;
+        } else {
+            segments::merge_small(disk, catalog, table, kind)?;
+        }
     }
     Ok(())
 }

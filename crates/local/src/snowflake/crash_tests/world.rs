@@ -9,9 +9,10 @@ use bytes::Bytes;
 
 use crate::disk::crash::{Crash, CrashDisk};
 use crate::snowflake::catalog::{Catalog, PipeLookup};
+use crate::snowflake::iceberg::{self, Place};
 use crate::snowflake::late::LateCounters;
 use crate::snowflake::log::Encoding;
-use crate::snowflake::model::{ColumnDef, CreateMode, DataType, NewTable, PipeRow, SegmentKind};
+use crate::snowflake::model::{ColumnDef, CreateMode, DataType, NewTable, PipeRow, SegmentKind, TableKind};
 use crate::snowflake::registry::Found;
 use crate::snowflake::segments;
 use crate::snowflake::store::{Appended, Incoming, Opened, Store};
@@ -88,6 +89,39 @@ impl World {
         Self {
             folder,
             disk: CrashDisk::default(),
+            table,
+            clients: BTreeMap::new(),
+        }
+    }
+
+    /// Its table is an Iceberg table.
+    pub(super) fn iceberg() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = CrashDisk::default();
+        let catalog = catalog(folder.path());
+        catalog.create_database("D", CreateMode::IfNotExists).unwrap();
+        let place = Place {
+            volume: "V".into(),
+            base_location: "b/t".into(),
+            version: 2,
+        };
+        let columns = vec![column("CHANNEL"), column("N")];
+        let row = iceberg::create(&disk, &catalog, folder.path(), &place, &columns).unwrap();
+        let table = NewTable {
+            database: "D".into(),
+            schema: "PUBLIC".into(),
+            name: "T".into(),
+            columns,
+            kind: TableKind::Iceberg,
+            ..NewTable::default()
+        };
+        catalog
+            .create_iceberg_table(&table, &row, CreateMode::New)
+            .unwrap();
+        let table = catalog.table("D", "PUBLIC", "T").unwrap().unwrap().id;
+        Self {
+            folder,
+            disk,
             table,
             clients: BTreeMap::new(),
         }
@@ -197,6 +231,7 @@ impl World {
         }
         self.commit(&store).map_err(|error| error.to_string())?;
         let checked = self.check(&store, &disk);
+        self.disk = disk;
         let log = Arc::clone(&store.log);
         tokio::task::spawn_blocking(move || log.stop()).await.unwrap();
         checked

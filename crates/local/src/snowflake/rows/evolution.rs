@@ -44,7 +44,14 @@ pub(super) fn evolve(
             if name.is_empty() || name.chars().count() > MAX_NAME {
                 return Err(invalid("schema evolution: a key is no column name".to_owned()));
             }
-            let inferred = inferred(value);
+            let inferred = match table.iceberg_version {
+                None => inferred(value),
+                Some(version) => match iceberg(value, version) {
+                    Ok(inferred) => inferred,
+                    // It makes no column; without one the key is left out.
+                    Err(NoColumn) => continue,
+                },
+            };
             let index = *index_of.entry(name.clone()).or_insert(added.len());
             match added.get_mut(index) {
                 Some(column) => column.data_type = common(&column.data_type, inferred),
@@ -67,7 +74,11 @@ pub(super) fn evolve(
     }
     for column in &mut added {
         if column.data_type == UNDECIDED {
-            column.data_type = DataType::Varchar { length: MAX_VARCHAR };
+            column.data_type = if table.iceberg_version.is_some() {
+                LONG_TEXT
+            } else {
+                TEXT
+            };
         }
     }
     Ok(added)
@@ -80,6 +91,33 @@ pub(super) const WHOLE: DataType = DataType::Number {
     scale: 0,
 };
 pub(super) const TEXT: DataType = DataType::Varchar { length: MAX_VARCHAR };
+
+/// Text of an Iceberg table, which has no length of its own.
+pub(super) const LONG_TEXT: DataType = DataType::Varchar { length: 134_217_728 };
+
+/// The value is of a kind that makes no column.
+struct NoColumn;
+
+/// The type for a column of an Iceberg table: numbers have a fixed point, which the digits behind it place; an object is VARIANT,
+/// which version 2 does not have; an array makes no column (Snowflake documentation, "Table support and schema", limitations
+/// of schema evolution; `test_iceberg` of Snowflake's Kafka connector 4, for the fixed point).
+fn iceberg(value: &Raw<'_>, version: u8) -> Result<Option<DataType>, NoColumn> {
+    Ok(match value.kind {
+        Kind::Array => return Err(NoColumn),
+        Kind::Object if version < 3 => return Err(NoColumn),
+        Kind::Text(_) => Some(LONG_TEXT),
+        Kind::Number if !value.text.contains(['e', 'E']) => {
+            let digits = value.text.split_once('.').map_or(0, |(_, digits)| digits.len());
+            i8::try_from(digits)
+                .ok()
+                .filter(|scale| *scale <= 37)
+                .map_or(Some(DataType::Float), |scale| {
+                    Some(DataType::Number { precision: 38, scale })
+                })
+        }
+        _ => inferred(value),
+    })
+}
 
 fn inferred(value: &Raw<'_>) -> Option<DataType> {
     match value.kind {
@@ -100,6 +138,14 @@ fn common(one: &DataType, other: Option<DataType>) -> DataType {
         (one, other) if *one == UNDECIDED => other,
         (one, DataType::Float) if *one == WHOLE => DataType::Float,
         (DataType::Float, other) if other == WHOLE => DataType::Float,
+        (DataType::Number { scale: one, .. }, DataType::Number { scale: other, .. }) => DataType::Number {
+            precision: 38,
+            scale: *one.max(&other),
+        },
+        (DataType::Number { .. }, DataType::Float) | (DataType::Float, DataType::Number { .. }) => {
+            DataType::Float
+        }
+        (one, other) if *one == LONG_TEXT || other == LONG_TEXT => LONG_TEXT,
         (DataType::Variant, _) | (_, DataType::Variant) => DataType::Variant,
         _ => TEXT,
     }

@@ -31,6 +31,7 @@ fn table(columns: Vec<ColumnDef>, schema_evolution: bool) -> TableDef {
         cluster_by: None,
         comment: None,
         owner: ACCOUNTADMIN.to_owned(),
+        iceberg_version: None,
     }
 }
 

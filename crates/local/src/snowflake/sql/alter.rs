@@ -11,23 +11,20 @@
 
 use std::path::Path;
 
+use sqlparser::ast::ColumnDef as Parsed;
 use sqlparser::dialect::SnowflakeDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::show::type_text;
 use super::words::Words;
-use super::{Name, QueryResult, Result, Session, SqlError, define, query};
+use super::{Engine, Name, QueryResult, Result, Session, SqlError, define, iceberg, query};
 use crate::snowflake::catalog::{Catalog, now_ms};
 use crate::snowflake::model::{ColumnDef, DataType, RETENTION_DAYS, TableDef, TableKind};
 
 /// Runs the statement if it is an ALTER TABLE.
-pub(super) async fn run(
-    catalog: &Catalog,
-    data_dir: &Path,
-    session: &Session,
-    words: &Words,
-) -> Result<Option<QueryResult>> {
+pub(super) async fn run(engine: &Engine, session: &Session, words: &Words) -> Result<Option<QueryResult>> {
+    let (catalog, data_dir) = (&engine.catalog, engine.data_dir.as_path());
     let kinds = [
         &["ALTER", "TABLE"][..],
         &["ALTER", "ICEBERG", "TABLE"],
@@ -56,6 +53,16 @@ pub(super) async fn run(
         let target = session.resolve(to)?;
         rename(catalog, &table, &name, target)?;
         return Ok(Some(super::executed()));
+    }
+    if table.kind == TableKind::Iceberg {
+        match &change {
+            Change::Add(columns) => {
+                iceberg::add_columns(engine, &table, columns).await?;
+                return Ok(Some(super::executed()));
+            }
+            Change::Options(_) => {}
+            _ => return Err(SqlError::unsupported("this form of ALTER ICEBERG TABLE")),
+        }
     }
     let required = change.required();
     catalog.alter_table(table.id, |table| change.apply(table))?;
@@ -118,7 +125,8 @@ fn rename(catalog: &Catalog, table: &TableDef, from: &Name, to: Name) -> Result<
 enum Change {
     Options(Options),
     RenameTo(Vec<String>),
-    Add(Vec<(ColumnDef, bool)>),
+    /// Definitions, and whether IF NOT EXISTS stands before them.
+    Add(Vec<(Parsed, bool)>),
     Drop(Vec<String>, bool),
     Rename(String, String),
     Columns(Vec<(String, Column)>),
@@ -200,7 +208,7 @@ impl Change {
             Self::Options(options) => options.apply(table),
             Self::Add(columns) => columns
                 .into_iter()
-                .try_for_each(|(new, if_new)| add(table, new, if_new)),
+                .try_for_each(|(new, if_new)| add(table, &new, if_new)),
             Self::Drop(names, if_exists) => names
                 .iter()
                 .try_for_each(|name| drop_column(table, name, if_exists)),
@@ -307,7 +315,7 @@ impl Options {
 }
 
 /// `[COLUMN] [IF NOT EXISTS] definition, ...`
-fn added(words: &Words, at: usize) -> Result<Vec<(ColumnDef, bool)>> {
+fn added(words: &Words, at: usize) -> Result<Vec<(Parsed, bool)>> {
     let mut columns = Vec::new();
     for part in listed(words, at) {
         let start = usize::from(part.are(0, &["COLUMN"]));
@@ -320,7 +328,7 @@ fn added(words: &Words, at: usize) -> Result<Vec<(ColumnDef, bool)>> {
         if rest != Token::EOF {
             return Err(SqlError::syntax(format!("unexpected '{rest}'")));
         }
-        columns.push((define::column(&parsed)?, if_new));
+        columns.push((parsed, if_new));
     }
     Ok(columns)
 }
@@ -420,7 +428,8 @@ fn column_mut<'t>(table: &'t mut TableDef, name: &str) -> Result<&'t mut ColumnD
     found.ok_or_else(|| unknown_column(name))
 }
 
-fn add(table: &mut TableDef, mut new: ColumnDef, if_new: bool) -> Result<()> {
+fn add(table: &mut TableDef, parsed: &Parsed, if_new: bool) -> Result<()> {
+    let mut new = define::column(parsed)?;
     if table.kind == TableKind::Interactive {
         return Err(SqlError::unsupported(
             "ADD COLUMN of an interactive table (as in the service)",

@@ -9,7 +9,7 @@ use sqlparser::tokenizer::Token;
 use super::access::Access;
 use super::show::{Filter, type_text};
 use super::words::Words;
-use super::{QueryResult, Result, Session, SqlError};
+use super::{QueryResult, Result, Session, SqlError, iceberg};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::grants::Object;
 use crate::snowflake::model::{ColumnDef, DataType, EvolutionKind, RETENTION_DAYS, TableDef, TableKind};
@@ -154,7 +154,10 @@ pub(super) fn run(catalog: &Catalog, session: &Session, words: &Words) -> Result
         return Err(missing());
     }
     let text = match found.object {
-        Object::Table(id) => table(&catalog.table_by_id(id)?.ok_or_else(missing)?),
+        Object::Table(id) => {
+            let found = catalog.table_by_id(id)?.ok_or_else(missing)?;
+            table(&found, &iceberg::clauses(catalog, &found)?)
+        }
         Object::Pipe(id) => {
             let pipe = catalog.pipe_by_id(id)?.ok_or_else(missing)?;
             let comment = pipe.comment.map(|text| format!(" COMMENT = {}", literal(&text)));
@@ -170,7 +173,9 @@ pub(super) fn run(catalog: &Catalog, session: &Session, words: &Words) -> Result
     Ok(Some(QueryResult::texts(&["GET_DDL"], vec![vec![Some(text)]])))
 }
 
-fn table(table: &TableDef) -> String {
+fn table(table: &TableDef, clauses: &str) -> String {
+    let is_iceberg = table.kind == TableKind::Iceberg;
+    let type_text = if is_iceberg { iceberg::type_text } else { type_text };
     let columns: Vec<String> = table
         .columns
         .iter()
@@ -201,6 +206,7 @@ fn table(table: &TableDef) -> String {
         quoted(&table.name),
         columns.join(",\n")
     );
+    text.push_str(clauses);
     if let Some(keys) = &table.cluster_by {
         text.push_str(&format!(" CLUSTER BY {keys}"));
     }

@@ -185,6 +185,35 @@ pub(super) fn table_of(
     if create.like.is_some() || create.clone.is_some() {
         return Err(SqlError::unsupported("CREATE TABLE ... LIKE or CLONE"));
     }
+    let (new, mode) = new_table(catalog, session, &create, options, column)?;
+    let name = new.name.clone();
+    let columns = columns(new.columns)?;
+    distinct(&columns)?;
+    let created = catalog.create_table(&NewTable { columns, ..new }, mode)?;
+    Ok(Told {
+        result: told("Table", &name, created),
+        is_new: created != Created::Existed,
+    })
+}
+
+fn distinct(columns: &[ColumnDef]) -> Result<()> {
+    for (index, column) in columns.iter().enumerate() {
+        if columns.iter().take(index).any(|other| other.name == column.name) {
+            let message = format!("duplicate column name '{}'", column.name);
+            return Err(SqlError::syntax(message));
+        }
+    }
+    Ok(())
+}
+
+/// The table that a CREATE TABLE asks for.
+pub(super) fn new_table(
+    catalog: &Catalog,
+    session: &Session,
+    create: &CreateTable,
+    options: TableOptions,
+    column: impl Fn(&Parsed) -> Result<ColumnDef>,
+) -> Result<(NewTable, CreateMode)> {
     let name = session.resolve(&parts(&create.name)?)?;
     if !catalog.schema_exists(&name.database, &name.schema)? {
         return Err(SqlError::missing(
@@ -192,15 +221,8 @@ pub(super) fn table_of(
             &format!("{}.{}", name.database, name.schema),
         ));
     }
-    let columns = columns(create.columns.iter().map(column).collect::<Result<_>>()?)?;
-    for (index, column) in columns.iter().enumerate() {
-        if columns.iter().take(index).any(|other| other.name == column.name) {
-            return Err(SqlError::syntax(format!(
-                "duplicate column name '{}'",
-                column.name
-            )));
-        }
-    }
+    let columns: Vec<ColumnDef> = create.columns.iter().map(column).collect::<Result<_>>()?;
+    distinct(&columns)?;
     let row_timestamp = match options.row_timestamp {
         Some(said) => said,
         None if options.kind == TableKind::Standard => {
@@ -219,7 +241,7 @@ pub(super) fn table_of(
         kind: options.kind,
         transform: options.transform,
         cluster_by: create.cluster_by.as_ref().map(ToString::to_string),
-        comment: comment(&create),
+        comment: comment(create),
         retention_days: create.data_retention_time_in_days.map(retention).transpose()?,
         owner: Some(session.role_name()),
     };
@@ -233,11 +255,7 @@ pub(super) fn table_of(
     if mode == CreateMode::New && catalog.table(&name.database, &name.schema, &name.name)?.is_some() {
         return Err(SqlError::exists("TABLE", &name.to_string()));
     }
-    let created = catalog.create_table(&new, mode)?;
-    Ok(Told {
-        result: told("Table", &name.name, created),
-        is_new: created != Created::Existed,
-    })
+    Ok((new, mode))
 }
 
 /// `TRUNCATE [TABLE] [IF EXISTS] <name>`, of a table or of its error table.

@@ -15,7 +15,7 @@ use crate::snowflake::catalog::now_ms;
 use crate::snowflake::committer::advance;
 use crate::snowflake::model::{ColumnDef, DataType, TableDef, TableKind};
 use crate::snowflake::rows::{self, MAX_VARCHAR, Picked, TYPE_KEY};
-use crate::snowflake::{row_timestamps, segments};
+use crate::snowflake::{row_timestamps, stored};
 
 /// Rows of one INSERT, in bytes of their values.
 const LARGEST: usize = 256 * 1024 * 1024;
@@ -35,6 +35,9 @@ pub(super) async fn run(engine: &Engine, session: &Session, insert: Insert) -> R
     let table = engine.catalog.table(&name.database, &name.schema, &name.name)?;
     let table = table.ok_or_else(missing)?;
     let (id, overwrite) = (table.id, insert.overwrite);
+    if table.kind == TableKind::Iceberg && overwrite {
+        return Err(SqlError::unsupported("INSERT OVERWRITE of an Iceberg table"));
+    }
     if table.kind == TableKind::Interactive && !overwrite {
         return Err(SqlError::unsupported(
             "INSERT into an interactive table without OVERWRITE (as in the service)",
@@ -163,26 +166,26 @@ async fn put(
         if is_empty && !overwrite {
             return Ok(());
         }
-        let rows = row_timestamps::stamp(rows, now_ms());
-        let disk = std::sync::Arc::clone(&engine.disk);
-        let written = tokio::task::spawn_blocking(move || segments::write(disk.as_ref(), table_id, &rows));
-        let segment = written.await.map_err(SqlError::running)??;
+        let rows = row_timestamps::stamp(&table, rows, now_ms());
         let mut columns_after = table.columns.clone();
         advance(&mut columns_after, &identities);
+        let (disk, catalog, of) = (engine.disk.clone(), engine.catalog.clone(), table.clone());
+        let written =
+            tokio::task::spawn_blocking(move || stored::write(disk.as_ref(), &catalog, &of, None, &rows));
+        let written = written.await.map_err(SqlError::running)??;
         let commit = TableCommit {
             table_id,
             columns_before: table.columns,
             columns_after: (!identities.is_empty()).then_some(columns_after),
-            segment: Some(segment),
+            segment: written.segment,
             errors: None,
             channels: Vec::new(),
             overwrite,
+            iceberg: written.iceberg,
         };
         let outcome = engine.catalog.commit(&commit);
-        if !matches!(outcome, Ok(Outcome::Done))
-            && let Some(segment) = &commit.segment
-        {
-            segments::remove(engine.disk.as_ref(), &segment.path);
+        if !matches!(outcome, Ok(Outcome::Done)) {
+            stored::discard(engine.disk.as_ref(), &commit);
         }
         match outcome? {
             Outcome::Done => return Ok(()),

@@ -28,7 +28,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    fn read(words: &Words, mut at: usize) -> Result<Self> {
+    pub(super) fn read(words: &Words, mut at: usize) -> Result<Self> {
         let mut filter = Self::default();
         if words.are(at, &["LIKE"]) {
             let text = words

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::disk::RealDisk;
-use crate::snowflake::catalog::commit::TableCommit;
+use crate::snowflake::catalog::commit::{Outcome, TableCommit};
 use crate::snowflake::rows::{AcceptedRows, Mapping, convert};
-use crate::snowflake::segments;
+use crate::snowflake::stored;
 
 mod alter;
+mod iceberg;
 mod information;
 mod interactive;
 mod rights;
@@ -84,20 +85,22 @@ impl Bench {
         );
         assert_eq!(converted.per_batch[0].errors, 0, "{:?}", converted.per_batch[0]);
         let disk = RealDisk::new(self.folder.path());
-        let segment = segments::write(&disk, table.id, &converted.record_batch).expect("written");
         let mut after = table.columns.clone();
         crate::snowflake::committer::advance(&mut after, &converted.identities);
         after.extend(converted.added_columns);
+        let written =
+            stored::write(&disk, catalog, &table, Some(&after), &converted.record_batch).expect("written");
         let commit = TableCommit {
             table_id: table.id,
             columns_before: table.columns,
             columns_after: Some(after),
-            segment: Some(segment),
+            segment: written.segment,
             errors: None,
             channels: Vec::new(),
             overwrite: false,
+            iceberg: written.iceberg,
         };
-        catalog.commit(&commit).expect("committed");
+        assert_eq!(catalog.commit(&commit).expect("committed"), Outcome::Done);
     }
 }
 

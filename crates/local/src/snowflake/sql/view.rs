@@ -19,6 +19,7 @@ use datafusion::prelude::SessionContext;
 
 use super::query::run_error;
 use super::{Result, SqlError};
+use crate::snowflake::iceberg;
 use crate::snowflake::model::TableSnapshot;
 use crate::snowflake::row_timestamps::{self, COLUMN};
 use crate::snowflake::rows::schema;
@@ -71,7 +72,10 @@ fn shaped(
 }
 
 fn files(snapshot: &TableSnapshot, data_dir: &Path, stamped: bool) -> Result<Arc<dyn TableProvider>> {
-    let mut schema = schema(&snapshot.table.columns);
+    let mut schema = match &snapshot.iceberg_schema {
+        Some(text) => iceberg::arrow_schema(text)?,
+        None => schema(&snapshot.table.columns),
+    };
     if stamped {
         let stamp = Arc::new(row_timestamps::field());
         schema = Arc::new(Schema::new(

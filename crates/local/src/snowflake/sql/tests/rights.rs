@@ -230,6 +230,7 @@ async fn the_set_up_pages_scripts_run_whole() {
         include_str!("../../../../../../testdata/sql/1-roles.sql"),
         include_str!("../../../../../../testdata/sql/2-tables.sql"),
         include_str!("../../../../../../testdata/sql/3-pipes.sql"),
+        include_str!("../../../../../../testdata/sql/4-iceberg.sql"),
         include_str!("../../../../../../testdata/sql/5-changes.sql"),
     ] {
         bench.session = Session {
@@ -243,7 +244,7 @@ async fn the_set_up_pages_scripts_run_whole() {
             run += 1;
         }
     }
-    assert!(run >= 75, "{run} statements");
+    assert!(run >= 91, "{run} statements");
     bench.session.role = Some(ADMIN.to_owned());
     assert_eq!(
         bench.code("SELECT * FROM KINESIS_DB.KINESIS_SCHEMA.CLICKS").await,

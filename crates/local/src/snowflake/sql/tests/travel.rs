@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::snowflake::catalog::now_ms;
+use crate::snowflake::segments;
 
 /// Waits until the clock shows another millisecond, so that what follows is later than what was.
 fn tick() -> i64 {
