@@ -24,7 +24,7 @@ use iceberg::spec::{FormatVersion, TableMetadata, TableMetadataBuilder};
 use super::catalog::commit::{Outcome, TableCommit};
 use super::catalog::iceberg::{IcebergCommit, IcebergRow};
 use super::catalog::{Catalog, now_ms};
-use super::model::{ColumnDef, SegmentKind, TableDef, TableKind};
+use super::model::{ColumnDef, Segment, SegmentKind, TableDef, TableKind};
 use crate::disk::Disk;
 use crate::{Error, Result};
 
@@ -214,10 +214,57 @@ fn commit(
     Ok(false)
 }
 
+/// A table's rows as of a moment: the data files of the snapshot that was current then, and the schema of its time. `None` if that
+/// snapshot is expired.
+pub(crate) fn past(
+    disk: &dyn Disk,
+    catalog: &Catalog,
+    table_id: i64,
+    at_ms: i64,
+) -> Result<Option<(Vec<Segment>, String)>> {
+    let row = row_of(catalog, table_id)?;
+    let metadata = load(disk, &row)?;
+    let current_then = metadata
+        .history()
+        .iter()
+        .rev()
+        .find(|entry| entry.timestamp_ms <= at_ms);
+    let Some(entry) = current_then else {
+        // Before the first one the table was empty; before the first of those that are kept it was not.
+        let first = metadata
+            .history()
+            .first()
+            .and_then(|entry| metadata.snapshot_by_id(entry.snapshot_id));
+        let was_empty = first.is_none_or(|first| first.parent_snapshot_id().is_none());
+        return Ok(was_empty.then(|| (Vec::new(), row.schema)));
+    };
+    let Some(snapshot) = metadata.snapshot_by_id(entry.snapshot_id) else {
+        return Ok(None);
+    };
+    let schema = snapshot.schema(&metadata).map_err(failed)?;
+    let live = change::live(disk, &row, &metadata, snapshot)?
+        .into_iter()
+        .zip(1_i64..);
+    let segments = live.map(|((path, rows, bytes), id)| Segment {
+        id,
+        table_id,
+        path,
+        rows,
+        bytes,
+    });
+    Ok(Some((segments.collect(), schema::text(&schema)?)))
+}
+
 /// The data files of the current snapshot, as its manifests have them, relative to the data folder.
 #[cfg(test)]
 pub(crate) fn live_files(disk: &dyn Disk, catalog: &Catalog, table_id: i64) -> Result<Vec<String>> {
-    change::live(disk, &row_of(catalog, table_id)?)
+    let row = row_of(catalog, table_id)?;
+    let metadata = load(disk, &row)?;
+    let Some(current) = metadata.current_snapshot() else {
+        return Ok(Vec::new());
+    };
+    let live = change::live(disk, &row, &metadata, current)?;
+    Ok(live.into_iter().map(|(path, ..)| path).collect())
 }
 
 /// Not before what the table has seen.

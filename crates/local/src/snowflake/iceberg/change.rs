@@ -268,10 +268,14 @@ impl Work<'_> {
 
     /// Those of the current snapshot.
     fn manifests(&self) -> Result<Vec<ManifestFile>> {
-        let Some(current) = self.metadata.current_snapshot() else {
-            return Ok(Vec::new());
-        };
-        let path = self.path(current.manifest_list())?;
+        match self.metadata.current_snapshot() {
+            Some(current) => self.manifests_of(current),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn manifests_of(&self, snapshot: &Snapshot) -> Result<Vec<ManifestFile>> {
+        let path = self.path(snapshot.manifest_list())?;
         let bytes = files::read(self.disk, &path)?;
         let list =
             ManifestList::parse_with_version(&bytes, self.metadata.format_version()).map_err(failed)?;
@@ -383,19 +387,23 @@ impl Work<'_> {
     }
 }
 
-#[cfg(test)]
-pub(super) fn live(disk: &dyn Disk, row: &IcebergRow) -> Result<Vec<String>> {
-    let metadata = load(disk, row)?;
+/// The data files of a snapshot, as its manifests have them: path relative to the data folder, rows, bytes.
+pub(super) fn live(
+    disk: &dyn Disk,
+    row: &IcebergRow,
+    metadata: &TableMetadata,
+    snapshot: &Snapshot,
+) -> Result<Vec<(String, u64, u64)>> {
     let io = FileIO::new_with_memory();
     let work = Work {
         disk,
         row,
-        metadata: &metadata,
+        metadata,
         io,
         id: 0,
     };
-    let mut paths = Vec::new();
-    for manifest in work.manifests()? {
+    let mut live = Vec::new();
+    for manifest in work.manifests_of(snapshot)? {
         let bytes = files::read(disk, &work.path(&manifest.manifest_path)?)?;
         let copy = work.io.new_output(&manifest.manifest_path).map_err(failed)?;
         let loaded = block_on(async {
@@ -404,12 +412,17 @@ pub(super) fn live(disk: &dyn Disk, row: &IcebergRow) -> Result<Vec<String>> {
         });
         for entry in loaded.map_err(failed)?.entries() {
             if entry.is_alive() {
-                paths.push(work.path(entry.file_path())?);
+                let file = entry.data_file();
+                live.push((
+                    work.path(entry.file_path())?,
+                    file.record_count(),
+                    file.file_size_in_bytes(),
+                ));
             }
         }
     }
-    paths.sort();
-    Ok(paths)
+    live.sort();
+    Ok(live)
 }
 
 /// What a snapshot's summary counts.

@@ -78,7 +78,7 @@ pub(super) async fn start(
     mut statement: Statement,
 ) -> Result<Running> {
     travel::resolve(catalog, data_dir, session, &mut statement).await?;
-    let (snapshots, described) = snapshots(catalog, session, &statement)?;
+    let (snapshots, described) = snapshots(catalog, data_dir, session, &statement)?;
     rewrite::run(&mut statement, &variants(&snapshots))?;
     let is_timed = timed::is_named(&statement);
     if is_timed {
@@ -116,6 +116,7 @@ pub(super) async fn start(
 /// A snapshot of each table that is named, and the views of INFORMATION_SCHEMA that are; names of WITH are none.
 fn snapshots(
     catalog: &Catalog,
+    data_dir: &Path,
     session: &Session,
     statement: &Statement,
 ) -> Result<(HashMap<Name, TableSnapshot>, HashSet<Name>)> {
@@ -135,7 +136,7 @@ fn snapshots(
             }
             if let Entry::Vacant(vacant) = found.entry(name) {
                 Access::of(catalog, session).read(vacant.key())?;
-                let snapshot = snapshot(catalog, vacant.key())?;
+                let snapshot = snapshot(catalog, data_dir, vacant.key())?;
                 vacant.insert(snapshot);
             }
             Ok(())
@@ -151,10 +152,10 @@ fn snapshots(
     failed.map_or(Ok((found, described)), Err)
 }
 
-fn snapshot(catalog: &Catalog, name: &Name) -> Result<TableSnapshot> {
+fn snapshot(catalog: &Catalog, data_dir: &Path, name: &Name) -> Result<TableSnapshot> {
     let (database, schema) = (&name.database, &name.schema);
     if let Some((table, at_ms)) = travel::moment_of(&name.name) {
-        return travel::snapshot(catalog, database, schema, table, at_ms);
+        return travel::snapshot(catalog, data_dir, name, table, at_ms);
     }
     let Some(table) = error_table_of(&name.name) else {
         let found = catalog.snapshot(database, schema, &name.name, SegmentKind::Rows)?;

@@ -16,9 +16,11 @@ use sqlparser::ast::{
 use sqlparser::dialect::SnowflakeDialect;
 use sqlparser::parser::Parser;
 
-use super::{Result, Session, SqlError, query};
+use super::{Name, Result, Session, SqlError, query};
+use crate::disk::RealDisk;
 use crate::snowflake::catalog::history::Past;
 use crate::snowflake::catalog::{Catalog, now_ms};
+use crate::snowflake::iceberg;
 use crate::snowflake::model::TableSnapshot;
 
 /// Between a table's name and the milliseconds since 1970. No name that a statement writes has it: it is a control
@@ -34,12 +36,26 @@ pub(super) fn moment_of(name: &str) -> Option<(&str, i64)> {
 /// A table as it was.
 pub(super) fn snapshot(
     catalog: &Catalog,
-    database: &str,
-    schema: &str,
+    data_dir: &Path,
+    name: &Name,
     table: &str,
     at_ms: i64,
 ) -> Result<TableSnapshot> {
-    match catalog.snapshot_at(database, schema, table, at_ms)? {
+    let (database, schema) = (&name.database, &name.schema);
+    let mut past = catalog.snapshot_at(database, schema, table, at_ms)?;
+    if let Past::Table(snapshot) = &mut past
+        && iceberg::is_it(&snapshot.table)
+    {
+        // The pin of the snapshot keeps the files that expire meanwhile.
+        let disk = RealDisk::new(data_dir);
+        match iceberg::past(&disk, catalog, snapshot.table.id, at_ms)? {
+            Some((segments, schema)) => {
+                (snapshot.segments, snapshot.iceberg_schema) = (segments, Some(schema))
+            }
+            None => past = Past::Unknown,
+        }
+    }
+    match past {
         Past::Table(snapshot) => Ok(*snapshot),
         Past::Missing => Err(SqlError::missing(
             "Object",

@@ -32,6 +32,8 @@ pub(super) fn of(
     is_timed: bool,
     until_ms: Option<i64>,
 ) -> Result<Arc<dyn TableProvider>> {
+    // The files of an Iceberg table are those of its snapshot of then.
+    let until_ms = until_ms.filter(|_| snapshot.iceberg_schema.is_none());
     let stamped = is_timed || until_ms.is_some();
     let files = files(snapshot, data_dir, stamped)?;
     let is_renamed = |column: &crate::snowflake::model::ColumnDef| column.stored.is_some();

@@ -132,3 +132,41 @@ async fn rows_of_merged_segments_keep_their_moments_and_the_past_has_an_end() {
         "000707"
     );
 }
+
+#[tokio::test]
+async fn an_iceberg_table_is_seen_as_it_was_as_far_as_its_snapshots_reach() {
+    let mut bench = Bench::new();
+    bench.run("CREATE DATABASE D").await;
+    bench.run("CREATE ICEBERG TABLE T (A INT, B STRING)").await;
+    let empty = tick();
+    bench.run("INSERT INTO T VALUES (1, 'one'), (2, 'two')").await;
+    let two = tick();
+    bench.run("ALTER ICEBERG TABLE T ADD COLUMN C INT").await;
+    bench.run("INSERT INTO T VALUES (3, 'three', 3)").await;
+    let three = tick();
+    bench.run("TRUNCATE TABLE T").await;
+    bench.run("INSERT INTO T VALUES (4, 'four', 4)").await;
+    for (moment, count) in [(empty, "0"), (two, "2"), (three, "3")] {
+        let sql = format!("SELECT COUNT(*) FROM T {}", at(moment));
+        assert_eq!(bench.cell(&sql).await, count, "{moment}");
+    }
+    let sql = format!("SELECT * FROM T {} ORDER BY A LIMIT 1", at(two));
+    assert_eq!(
+        bench.run(&sql).await,
+        [[Some("1".to_owned()), Some("one".to_owned())]]
+    );
+    let sql = format!("SELECT SUM(C) FROM T {}", at(three));
+    assert_eq!(bench.cell(&sql).await, "3");
+    assert_eq!(bench.cell("SELECT COUNT(*) FROM T").await, "1");
+    // So many commits later the first snapshots are expired.
+    for number in 0..crate::snowflake::iceberg::SNAPSHOTS {
+        bench
+            .run(&format!("INSERT INTO T VALUES ({number}, 'x', 0)"))
+            .await;
+    }
+    assert_eq!(
+        bench.code(&format!("SELECT * FROM T {}", at(two))).await,
+        "000707"
+    );
+    assert_eq!(bench.cell("SELECT COUNT(*) FROM T AT(OFFSET => 0)").await, "101");
+}
