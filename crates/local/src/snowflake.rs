@@ -27,6 +27,8 @@ mod registry;
 mod row_timestamps;
 pub mod rows;
 mod segments;
+#[cfg(test)]
+mod speed;
 pub mod sql;
 pub mod sqlapi;
 mod statements;

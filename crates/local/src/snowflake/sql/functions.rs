@@ -132,18 +132,11 @@ fn arguments(function: &Function) -> Option<Vec<Expr>> {
 }
 
 fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result<Option<Expr>> {
-    let unknown = [
-        "CHECK_XML",
-        "PARSE_XML",
-        "XMLGET",
-        "PARSE_IP",
-        "PARSE_URL",
-        "CONVERT_TIMEZONE",
-        "TO_DECFLOAT",
-        "TRY_TO_DECFLOAT",
-    ];
-    if unknown.contains(&name) {
+    if ["TO_DECFLOAT", "TRY_TO_DECFLOAT"].contains(&name) {
         return Err(SqlError::unsupported(&format!("the function {name}")));
+    }
+    if let Some(call) = of_texts(name, arguments, variants) {
+        return Ok(Some(call));
     }
     let lenient = name.starts_with("TRY_");
     if let Some(to) = target(name.trim_start_matches("TRY_"), arguments)? {
@@ -151,8 +144,8 @@ fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result
             return Err(SqlError::syntax(format!("{name} wants a value")));
         };
         let is_format = |argument: &Expr| matches!(literal(argument), Some(Value::SingleQuotedString(_)));
-        if arguments.get(1).is_some_and(is_format) {
-            return Err(SqlError::unsupported(&format!("{name} with a format")));
+        if let Some(format) = arguments.get(1).filter(|argument| is_format(argument)) {
+            return formatted(name, &plain(value, variants), format, arguments, lenient).map(Some);
         }
         return match to {
             DataType::Varchar { .. } => Ok(Some(call("frazil_text", vec![value.clone()]))),
@@ -203,6 +196,101 @@ fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result
         }
         _ => return Ok(None),
     }))
+}
+
+/// A value as a text, if it is VARIANT.
+fn plain(value: &Expr, variants: &HashSet<String>) -> Expr {
+    if is_variant(value, variants) {
+        call("frazil_text", vec![value.clone()])
+    } else {
+        value.clone()
+    }
+}
+
+/// The functions of [`super::texts`] that have a name of Snowflake's.
+fn of_texts(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Option<Expr> {
+    let other = match (name, arguments.len()) {
+        ("MD5" | "MD5_HEX", 1) => "frazil_md5",
+        ("SHA1" | "SHA1_HEX", 1) => "frazil_sha1",
+        ("SHA2" | "SHA2_HEX", 1 | 2) => "frazil_sha2",
+        ("REGEXP_SUBSTR" | "REGEXP_EXTRACT", 2..=6) => "frazil_regexp_substr",
+        ("REGEXP_REPLACE", 2..=6) => "frazil_regexp_replace",
+        ("PARSE_URL", 1 | 2) => "frazil_parse_url",
+        ("PARSE_IP", 2 | 3) => "frazil_parse_ip",
+        ("CHECK_XML", 1) => "frazil_check_xml",
+        ("PARSE_XML", 1) => "frazil_parse_xml",
+        // The element is JSON here, and its text is what is wanted.
+        ("XMLGET", 2 | 3) => return Some(call("frazil_xmlget", arguments.to_vec())),
+        ("CONVERT_TIMEZONE", 2) => {
+            let zoned = call("frazil_in_zone", arguments.to_vec());
+            return cast(zoned, &DataType::TimestampTz { scale: 9 }, false).ok();
+        }
+        ("CONVERT_TIMEZONE", 3) => {
+            let there = call("frazil_between_zones", arguments.to_vec());
+            return cast(there, &DataType::TimestampNtz { scale: 9 }, false).ok();
+        }
+        ("RANDOM", 0 | 1) => return Some(random()),
+        _ => return None,
+    };
+    let plain = arguments
+        .iter()
+        .map(|argument| plain(argument, variants))
+        .collect();
+    Some(call(other, plain))
+}
+
+/// A whole number of 64 bits, as RANDOM gives; a seed changes nothing.
+fn random() -> Expr {
+    let number = |text: &str| Expr::Value(Value::Number(text.to_owned(), false).into());
+    let operation = |left: Expr, op: BinaryOperator, right: Expr| {
+        Expr::Nested(Box::new(Expr::BinaryOp {
+            left: Box::new(left),
+            op,
+            right: Box::new(right),
+        }))
+    };
+    let centred = operation(call("random", Vec::new()), BinaryOperator::Minus, number("0.5"));
+    Expr::Cast {
+        kind: sqlparser::ast::CastKind::Cast,
+        expr: Box::new(operation(centred, BinaryOperator::Multiply, number("1.8e19"))),
+        data_type: sqlparser::ast::DataType::BigInt(None),
+        array: false,
+        format: None,
+    }
+}
+
+/// `TO_...(value, format)`.
+fn formatted(name: &str, value: &Expr, format: &Expr, arguments: &[Expr], lenient: bool) -> Result<Expr> {
+    let given = || vec![value.clone(), format.clone()];
+    let moment = if lenient {
+        "frazil_try_moment_as"
+    } else {
+        "frazil_moment_as"
+    };
+    let plain = name.trim_start_matches("TRY_");
+    let (function, to) = match plain {
+        "TO_CHAR" | "TO_VARCHAR" | "TO_STRING" => return Ok(call("frazil_char_as", given())),
+        "TO_TIME" if !lenient => ("frazil_time_as", DataType::Time { scale: 9 }),
+        "TO_BINARY" if !lenient => {
+            let length = 8 * 1024 * 1024;
+            ("frazil_binary_as", DataType::Binary { length })
+        }
+        "TO_NUMBER" | "TO_DECIMAL" | "TO_NUMERIC" if !lenient => {
+            let rest: Vec<Expr> = [&arguments[..1], &arguments[2..]].concat();
+            let to = target(plain, &rest)?;
+            let whole = DataType::Number {
+                precision: 38,
+                scale: 0,
+            };
+            ("frazil_number_as", to.unwrap_or(whole))
+        }
+        "TO_DATE" => (moment, DataType::Date),
+        "TO_TIMESTAMP" | "TO_TIMESTAMP_NTZ" => (moment, DataType::TimestampNtz { scale: 9 }),
+        "TO_TIMESTAMP_LTZ" => (moment, DataType::TimestampLtz { scale: 9 }),
+        "TO_TIMESTAMP_TZ" => (moment, DataType::TimestampTz { scale: 9 }),
+        _ => return Err(SqlError::unsupported(&format!("{name} with a format"))),
+    };
+    cast(call(function, given()), &to, lenient)
 }
 
 /// The type of a `TO_...` function; `None` for any other.

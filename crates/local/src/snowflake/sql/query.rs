@@ -22,7 +22,7 @@ use super::define::parts;
 use super::words::error_table_of;
 use super::{
     Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, information, result, rewrite,
-    structured, timed, travel, variant, view,
+    structured, texts, timed, travel, variant, view,
 };
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::error_table;
@@ -88,6 +88,7 @@ pub(super) async fn start(
     let context = context(session)?;
     variant::register(&context);
     casts::register(&context);
+    texts::register(&context);
     for name in &described {
         register(&context, name, information::view(catalog, session, name)?)?;
     }

@@ -16,7 +16,7 @@ use sqlparser::ast::{
 };
 
 use super::define::data_type;
-use super::{Result, SqlError, functions};
+use super::{Result, SqlError, functions, texts};
 use crate::snowflake::model::DataType;
 
 /// Rewrites a statement in place.
@@ -200,7 +200,7 @@ pub(super) fn is_variant(expression: &Expr, variants: &HashSet<String>) -> bool 
         Expr::Nested(inner) => is_variant(inner, variants),
         Expr::Function(function) => {
             let name = function.name.to_string();
-            GIVES_VARIANT.contains(&name.as_str())
+            GIVES_VARIANT.contains(&name.as_str()) || texts::gives_json(&name)
         }
         _ => false,
     }

@@ -20,7 +20,7 @@ use datafusion::prelude::SessionContext;
 use sqlparser::ast::ExprWithAlias;
 
 use super::pipe::{Copy, Source};
-use super::{Result, SqlError, casts, rewrite, variant};
+use super::{Result, SqlError, casts, rewrite, texts, variant};
 use crate::snowflake::model::TableDef;
 use crate::snowflake::rows::{self, Mapping, Picked, TYPE_KEY};
 
@@ -154,6 +154,7 @@ fn context() -> SessionContext {
     let context = SessionContext::new_with_config(config);
     variant::register(&context);
     casts::register(&context);
+    texts::register(&context);
     context
 }
 

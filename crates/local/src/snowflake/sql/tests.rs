@@ -12,6 +12,7 @@ mod information;
 mod interactive;
 mod rights;
 mod structured;
+mod texts;
 mod travel;
 
 struct Bench {

@@ -7,7 +7,7 @@ mod faults;
 mod pipes;
 mod rights;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -487,4 +487,29 @@ async fn channels_of_a_hundred_clients_commit_side_by_side() {
         assert_eq!(status["rows_inserted"], 15, "{name}");
     }
     assert_eq!(client.rows(), 1500);
+}
+
+/// From the 200 of an append into an idle table to a query that sees its row: within 1 s. Measured on the wall clock, so it
+/// fails only at five times that.
+#[tokio::test]
+async fn an_appended_row_is_seen_by_queries_within_a_second_when_idle() {
+    let client = Client::start().await;
+    let mut token = client.open("C").await.token();
+    let mut slowest = Duration::ZERO;
+    for number in 1..=5 {
+        let offset = number.to_string();
+        let answer = client
+            .append("C", &token, &offset, &offset, "{\"n\":\"1\"}\n")
+            .await;
+        token = answer.token();
+        let begin = Instant::now();
+        client.committed("C", &offset).await;
+        let rows = client.sql("SELECT COUNT(*) FROM D.PUBLIC.T").await.unwrap();
+        slowest = slowest.max(begin.elapsed());
+        assert_eq!(rows, [[Some(offset)]]);
+    }
+    println!(
+        "from an append's answer to a query that sees its row: at most {slowest:?} of 5 times (goal 1 s)"
+    );
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
 }
