@@ -42,6 +42,7 @@ pub struct Catalog {
     pins: Arc<Pins>,
     /// Raised by every change that can make a pipe or channel vanish.
     generation: AtomicU64,
+    turns: iceberg::Turns,
 }
 
 impl Catalog {
@@ -63,6 +64,7 @@ impl Catalog {
             connection: Mutex::new(connection),
             pins: Arc::default(),
             generation: AtomicU64::new(1),
+            turns: iceberg::Turns::default(),
         })
     }
 

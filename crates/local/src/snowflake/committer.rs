@@ -24,7 +24,7 @@ use super::log::Batch;
 use super::model::{ChannelRow, ColumnDef, Counters, Evolution, EvolutionKind, PipeRow, TableDef};
 use super::rows::{self, AcceptedRows, Converted};
 use super::sql::Prepared;
-use super::{RAW_LIMIT, decode, error_table, row_timestamps, segments, stored};
+use super::{RAW_LIMIT, decode, error_table, iceberg, row_timestamps, segments, stored};
 use crate::disk::Disk;
 use crate::{Error, Result};
 
@@ -133,6 +133,8 @@ impl Committer {
             }
             let stamped = row_timestamps::stamp(&table, converted.record_batch.clone(), now_ms());
             let columns_after = evolved(&table, &converted);
+            let turn = iceberg::is_it(&table).then(|| self.catalog.turn(table.id));
+            let _mine = turn.as_ref().map(iceberg::held);
             let disk = self.disk.as_ref();
             let written = stored::write(disk, &self.catalog, &table, columns_after.as_deref(), &stamped)?;
             let errors = self.errors(&table, pipe, &loaded, &converted)?;

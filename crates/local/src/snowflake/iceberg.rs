@@ -17,12 +17,13 @@ mod merge;
 mod schema;
 
 use std::path::Path;
+use std::sync::{MutexGuard, PoisonError};
 
 use iceberg::TableCreation;
 use iceberg::spec::{FormatVersion, TableMetadata, TableMetadataBuilder};
 
 use super::catalog::commit::{Outcome, TableCommit};
-use super::catalog::iceberg::{IcebergCommit, IcebergRow};
+use super::catalog::iceberg::{IcebergCommit, IcebergRow, Turn};
 use super::catalog::{Catalog, now_ms};
 use super::model::{ColumnDef, Segment, SegmentKind, TableDef, TableKind};
 use crate::disk::Disk;
@@ -154,6 +155,11 @@ pub(crate) fn alter<E: From<Error>>(
     }
 }
 
+/// The turn, as long as the guard lives.
+pub(crate) fn held(turn: &Turn) -> MutexGuard<'_, ()> {
+    turn.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Makes a change until nobody overtakes it.
 fn change_table(
     disk: &dyn Disk,
@@ -166,6 +172,8 @@ fn change_table(
             kind: "Table",
             name: table_id.to_string(),
         };
+        let turn = catalog.turn(table_id);
+        let _mine = held(&turn);
         let table = catalog.table_by_id(table_id)?.ok_or_else(gone)?;
         let (removed, columns) = change(&table)?;
         let change = Change {

@@ -5,12 +5,21 @@
 //! and not here was left by a crash. `until` is the first sequence number of the table that has no use for a file: when all
 //! snapshots before it are expired, the file becomes garbage, which waits for its readers as every other.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::super::model::{CreateMode, Created, NewTable};
 use super::objects::table;
 use super::{Catalog, write};
 use crate::{Error, Result};
+
+/// Whose turn it is to change an Iceberg table, by the table's id.
+pub(super) type Turns = Mutex<HashMap<i64, Turn>>;
+
+/// Held from the look at a table's metadata to the swap, so that commits and merges do not overtake each other for ever.
+pub(crate) type Turn = Arc<Mutex<()>>;
 
 /// Where an Iceberg table is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +116,13 @@ impl Catalog {
         transaction.commit()?;
         self.changed();
         Ok(created)
+    }
+
+    /// To be locked while a change of a table is prepared and committed. Correctness does not rest on it.
+    pub(crate) fn turn(&self, table_id: i64) -> Turn {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(table_id).or_default())
     }
 
     /// Where a table is, if it is an Iceberg table.

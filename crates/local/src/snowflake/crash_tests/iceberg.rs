@@ -4,12 +4,15 @@
 //! disk there must be the files that somebody needs and no other one.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::world::{World, open};
+use super::world::{World, open, rows};
 use super::{Crash, crash_once};
 use crate::disk::Disk as _;
 use crate::disk::crash::CrashDisk;
 use crate::snowflake::Store;
+use crate::snowflake::catalog::commit::{Outcome, TableCommit};
 use crate::snowflake::iceberg;
 use crate::snowflake::model::SegmentKind;
 use crate::snowflake::segments;
@@ -153,4 +156,84 @@ async fn crash_while_merging_data_files_loses_and_doubles_nothing() {
         }
     }
     assert!(crashes > 10, "only {crashes} steps");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_and_merges_that_race_lose_and_double_nothing() {
+    let mut world = World::iceberg();
+    let store = open(world.folder.path(), &world.disk, false).unwrap();
+    world.open_channel(&store, "A").await.unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let merging = {
+        let (store, disk, table, done) = (
+            Arc::clone(&store),
+            world.disk.clone(),
+            world.table,
+            Arc::clone(&done),
+        );
+        std::thread::spawn(move || {
+            let mut merges = 0;
+            while !done.load(Ordering::Acquire) {
+                merges += usize::from(iceberg::merge_small(&disk, &store.catalog, table).unwrap());
+                segments::collect_garbage(&disk, &store.catalog).unwrap();
+            }
+            merges
+        })
+    };
+    for _ in 0..150 {
+        world.append(&store, "A").await.unwrap();
+        world.commit(&store).unwrap();
+    }
+    done.store(true, Ordering::Release);
+    let merges = merging.join().unwrap();
+    assert!(merges > 3, "only {merges} merges");
+    let mut found = rows(&store, &world.disk, world.table)
+        .unwrap()
+        .remove("A")
+        .unwrap();
+    found.sort_unstable();
+    let expected: Vec<i64> = (1..=150).flat_map(|n| [n, n]).collect();
+    assert_eq!(found, expected);
+    segments::collect_garbage(&world.disk, &store.catalog).unwrap();
+    files(&store, &world.disk, world.table).unwrap();
+    store.log.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_changes_made_from_one_metadata_file_the_second_is_made_again() {
+    let mut world = World::iceberg();
+    let store = open(world.folder.path(), &world.disk, false).unwrap();
+    world.open_channel(&store, "A").await.unwrap();
+    world.append(&store, "A").await.unwrap();
+    world.commit(&store).unwrap();
+    let catalog = &store.catalog;
+    let table = catalog.table_by_id(world.table).unwrap().unwrap();
+    let removed: Vec<String> = catalog
+        .segments(table.id, SegmentKind::Rows)
+        .unwrap()
+        .into_iter()
+        .map(|segment| segment.path)
+        .collect();
+    let prepared = || {
+        let change = iceberg::Change {
+            removed: removed.clone(),
+            ..iceberg::Change::default()
+        };
+        TableCommit {
+            table_id: table.id,
+            columns_before: table.columns.clone(),
+            columns_after: None,
+            segment: None,
+            errors: None,
+            channels: Vec::new(),
+            iceberg: Some(iceberg::prepare(&world.disk, catalog, &table, change).unwrap()),
+        }
+    };
+    let (first, second) = (prepared(), prepared());
+    assert_eq!(catalog.commit(&first).unwrap(), Outcome::Done);
+    assert_eq!(catalog.commit(&second).unwrap(), Outcome::TableChanged);
+    files(&store, &world.disk, world.table).unwrap_err();
+    iceberg::discard(&world.disk, second.iceberg.as_ref().unwrap(), None);
+    files(&store, &world.disk, world.table).unwrap();
+    store.log.stop();
 }

@@ -3,7 +3,7 @@
 //! The rows of a size class are written once again as one file, which replaces its files in one snapshot. The file is written
 //! before the snapshot is tried, and the snapshot is tried again when a commit overtakes it.
 
-use super::{Change, TRIES, add, commit, is_it, prepare};
+use super::{Change, TRIES, add, commit, held, is_it, prepare};
 use crate::Result;
 use crate::disk::Disk;
 use crate::snowflake::catalog::Catalog;
@@ -69,6 +69,8 @@ fn swap(
     paths: &[String],
 ) -> Result<bool> {
     for _ in 0..TRIES {
+        let turn = catalog.turn(table.id);
+        let _mine = held(&turn);
         let Some(now) = catalog.table_by_id(table.id)? else {
             return Ok(false);
         };

@@ -15,7 +15,7 @@ use crate::snowflake::catalog::now_ms;
 use crate::snowflake::committer::advance;
 use crate::snowflake::model::{ColumnDef, DataType, TableDef, TableKind};
 use crate::snowflake::rows::{self, MAX_VARCHAR, Picked, TYPE_KEY};
-use crate::snowflake::{row_timestamps, stored};
+use crate::snowflake::{iceberg, row_timestamps, stored};
 
 /// Rows of one INSERT, in bytes of their values.
 const LARGEST: usize = 256 * 1024 * 1024;
@@ -169,24 +169,29 @@ async fn put(
         let rows = row_timestamps::stamp(&table, rows, now_ms());
         let mut columns_after = table.columns.clone();
         advance(&mut columns_after, &identities);
-        let (disk, catalog, of) = (engine.disk.clone(), engine.catalog.clone(), table.clone());
-        let written =
-            tokio::task::spawn_blocking(move || stored::write(disk.as_ref(), &catalog, &of, None, &rows));
-        let written = written.await.map_err(SqlError::running)??;
-        let commit = TableCommit {
-            table_id,
-            columns_before: table.columns,
-            columns_after: (!identities.is_empty()).then_some(columns_after),
-            segment: written.segment,
-            errors: None,
-            channels: Vec::new(),
-            overwrite,
-            iceberg: written.iceberg,
-        };
-        let outcome = engine.catalog.commit(&commit);
-        if !matches!(outcome, Ok(Outcome::Done)) {
-            stored::discard(engine.disk.as_ref(), &commit);
-        }
+        let here = engine.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let (disk, catalog) = (here.disk.as_ref(), &here.catalog);
+            let turn = iceberg::is_it(&table).then(|| catalog.turn(table_id));
+            let _mine = turn.as_ref().map(iceberg::held);
+            let written = stored::write(disk, catalog, &table, None, &rows)?;
+            let commit = TableCommit {
+                table_id,
+                columns_before: table.columns,
+                columns_after: (!identities.is_empty()).then_some(columns_after),
+                segment: written.segment,
+                errors: None,
+                channels: Vec::new(),
+                overwrite,
+                iceberg: written.iceberg,
+            };
+            let outcome = catalog.commit(&commit);
+            if !matches!(outcome, Ok(Outcome::Done)) {
+                stored::discard(disk, &commit);
+            }
+            outcome
+        });
+        let outcome = done.await.map_err(SqlError::running)?;
         match outcome? {
             Outcome::Done => return Ok(()),
             Outcome::TableGone => return Err(gone()),
