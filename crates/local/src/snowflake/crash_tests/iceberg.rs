@@ -226,6 +226,7 @@ async fn of_two_changes_made_from_one_metadata_file_the_second_is_made_again() {
             segment: None,
             errors: None,
             channels: Vec::new(),
+            overwrite: false,
             iceberg: Some(iceberg::prepare(&world.disk, catalog, &table, change).unwrap()),
         }
     };
