@@ -7,6 +7,7 @@ use crate::snowflake::rows::{AcceptedRows, Mapping, convert};
 use crate::snowflake::stored;
 
 mod alter;
+mod coercion;
 mod iceberg;
 mod information;
 mod interactive;
