@@ -31,6 +31,7 @@ mod segments;
 mod speed;
 pub mod sql;
 pub mod sqlapi;
+mod stage;
 mod statements;
 mod store;
 mod stored;
@@ -59,6 +60,9 @@ use crate::{Error, Result};
 /// Bytes that one append may have after decompression.
 pub(crate) const RAW_LIMIT: usize = 16 * 1024 * 1024;
 
+/// ... and those that come by uploaded files.
+pub(crate) const FILE_RAW_LIMIT: usize = 256 * 1024 * 1024;
+
 /// The user that each new data folder has.
 pub const DEMO_USER: &str = "FRAZIL";
 /// The database that each new data folder has, with schema PUBLIC.
@@ -68,7 +72,7 @@ const PIPE_SECRET: &str = "pipe_key";
 const PREPARED: &str = "prepared";
 
 /// What the faults file may name as an operation of this service, beside those of single faults.
-pub(crate) const OPERATIONS: [&str; 11] = [
+pub(crate) const OPERATIONS: [&str; 12] = [
     "hostname",
     "oauth_token",
     "telemetry",
@@ -78,6 +82,7 @@ pub(crate) const OPERATIONS: [&str; 11] = [
     "channel_status",
     "append_rows",
     "register_files",
+    "upload_file",
     "statements",
     "unknown",
 ];
@@ -90,11 +95,13 @@ pub(crate) fn operation(method: &http::Method, path: &str) -> &'static str {
     streaming::path::Route::parse(method, path).operation()
 }
 
-/// The channel that an open, drop or append names; the elastic one is never opened.
+/// The channel that an open, drop, append or registration names; the elastic one is never opened.
 pub(crate) fn channel_of(method: &http::Method, path: &str) -> Option<String> {
     use self::streaming::path::Route;
-    let (Route::Open(pipe, name) | Route::Drop(pipe, name) | Route::Append(pipe, name)) =
-        Route::parse(method, path)
+    let (Route::Open(pipe, name)
+    | Route::Drop(pipe, name)
+    | Route::Append(pipe, name)
+    | Route::Register(pipe, name)) = Route::parse(method, path)
     else {
         return None;
     };
@@ -186,6 +193,7 @@ impl Snowflake {
         let runner = Runner {
             committer: Arc::clone(&store.committer),
             log: Arc::clone(&store.log),
+            stage: Arc::clone(&store.stage),
             faults,
             interval: setup.commit_interval,
             stop: stop.clone(),

@@ -13,13 +13,13 @@
 //! | `stale` | Kinesis | `ListShards` | `delay` | the list as it was `delay` ago |
 //! | `throttle` | Snowflake | any | `retry_after`? | 429 with `Retry-After` (1 s if not given) |
 //! | `unavailable` | Snowflake | any | `retry_after`? | 503 |
-//! | `stale_continuation` | Snowflake | `append_rows` | | 400, the continuation token is stale |
+//! | `stale_continuation` | Snowflake | `append_rows`, `register_files` | | 400, the continuation token is stale |
 //! | `open_in_progress` | Snowflake | `open_channel` | | 409, another open is under way |
-//! | `invalidate_channel` | Snowflake | `append_rows` | | 409 for this channel until it is opened again |
+//! | `invalidate_channel` | Snowflake | `append_rows`, `register_files` | | 409 for this channel until it is opened again |
 //! | `expire_token` | Snowflake | those of pipes and channels | | 401 for this bearer token from now on |
 //! | `slow_commit` | Snowflake | `commit` | `delay` | a commit starts `delay` later |
 //! | `late_counters` | Snowflake | `channel_status` | `delay` | status leaves out of its counters what was committed during the last `delay`, beside the new token |
-//! | `stale_on_replay` | Snowflake | `append_rows` | | a repeated request id is answered as stale |
+//! | `stale_on_replay` | Snowflake | `append_rows`, `register_files` | | a repeated request id is answered as stale |
 //! | `lose_accepted` | Snowflake | `restart` | | what is accepted and not committed when the stack stops is lost |
 //!
 //! Each rule on Kinesis or DynamoDB takes a `resource`, too.
@@ -125,24 +125,28 @@ static KINDS: [Kind; 19] = [
         may: &[Key::RetryAfter],
         ..kind("unavailable", &[Snowflake])
     },
-    only("stale_continuation", &[Snowflake], &["append_rows"]),
+    only("stale_continuation", &[Snowflake], &APPENDS),
     only("open_in_progress", &[Snowflake], &["open_channel"]),
-    only("invalidate_channel", &[Snowflake], &["append_rows"]),
+    only("invalidate_channel", &[Snowflake], &APPENDS),
     only("expire_token", &[Snowflake], &BEARERS),
     inside("slow_commit", &["commit"], &[Key::Delay]),
     inside("late_counters", &["channel_status"], &[Key::Delay]),
-    inside("stale_on_replay", &["append_rows"], &[]),
+    inside("stale_on_replay", &APPENDS, &[]),
     inside("lose_accepted", &["restart"], &[]),
 ];
 
 /// Operations of Snowflake whose bearer token can be made to expire.
-pub(super) const BEARERS: [&str; 5] = [
+pub(super) const BEARERS: [&str; 6] = [
     "pipe_info",
     "open_channel",
     "drop_channel",
     "channel_status",
     "append_rows",
+    "register_files",
 ];
+
+/// Operations that append: rows, and files that were uploaded.
+pub(super) const APPENDS: [&str; 2] = ["append_rows", "register_files"];
 
 impl Kind {
     /// Whether a call of this operation can have this fault.

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::kinds::BEARERS;
+use super::kinds::{APPENDS, BEARERS};
 use super::lasting::Lasting;
 use super::{Faults, Hit, Service, answers};
 use crate::aws::named::Named;
@@ -111,7 +111,7 @@ impl Layer {
             return Some("expire_token");
         }
         let invalid = |channel: &String| self.lasting.is_invalid(channel);
-        let append = call.operation == "append_rows";
+        let append = APPENDS.contains(&call.operation.as_str());
         (append && lasts.channel.as_ref().is_some_and(invalid)).then_some("invalidate_channel")
     }
 

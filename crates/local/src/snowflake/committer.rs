@@ -24,7 +24,7 @@ use super::log::Batch;
 use super::model::{ChannelRow, ColumnDef, Counters, Evolution, EvolutionKind, PipeRow, TableDef};
 use super::rows::{self, AcceptedRows, Converted};
 use super::sql::Prepared;
-use super::{RAW_LIMIT, decode, error_table, iceberg, row_timestamps, segments, stored};
+use super::{decode, error_table, iceberg, row_timestamps, segments, stored};
 use crate::disk::Disk;
 use crate::{Error, Result};
 
@@ -98,7 +98,7 @@ impl Committer {
             if unreadable.contains(&record.channel_id) {
                 continue;
             }
-            match decode::decompress(&batch.rows()?, record.encoding, RAW_LIMIT) {
+            match decode::decompress(&batch.rows()?, record.encoding, record.raw_length as usize) {
                 Ok(rows) => loaded.push(Loaded { batch, rows }),
                 Err(_) => {
                     tracing::error!(channel_id = record.channel_id, "stored batch cannot be read");

@@ -4,6 +4,7 @@
 //! chosen step the disk dies. What a machine would find is opened again, the client repeats its unanswered append, and
 //! then the table must hold each number once, in order, up to the last one, with the token and the counters to match.
 
+mod files;
 mod iceberg;
 pub(crate) mod world;
 

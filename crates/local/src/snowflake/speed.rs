@@ -304,6 +304,7 @@ async fn accepting_an_append() {
         let theirs = tokio::task::spawn_blocking(move || plain_writes(&plain, syncs))
             .await
             .expect("written");
+        println!("  {ours:?} with {syncs} syncs to {theirs:?}");
         // The first one warms caches.
         if round > 0 {
             ratios.push(ratio(ours, theirs));
@@ -461,7 +462,7 @@ async fn counting_and_grouping() {
     let context = SessionContext::new();
     let plain = plain.to_str().expect("a path");
     context
-        .register_parquet("T", plain, ParquetReadOptions::default())
+        .register_parquet("plain", plain, ParquetReadOptions::default())
         .await
         .expect("registered");
     for (name, sql, rows) in [
@@ -484,7 +485,7 @@ async fn counting_and_grouping() {
             assert_eq!(result.rows.len(), rows, "{sql}");
             let begin = Instant::now();
             let theirs = context
-                .sql(&sql.replace(" T", " \"T\""))
+                .sql(&sql.replace("FROM T", "FROM plain"))
                 .await
                 .expect("a plan")
                 .collect()

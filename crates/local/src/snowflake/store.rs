@@ -1,4 +1,4 @@
-//! The storage of the local Snowflake as one thing: catalog, log, backlog, channels.
+//! The storage of the local Snowflake as one thing: catalog, log, backlog, channels, uploaded files.
 //!
 //! Opening runs recovery. [`Store::accept`], [`Store::open_channel`] and [`Store::drop_channel`] are all that changes
 //! channels; they run to their end even if the caller goes away.
@@ -17,6 +17,7 @@ use super::log::{Encoding, Log, Record, recovery};
 use super::model::{ChannelRow, PipeRow};
 use super::registry::{Accepted, Channel, ChannelKey, Registry};
 use super::segments;
+use super::stage::Stage;
 use crate::disk::Disk;
 use crate::{Error, Result};
 
@@ -28,6 +29,7 @@ pub(crate) struct Store {
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) registry: Registry,
     pub(crate) committer: Arc<Committer>,
+    pub(crate) stage: Arc<Stage>,
 }
 
 /// A batch as it came in.
@@ -79,6 +81,7 @@ impl Store {
         let _: Vec<String> = catalog.take_garbage()?;
         segments::sweep(disk.as_ref(), &catalog)?;
         iceberg::sweep(disk.as_ref(), &catalog)?;
+        let stage = Arc::new(Stage::open(Arc::clone(&disk))?);
         let recovered = recovery::recover(&disk, &catalog, lose)?;
         let backlog = Arc::new(Backlog::default());
         if !recovered.waiting.is_empty() {
@@ -105,6 +108,7 @@ impl Store {
             backlog,
             registry,
             committer,
+            stage,
         })
     }
 
@@ -118,21 +122,27 @@ impl Store {
         task.await.map_err(|_| Error::Stopping)?
     }
 
+    /// What an append comes to whatever its rows are: replayed or stale; `None` if it is the expected one.
+    pub(crate) async fn known(
+        &self,
+        channel: &Channel,
+        continuation_token: Option<&str>,
+        request_id: &str,
+    ) -> Option<Appended> {
+        let state = channel.state.lock().await;
+        known(channel, &state, continuation_token, request_id)
+    }
+
     async fn accept_here(&self, channel: &Channel, batch: Incoming) -> Result<Appended> {
         let mut state = channel.state.lock().await;
-        let repeats = !batch.request_id.is_empty() && batch.request_id == state.request_id;
-        if channel.elastic {
-            if repeats {
-                return Ok(Appended::Replayed(String::new()));
-            }
-        } else {
-            let token = batch.continuation_token.as_deref().unwrap_or_default();
-            if repeats && token == state.last_token(channel.id) {
-                return Ok(Appended::Replayed(state.next_token(channel.id)));
-            }
-            if token != state.next_token(channel.id) {
-                return Ok(Appended::Stale);
-            }
+        let known = known(
+            channel,
+            &state,
+            batch.continuation_token.as_deref(),
+            &batch.request_id,
+        );
+        if let Some(known) = known {
+            return Ok(known);
         }
         if self.backlog.is_full() {
             return Ok(Appended::Full);
@@ -267,6 +277,23 @@ impl Store {
             lookup: lookup.to_owned(),
         }
     }
+}
+
+fn known(
+    channel: &Channel,
+    state: &Accepted,
+    continuation_token: Option<&str>,
+    request_id: &str,
+) -> Option<Appended> {
+    let repeats = !request_id.is_empty() && request_id == state.request_id;
+    if channel.elastic {
+        return repeats.then(|| Appended::Replayed(String::new()));
+    }
+    let token = continuation_token.unwrap_or_default();
+    if repeats && token == state.last_token(channel.id) {
+        return Some(Appended::Replayed(state.next_token(channel.id)));
+    }
+    (token != state.next_token(channel.id)).then_some(Appended::Stale)
 }
 
 /// Where a catalog file is below the data folder.

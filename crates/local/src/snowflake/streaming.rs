@@ -2,17 +2,18 @@
 //! official SDK needs it.
 //!
 //! Both planes answer on the same ports: the account's (hostname, token, telemetry) and the data's (pipe-info, channels,
-//! rows). Errors are JSON `{"error_code", "code", "message"}`. File mode (`/filebuffer`) is not there yet and says so.
+//! rows, [`files`]). Errors are JSON `{"error_code", "code", "message"}`, those of uploads are XML.
 //!
 //! Each call about a pipe wants the privileges of [`rights`].
 //!
-//! Limits: a body of 4 MiB on the wire and 16 MiB after decompression; a named channel makes 10 requests and 20 MB
+//! Limits: a body of 4 MiB on the wire and 16 MiB after decompression, a file of 64 MiB and 256 MiB; a named channel makes 10 requests and 20 MB
 //! (decompressed) a second, with a burst of two seconds, then gets 429 (can be turned off).
 
 mod account;
 mod answer;
 mod append;
 mod channels;
+pub(super) mod files;
 pub(crate) mod path;
 pub(crate) mod rights;
 #[cfg(test)]
@@ -49,6 +50,10 @@ async fn handle(State(snowflake): State<Arc<Snowflake>>, request: Request) -> Re
 async fn dispatch(snowflake: &Arc<Snowflake>, request: Request) -> Result<Response, Refusal> {
     let route = Route::parse(request.method(), request.uri().path());
     let (head, body) = request.into_parts();
+    if let Route::Upload(path) = &route {
+        let location = files::parse(path);
+        return Ok(files::upload::upload(snowflake, location, &head.headers, body).await);
+    }
     let body = answer::read_body(&head.headers, body).await?;
     let query = path::Query::parse(head.uri.query().unwrap_or_default());
     match route {
@@ -76,15 +81,12 @@ async fn dispatch(snowflake: &Arc<Snowflake>, request: Request) -> Result<Respon
             let pipe = find_pipe(snowflake, &login, &pipe)?;
             append::append(snowflake, &pipe, &channel, &query, &head.headers, body).await
         }
-        Route::FileBuffer => {
-            login(snowflake, &head.headers)?;
-            Err(Refusal::new(
-                501,
-                "ERR_FILE_MODE_NOT_SUPPORTED",
-                "frazil local takes rows only; set max_buffered_kb_for_rowset_mode and max_rowset_payload_size_mb of the SDK",
-            ))
+        Route::Register(pipe, channel) => {
+            let login = login(snowflake, &head.headers)?;
+            let pipe = find_pipe(snowflake, &login, &pipe)?;
+            files::register::register(snowflake, &pipe, &channel, &query, &body).await
         }
-        Route::Unknown => {
+        Route::Upload(_) | Route::Unknown => {
             let method: &Method = &head.method;
             Err(Refusal::new(
                 404,

@@ -12,6 +12,7 @@ use crate::faults::{Faults, Service};
 use crate::snowflake::iceberg;
 use crate::snowflake::log::Log;
 use crate::snowflake::model::SegmentKind;
+use crate::snowflake::stage::Stage;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -25,6 +26,7 @@ const IDLE_PASS: Duration = Duration::from_secs(30);
 pub(crate) struct Runner {
     pub(crate) committer: Arc<Committer>,
     pub(crate) log: Arc<Log>,
+    pub(crate) stage: Arc<Stage>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) interval: Duration,
     pub(crate) stop: CancellationToken,
@@ -110,7 +112,9 @@ impl Runner {
             self.note(progress, table, outcome);
         }
         let (committer, log) = (Arc::clone(&self.committer), Arc::clone(&self.log));
+        let stage = Arc::clone(&self.stage);
         let tidy = tokio::task::spawn_blocking(move || {
+            stage.sweep(Instant::now());
             log.trim()?;
             segments::collect_garbage(committer.disk.as_ref(), &committer.catalog)
         });

@@ -136,6 +136,7 @@ async fn table_that_cannot_commit_holds_up_no_other_and_catches_up() {
     let runner = Runner {
         committer: Arc::clone(&store.committer),
         log: Arc::clone(&store.log),
+        stage: Arc::clone(&store.stage),
         faults: Arc::new(Faults::new(&FaultsFile::default())),
         interval: Duration::from_millis(1),
         stop: stop.clone(),

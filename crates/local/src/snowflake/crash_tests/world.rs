@@ -58,7 +58,7 @@ pub(crate) fn make_table(folder: &Path, name: &str) -> i64 {
     catalog.table("D", "PUBLIC", name).unwrap().unwrap().id
 }
 
-fn pipe(store: &Store) -> PipeRow {
+pub(super) fn pipe(store: &Store) -> PipeRow {
     let PipeLookup::Found(pipe) = store.catalog.pipe("D", "PUBLIC", "T-STREAMING").unwrap() else {
         panic!()
     };

@@ -13,8 +13,8 @@ pub(super) const FILE_HEADER: &[u8] = b"FRZLOG2\n";
 const FIRST_HEADER: &[u8] = b"FRZLOG1\n";
 /// Length (u32) and CRC-32 (u32), both little-endian.
 const PREFIX: usize = 8;
-/// No record is larger: 4 MiB on the wire, less after compression, and its head.
-const MAX_RECORD: usize = 24 * 1024 * 1024;
+/// No record is larger: uploaded files of 64 MiB, and its head.
+const MAX_RECORD: usize = 72 * 1024 * 1024;
 
 /// How a batch's rows are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,15 +8,13 @@ use serde_json::json;
 
 use super::super::Snowflake;
 use super::super::auth;
-use super::super::catalog::now_ms;
 use super::super::model::PipeRow;
 use super::answer::{self, Refusal};
-use super::rights;
+use super::{files, rights};
 
 /// The ingest host that the account names. Clients add the port of the account URL themselves.
 const HOST: &str = "127.0.0.1";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// `GET /v2/streaming/hostname`: bare text, as the official SDK needs it.
 pub(super) fn hostname(snowflake: &Snowflake, headers: &HeaderMap) -> Result<Response, Refusal> {
@@ -71,21 +69,10 @@ pub(super) fn telemetry() -> Response {
 
 /// `POST <pipe>:pipe-info`. The storage endpoint is always our own address, so that nothing dials outside.
 pub(super) fn pipe_info(snowflake: &Snowflake, pipe: &PipeRow) -> Result<Response, Refusal> {
-    let location = |kind: &str| {
-        json!({
-            "expiry_time_ms": now_ms() + 7 * DAY_MS,
-            "location_type": "S3",
-            "use_s3_regional_url": false,
-            "location": format!("frazil-local/{kind}/{}/", pipe.id),
-            "region": "us-east-1",
-            "creds": {"AWS_KEY_ID": "local", "AWS_SECRET_KEY": "local", "AWS_TOKEN": "local"},
-            "storage_endpoint": snowflake.storage_endpoint(),
-        })
-    };
     let key = snowflake.pipe_key(pipe);
     Ok(answer::ok(&json!({
-        "rowset_stage_location": location("rowset"),
-        "durable_stage_location": location("durable"),
+        "rowset_stage_location": files::location(snowflake, pipe, "rowset"),
+        "durable_stage_location": files::location(snowflake, pipe, "durable"),
         "encryption_info": {
             "pipe_key": STANDARD.encode(key),
             "pipe_key_id": pipe.id.to_string(),

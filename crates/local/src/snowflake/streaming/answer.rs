@@ -15,7 +15,7 @@ const DRAIN_LIMIT: usize = 64 * 1024 * 1024;
 
 /// Why a request is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     status: u16,
     code: String,
     message: String,

@@ -33,14 +33,24 @@ pub(super) async fn append(
     let channel = find(snowflake, pipe, name).await?;
     let batch = incoming(snowflake, &channel, query, headers, body).await?;
     let outcome = snowflake.store.accept(Arc::clone(&channel), batch).await?;
+    answer(snowflake, &channel, "append_rows", outcome)
+}
+
+/// The answer to an append, by whichever way its rows came.
+pub(super) fn answer(
+    snowflake: &Snowflake,
+    channel: &Channel,
+    operation: &str,
+    outcome: Appended,
+) -> Result<Response, Refusal> {
     match outcome {
         Appended::Accepted(token) => Ok(accepted(&token)),
         Appended::Replayed(token) => {
-            if snowflake
-                .faults
-                .hit(Service::Snowflake, "append_rows", "stale_on_replay")
-                .is_some()
-            {
+            let faults = &snowflake.faults;
+            let stale_on_replay = faults
+                .hit(Service::Snowflake, operation, "stale_on_replay")
+                .is_some();
+            if stale_on_replay {
                 return Err(stale());
             }
             tracing::debug!(channel_id = channel.id, "append replayed");
@@ -51,7 +61,11 @@ pub(super) async fn append(
     }
 }
 
-async fn find(snowflake: &Arc<Snowflake>, pipe: &PipeRow, name: &Name) -> Result<Arc<Channel>, Refusal> {
+pub(super) async fn find(
+    snowflake: &Arc<Snowflake>,
+    pipe: &PipeRow,
+    name: &Name,
+) -> Result<Arc<Channel>, Refusal> {
     if name.lookup.eq_ignore_ascii_case(ELASTIC) {
         return Ok(snowflake.store.elastic_channel(pipe).await?);
     }
@@ -70,39 +84,24 @@ async fn find(snowflake: &Arc<Snowflake>, pipe: &PipeRow, name: &Name) -> Result
     }
 }
 
-/// Checks limits, tokens and encoding, and decompresses once, so that what is accepted can be committed.
-async fn incoming(
-    snowflake: &Snowflake,
-    channel: &Channel,
-    query: &Query,
-    headers: &HeaderMap,
-    body: Bytes,
-) -> Result<Incoming, Refusal> {
-    let tokens = [
-        &query.start_offset_token,
-        &query.end_offset_token,
-        &query.offset_token,
-        &query.request_id,
-    ];
-    if tokens
-        .into_iter()
-        .flatten()
-        .any(|token| token.len() > TOKEN_LIMIT)
-    {
+/// The offset tokens of an append.
+pub(super) struct Tokens<'a> {
+    pub(super) start: Option<&'a String>,
+    pub(super) end: Option<&'a String>,
+}
+
+/// Checks which tokens there are, and their lengths.
+pub(super) fn check(channel: &Channel, query: &Query, tokens: &Tokens<'_>) -> Result<(), Refusal> {
+    let all = [tokens.start, tokens.end, query.request_id.as_ref()];
+    if all.into_iter().flatten().any(|token| token.len() > TOKEN_LIMIT) {
         return Err(Refusal::new(
             400,
             "ERR_TOKEN_TOO_LONG",
             "A token is longer than 64 KiB.",
         ));
     }
-    let offset_token = query
-        .end_offset_token
-        .clone()
-        .or_else(|| query.offset_token.clone());
     if channel.elastic
-        && (offset_token.is_some()
-            || query.start_offset_token.is_some()
-            || query.continuation_token.is_some())
+        && (tokens.start.is_some() || tokens.end.is_some() || query.continuation_token.is_some())
     {
         return Err(Refusal::new(
             400,
@@ -117,16 +116,48 @@ async fn incoming(
             "continuationToken is required.",
         ));
     }
-    let limited = snowflake.enforce_limits && !channel.elastic;
-    if limited
-        && !channel
-            .rate
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .allow(Instant::now())
-    {
-        return Err(busy("The channel is over its rate limit, retry later."));
+    Ok(())
+}
+
+/// Takes one request off a named channel's rate.
+pub(super) fn allow(snowflake: &Snowflake, channel: &Channel) -> Result<(), Refusal> {
+    if !snowflake.enforce_limits || channel.elastic {
+        return Ok(());
     }
+    let mut rate = channel.rate.lock().unwrap_or_else(PoisonError::into_inner);
+    if rate.allow(Instant::now()) {
+        Ok(())
+    } else {
+        Err(busy("The channel is over its rate limit, retry later."))
+    }
+}
+
+/// Takes the rows' decompressed bytes off it.
+pub(super) fn charge(snowflake: &Snowflake, channel: &Channel, raw_length: u32) {
+    if snowflake.enforce_limits && !channel.elastic {
+        let mut rate = channel.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        rate.charge(raw_length);
+    }
+}
+
+/// Checks limits, tokens and encoding, and decompresses once, so that what is accepted can be committed.
+async fn incoming(
+    snowflake: &Snowflake,
+    channel: &Channel,
+    query: &Query,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<Incoming, Refusal> {
+    let offset_token = query
+        .end_offset_token
+        .clone()
+        .or_else(|| query.offset_token.clone());
+    let tokens = Tokens {
+        start: query.start_offset_token.as_ref(),
+        end: offset_token.as_ref(),
+    };
+    check(channel, query, &tokens)?;
+    allow(snowflake, channel)?;
     let encoding = headers
         .get(header::CONTENT_ENCODING)
         .map_or(b"identity".as_slice(), |value| value.as_bytes());
@@ -147,13 +178,7 @@ async fn incoming(
         .await
         .map_err(|_| Refusal::from(crate::Error::Stopping))?
         .map_err(refused)?;
-    if limited {
-        channel
-            .rate
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .charge(raw_length);
-    }
+    charge(snowflake, channel, raw_length);
     Ok(Incoming {
         continuation_token: query.continuation_token.clone(),
         request_id: query.request_id.clone().unwrap_or_default(),

@@ -4,6 +4,8 @@
 
 use http::Method;
 
+use super::files::BUCKET;
+
 /// A name of a path: as written, and as it is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Name {
@@ -49,7 +51,9 @@ pub(crate) enum Route {
     Drop(PipePath, Name),
     Status(PipePath),
     Append(PipePath, Name),
-    FileBuffer,
+    Register(PipePath, Name),
+    /// The decoded path of an upload to the stage.
+    Upload(String),
     Unknown,
 }
 
@@ -60,6 +64,7 @@ impl Route {
             ("GET", ["v2", "streaming", "hostname"]) => Some(Self::Hostname),
             ("POST", ["oauth", "token"]) => Some(Self::Token),
             ("POST", ["telemetry", "send", ..]) => Some(Self::Telemetry),
+            ("PUT", [BUCKET, ..]) => percent_decode(path).map(Self::Upload),
             (method, ["v2", "streaming", "data", rest @ ..]) => data(method, rest),
             (method, ["v2", "streaming", rest @ ..]) => management(method, rest),
             _ => None,
@@ -78,7 +83,8 @@ impl Route {
             Self::Drop(..) => "drop_channel",
             Self::Status(_) => "channel_status",
             Self::Append(..) => "append_rows",
-            Self::FileBuffer => "register_files",
+            Self::Register(..) => "register_files",
+            Self::Upload(_) => "upload_file",
             Self::Unknown => "unknown",
         }
     }
@@ -128,16 +134,19 @@ fn data(method: &str, parts: &[&str]) -> Option<Route> {
             "POST",
             [
                 "databases",
-                _,
+                database,
                 "schemas",
-                _,
+                schema,
                 "pipes",
-                _,
+                pipe,
                 "channels",
-                _,
+                channel,
                 "filebuffer",
             ],
-        ) => Some(Route::FileBuffer),
+        ) => Some(Route::Register(
+            pipe_path(database, schema, pipe)?,
+            name(channel)?,
+        )),
         ("POST", ["databases", database, "schemas", schema, "tables", table, "rows"]) => {
             let table = name(table)?;
             let suffix = super::super::catalog::DEFAULT_PIPE_SUFFIX;

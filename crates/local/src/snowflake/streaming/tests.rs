@@ -4,6 +4,7 @@ mod client;
 mod errors;
 mod evolution;
 mod faults;
+mod files;
 mod pipes;
 mod rights;
 
@@ -410,7 +411,7 @@ async fn replaced_table_has_new_channels_and_old_tokens_die() {
 }
 
 #[tokio::test]
-async fn pipe_info_names_our_own_address_and_files_are_refused_clearly() {
+async fn pipe_info_names_our_own_address_and_gives_a_key() {
     let client = Client::start().await;
     let body = json!({"generate_new_token": true, "encryption_version": "AES-CTR-128.1"});
     let info = client
@@ -436,11 +437,6 @@ async fn pipe_info_names_our_own_address_and_files_are_refused_clearly() {
             .len(),
         32
     );
-    let files = "/v2/streaming/data/databases/D/schemas/PUBLIC/pipes/T-STREAMING/channels/C/filebuffer";
-    client
-        .post(files, &json!([]))
-        .await
-        .is(501, "ERR_FILE_MODE_NOT_SUPPORTED");
     let telemetry = client
         .post("/telemetry/send/sessionless", &json!({"logs": []}))
         .await;

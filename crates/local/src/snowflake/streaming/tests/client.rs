@@ -29,6 +29,7 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) text: String,
     pub(super) retry_after: Option<String>,
+    pub(super) etag: Option<String>,
 }
 
 impl Answer {
@@ -206,6 +207,10 @@ impl Client {
                 .headers()
                 .get("retry-after")
                 .map(|value| value.to_str().unwrap().to_owned()),
+            etag: answer
+                .headers()
+                .get("etag")
+                .map(|value| value.to_str().unwrap().to_owned()),
             text: answer.text().await?,
         })
     }
@@ -258,6 +263,47 @@ impl Client {
         )
         .await
         .unwrap()
+    }
+
+    pub(super) async fn pipe_info(&self) -> Answer {
+        let path = format!("{MANAGEMENT}{}:pipe-info", self.pipe);
+        let body = "{\"generate_new_token\":true,\"encryption_version\":\"AES-CTR-128.1\"}";
+        self.post_rows(&path, body).await
+    }
+
+    /// Uploads a framed file, as S3's PutObject.
+    pub(super) async fn put_file(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Answer, reqwest::Error> {
+        let mut request = self.http.put(self.url(path));
+        request = request.header("content-encoding", "aws-chunked");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body)).await
+    }
+
+    pub(super) async fn file_buffer(
+        &self,
+        channel: &str,
+        token: Option<&str>,
+        request: &str,
+        body: String,
+    ) -> Result<Answer, reqwest::Error> {
+        let path = format!("{DATA}{}/channels/{channel}/filebuffer", self.pipe);
+        let token = token.map_or_else(String::new, |token| format!("continuationToken={token}&"));
+        let url = self.url(&format!("{path}?{token}requestId={request}&retryCount=0"));
+        self.send(self.http.post(url).bearer_auth(self.jwt()).body(body))
+            .await
+    }
+
+    /// Uploaded files on disk.
+    pub(super) fn stage_files(&self) -> usize {
+        let folder = self.options.data_dir.join(crate::snowflake::stage::FOLDER);
+        std::fs::read_dir(folder).unwrap().count()
     }
 
     pub(super) async fn exchange(&self, jwt: &str) -> Answer {
