@@ -161,8 +161,8 @@ def main():
     client.close()
     carried, total, seconds = speed(local, connect)
     local.stop()
-    told = re.search(r"fired=(\d+)", local.log.read_text(encoding="utf8"))
-    files = int(told.group(1)) if told else 0
+    told = [line for line in local.log.read_text(encoding="utf8").splitlines() if "register_files" in line]
+    files = max((int(number) for line in told for number in re.findall(r"\d+", line)), default=0)
     assert files >= 6, f"{files} registrations: file mode was not used"
     left = list((local.data / "stage").iterdir())
     assert not left, left
