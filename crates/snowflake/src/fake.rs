@@ -25,6 +25,15 @@ pub enum Fault {
     ServerFault,
 }
 
+/// What becomes of a batch whose body is bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadBatch {
+    /// Its append is refused.
+    Refused,
+    /// It is accepted, and the channel becomes invalid when it would be committed.
+    InvalidAtCommit,
+}
+
 /// A batch as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
@@ -65,6 +74,9 @@ struct All {
     made: i64,
     refused: HashSet<String>,
     table: Option<TableFacts>,
+    /// Which bodies are bad, and what becomes of them.
+    bad: Option<(fn(&[u8]) -> bool, BadBatch)>,
+    bad_met: usize,
 }
 
 /// The fake.
@@ -88,11 +100,22 @@ impl FakeSnowpipe {
 
     /// Commits the `count` oldest accepted batches of a channel; counters are shown at once.
     pub fn commit(&self, channel: &str, count: usize) {
-        let mut all = self.all();
+        let all = &mut *self.all();
         let Some(state) = all.channels.get_mut(channel) else {
             return;
         };
-        let count = count.min(state.accepted.len());
+        let mut count = count.min(state.accepted.len());
+        if let Some((is_bad, BadBatch::InvalidAtCommit)) = all.bad
+            && let Some(at) = state
+                .accepted
+                .iter()
+                .take(count)
+                .position(|batch| is_bad(&batch.body))
+        {
+            count = at;
+            all.bad_met += 1;
+            state.code = Some("ERR_CHANNEL_MUST_BE_REOPENED".to_owned());
+        }
         let taken: Vec<Taken> = state.accepted.drain(..count).collect();
         for batch in &taken {
             state.inserted += i64::try_from(batch.rows).unwrap_or(i64::MAX);
@@ -144,6 +167,17 @@ impl FakeSnowpipe {
     /// Refuses every append of this channel from now on, as a request that cannot be.
     pub fn refuse(&self, channel: &str) {
         self.all().refused.insert(channel.to_owned());
+    }
+
+    /// Fails on batches whose compressed body is bad from now on; `None` takes each again.
+    pub fn fail_on(&self, bad: Option<(fn(&[u8]) -> bool, BadBatch)>) {
+        self.all().bad = bad;
+    }
+
+    /// How often it failed on one.
+    #[must_use]
+    pub fn bad_met(&self) -> usize {
+        self.all().bad_met
     }
 
     /// Says this of the table from now on.
@@ -275,9 +309,13 @@ impl Snowpipe for FakeSnowpipe {
         let mut all = self.all();
         all.appends += 1;
         let after = all.meet("append")?;
-        if all.refused.contains(channel) {
+        let is_bad = all
+            .bad
+            .is_some_and(|(is_bad, how)| how == BadBatch::Refused && is_bad(&append.body));
+        all.bad_met += usize::from(is_bad);
+        if is_bad || all.refused.contains(channel) {
             return Err(Error::Refused {
-                call: "fake",
+                call: "append rows",
                 status: 400,
                 code: "SCRIPTED".to_owned(),
                 message: "scripted".to_owned(),
