@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -77,6 +78,8 @@ struct All {
     /// Which bodies are bad, and what becomes of them.
     bad: Option<(fn(&[u8]) -> bool, BadBatch)>,
     bad_met: usize,
+    /// What the next throttled call is told.
+    retry_after: Option<Duration>,
 }
 
 /// The fake.
@@ -91,6 +94,17 @@ impl FakeSnowpipe {
     /// The next call of this name (`open`, `append`, `status`, `drop`) meets this fault.
     pub fn fault(&self, call: &'static str, fault: Fault) {
         self.all().faults.entry(call).or_default().push_back(fault);
+    }
+
+    /// The next call of this name is throttled, and told to wait so long.
+    pub fn throttle(&self, call: &'static str, retry_after: Duration) {
+        self.all().retry_after = Some(retry_after);
+        self.fault(call, Fault::Throttled);
+    }
+
+    /// Faults that were not met are taken back.
+    pub fn forget_faults(&self) {
+        self.all().faults.clear();
     }
 
     /// Answers replays of an accepted request as stale from now on.
@@ -231,7 +245,7 @@ impl All {
             Some(Fault::LostBefore) => Err(lost()),
             Some(Fault::Throttled) => Err(Error::Throttled {
                 call: "fake",
-                retry_after: None,
+                retry_after: self.retry_after.take(),
                 message: "scripted".to_owned(),
             }),
             Some(Fault::ServerFault) => Err(Error::ServerFault {

@@ -97,6 +97,8 @@ struct Session<'a> {
     checkpoint_due: Instant,
     /// A checkpoint on its way to the lease table, which data does not wait for.
     remembering: Option<JoinHandle<Remembered>>,
+    /// The next append begins no earlier.
+    append_due: Instant,
     /// When the channel is given up if it commits nothing until then.
     commit_due: Instant,
     course: &'a mut Course,
@@ -162,6 +164,7 @@ impl<'a> Session<'a> {
             read_to_end: None,
             remembering: None,
             checkpoint_due: now + way.options.checkpoint_interval,
+            append_due: now,
             commit_due: now + way.options.commit_timeout,
             way,
             tenure,
@@ -241,12 +244,27 @@ impl<'a> Session<'a> {
             if self.builder.raw_bytes() >= ENOUGH_RAW {
                 break;
             }
-            match self.pages.try_next() {
+            match self.next_for_batch().await {
                 Some(next) => read = Some(next),
                 None => break,
             }
         }
         self.send().await
+    }
+
+    /// What else came out of the shard before the next append may begin. A shard that has appended nothing for a while waits for
+    /// nothing.
+    async fn next_for_batch(&mut self) -> Option<Read> {
+        let clock = &self.way.parts.clock;
+        let wait = self.append_due.since(clock.now());
+        if wait.is_zero() || self.builder.rows() == 0 {
+            return self.pages.try_next();
+        }
+        tokio::select! {
+            biased;
+            read = self.pages.next() => read,
+            () = clock.sleep(wait) => None,
+        }
     }
 
     async fn shape(&mut self, page: RecordPage, memory: Reservation) -> Result<(), Error> {
@@ -336,7 +354,12 @@ impl<'a> Session<'a> {
         self.way.may_act().wait().await;
         self.course.suspicion.sends(&batch);
         let clock = &self.way.parts.clock;
+        let early = self.append_due.since(clock.now());
+        if !early.is_zero() {
+            clock.sleep(early).await;
+        }
         let begun = clock.now();
+        self.append_due = begun + self.way.options.append_interval;
         let was_quiet = !self.channel.has_outstanding();
         self.channel.append(&batch).await?;
         let now = clock.now();
