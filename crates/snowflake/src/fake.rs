@@ -26,6 +26,9 @@ pub enum Fault {
     ServerFault,
 }
 
+/// Says of a compressed body whether it is bad.
+pub type BodyTest = fn(&[u8]) -> bool;
+
 /// What becomes of a batch whose body is bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadBatch {
@@ -76,7 +79,7 @@ struct All {
     refused: HashSet<String>,
     table: Option<TableFacts>,
     /// Which bodies are bad, and what becomes of them.
-    bad: Option<(fn(&[u8]) -> bool, BadBatch)>,
+    bad: Option<(BodyTest, BadBatch)>,
     bad_met: usize,
     /// What the next throttled call is told.
     retry_after: Option<Duration>,
@@ -184,7 +187,7 @@ impl FakeSnowpipe {
     }
 
     /// Fails on batches whose compressed body is bad from now on; `None` takes each again.
-    pub fn fail_on(&self, bad: Option<(fn(&[u8]) -> bool, BadBatch)>) {
+    pub fn fail_on(&self, bad: Option<(BodyTest, BadBatch)>) {
         self.all().bad = bad;
     }
 
