@@ -173,6 +173,9 @@ pub struct ShardState {
     pub records_per_second: f64,
     /// Bytes read each second, over the last ten seconds.
     pub bytes_per_second: f64,
+    /// From arrival in Kinesis to the proof that the row is committed.
+    #[serde(default)]
+    pub latency: Latency,
     /// Counts.
     #[serde(flatten)]
     pub totals: Totals,

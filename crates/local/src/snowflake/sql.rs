@@ -14,6 +14,7 @@ pub(crate) mod binding;
 mod casts;
 mod ddl;
 mod define;
+mod files;
 mod formats;
 mod functions;
 mod grants;
@@ -54,6 +55,7 @@ use super::model::{ACCOUNTADMIN, TableKind};
 use crate::disk::Disk;
 
 use self::access::Access;
+use self::files::Files;
 pub use self::result::{QueryResult, ResultColumn};
 pub(crate) use self::select::Prepared;
 use self::words::Words;
@@ -259,7 +261,7 @@ fn no_database() -> SqlError {
 pub struct Engine {
     catalog: Arc<Catalog>,
     disk: Arc<dyn Disk>,
-    data_dir: PathBuf,
+    files: Files,
     account: String,
 }
 
@@ -282,7 +284,7 @@ impl Engine {
         Self {
             catalog,
             disk,
-            data_dir,
+            files: Files::new(data_dir),
             account: account.to_owned(),
         }
     }
@@ -365,13 +367,13 @@ impl Engine {
         functions::context(&mut statement, session, &self.account);
         match statement {
             Statement::Query(_) if describe_only => {
-                let running = query::start(&self.catalog, &self.data_dir, session, statement).await?;
+                let running = query::start(&self.catalog, &self.files, session, statement).await?;
                 Ok(QueryResult {
                     columns: running.columns(),
                     ..QueryResult::default()
                 })
             }
-            Statement::Query(_) => query::run(&self.catalog, &self.data_dir, session, statement).await,
+            Statement::Query(_) => query::run(&self.catalog, &self.files, session, statement).await,
             Statement::Insert(insert) => insert::run(self, session, insert).await,
             Statement::CreateTable(create) if iceberg.is_some() => {
                 iceberg::create(self, session, create, options, iceberg.unwrap_or_default()).await

@@ -51,6 +51,8 @@ struct Shard {
     read: Option<(Duration, Instant)>,
     records: Rate,
     bytes: Rate,
+    /// None before the first span.
+    latency: Option<Histogram<u64>>,
     totals: Totals,
     accepted: Option<String>,
     committed: Option<String>,
@@ -58,15 +60,29 @@ struct Shard {
     stall: Option<Stall>,
 }
 
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_LATENCY_MS, 2).expect("the bounds are valid")
+}
+
+fn quantiles(latency: &Histogram<u64>) -> Latency {
+    let rows = latency.len();
+    let measured = |value: u64| (rows > 0).then_some(value);
+    Latency {
+        rows,
+        p50_ms: measured(latency.value_at_quantile(0.5)),
+        p99_ms: measured(latency.value_at_quantile(0.99)),
+        max_ms: measured(latency.max()),
+    }
+}
+
 impl Connector {
     fn new() -> Self {
-        let latency = Histogram::new_with_bounds(1, LONGEST_LATENCY_MS, 2).expect("the bounds are valid");
         Self {
             phase: Phase::Starting,
             worker: None,
             trouble: None,
             starts: 0,
-            latency,
+            latency: histogram(),
             shards: BTreeMap::new(),
         }
     }
@@ -162,11 +178,15 @@ impl Connector {
                 up_to,
                 latency,
             } => {
-                if let Some(latency) = latency {
-                    let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+                let ms = latency.map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
+                if let Some(ms) = ms {
                     self.latency.saturating_record_n(ms, *rows);
                 }
                 let shard = self.shard(shard);
+                if let Some(ms) = ms {
+                    let latency = shard.latency.get_or_insert_with(histogram);
+                    latency.saturating_record_n(ms, *rows);
+                }
                 shard.totals.rows_committed += rows;
                 shard.totals.row_errors += row_errors;
                 shard.committed = Some(up_to.to_string());
@@ -191,20 +211,13 @@ impl Connector {
             shard.state(id, owner.as_ref(), now)
         });
         let shards = shards.collect();
-        let rows = self.latency.len();
-        let measured = |value: u64| (rows > 0).then_some(value);
         ConnectorState {
             name: name.to_owned(),
             phase: self.phase,
             worker: owner,
             trouble: self.trouble.clone(),
             starts: self.starts,
-            latency: Latency {
-                rows,
-                p50_ms: measured(self.latency.value_at_quantile(0.5)),
-                p99_ms: measured(self.latency.value_at_quantile(0.99)),
-                max_ms: measured(self.latency.max()),
-            },
+            latency: quantiles(&self.latency),
             totals,
             shards,
         }
@@ -227,6 +240,7 @@ impl Shard {
             lag_ms: lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)),
             records_per_second: self.records.per_second(now),
             bytes_per_second: self.bytes.per_second(now),
+            latency: self.latency.as_ref().map(quantiles).unwrap_or_default(),
             totals: self.totals,
             accepted: self.accepted.clone(),
             committed: self.committed.clone(),
