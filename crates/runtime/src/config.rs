@@ -214,12 +214,12 @@ pub struct RoleConfig {
 pub struct DestinationConfig {
     /// The account identifier: `organisation-account` or a locator.
     pub account: String,
-    /// The user the key belongs to.
+    /// The user who writes.
     pub user: String,
     /// The role; `None`: the user's default role.
     pub role: Option<String>,
-    /// The user's private key.
-    pub private_key: PrivateKey,
+    /// How the user proves who it is.
+    pub authentication: Authentication,
     /// The database, as Snowflake stores its name: `MY_DB` where it was created without quotes.
     pub database: String,
     /// The schema, likewise.
@@ -232,12 +232,24 @@ pub struct DestinationConfig {
     pub ca_file: Option<PathBuf>,
 }
 
-/// Where a private key is.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PrivateKey {
-    /// In a file (PEM); read when the connector starts.
+/// How the user proves who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authentication {
+    /// By a private key whose public key is set on the user.
+    KeyPair {
+        /// The key (PEM).
+        private_key: SecretSource,
+        /// What an encrypted key is opened with.
+        passphrase: Option<SecretSource>,
+    },
+}
+
+/// Where a secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In a file, which is read again whenever the secret is needed.
     File(PathBuf),
-    /// In the configuration, most likely through `${secret:...}` (PEM).
+    /// In the configuration, or in what it named when it was read.
     Text(Secret),
 }
 

@@ -22,7 +22,7 @@ use frazil_pipeline::{
     Connector, ConnectorOptions, ConsumerType, InitialPosition, MemoryBudget, OnRowError, Parts,
 };
 pub use frazil_pipeline::{Error, listed_shard};
-use frazil_snowflake::{KeySource, SnowflakeConfig, SnowpipeClient};
+use frazil_snowflake::{Authentication, SecretSource, SnowflakeConfig, SnowpipeClient};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -96,6 +96,22 @@ fn assumed(role: &config::RoleConfig) -> Role {
     }
 }
 
+fn authentication(configured: &config::Authentication) -> Authentication {
+    let source = |configured: &config::SecretSource| match configured {
+        config::SecretSource::File(path) => SecretSource::File(path.clone()),
+        config::SecretSource::Text(text) => SecretSource::Text(text.clone()),
+    };
+    match configured {
+        config::Authentication::KeyPair {
+            private_key,
+            passphrase,
+        } => Authentication::KeyPair {
+            private_key: source(private_key),
+            passphrase: passphrase.as_ref().map(source),
+        },
+    }
+}
+
 /// The Snowflake side that a configuration means.
 #[must_use]
 pub fn snowflake(configured: &config::DestinationConfig) -> SnowflakeConfig {
@@ -103,10 +119,7 @@ pub fn snowflake(configured: &config::DestinationConfig) -> SnowflakeConfig {
         account: configured.account.clone(),
         user: configured.user.clone(),
         role: configured.role.clone(),
-        private_key: match &configured.private_key {
-            config::PrivateKey::File(path) => KeySource::File(path.clone()),
-            config::PrivateKey::Text(text) => KeySource::Text(text.clone()),
-        },
+        authentication: authentication(&configured.authentication),
         url: configured.url.clone(),
         ca_file: configured.ca_file.clone(),
         database: configured.database.clone(),

@@ -19,7 +19,8 @@ use reqwest::{Method, RequestBuilder};
 use tokio::sync::Mutex;
 use url::Url;
 
-use crate::auth::{KeySource, Signer, expiry};
+use crate::account;
+use crate::auth::{Authentication, Signer, expiry};
 use crate::error::Error;
 use crate::http;
 use crate::pipe::{
@@ -40,12 +41,12 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 pub struct SnowflakeConfig {
     /// The account identifier.
     pub account: String,
-    /// The user the key belongs to.
+    /// The user.
     pub user: String,
     /// The role; the user's default, if none.
     pub role: Option<String>,
-    /// The private key.
-    pub private_key: KeySource,
+    /// How the user proves who it is.
+    pub authentication: Authentication,
     /// Another address of the account, such as a local service's.
     pub url: Option<String>,
     /// A certificate (PEM) to trust beside the usual ones.
@@ -64,24 +65,17 @@ impl SnowflakeConfig {
     /// # Errors
     /// [`Error::BadConfig`] where `url` is no http or https address, or the account makes no host name.
     pub fn address(&self) -> Result<Url, Error> {
-        let text = match &self.url {
-            Some(url) => url.clone(),
-            None => format!(
-                "https://{}.snowflakecomputing.com",
-                self.account.to_lowercase().replace('_', "-")
-            ),
-        };
-        let bad = || {
-            Error::BadConfig(format!(
-                "{text:?} is no address of a Snowflake account; expected https://HOST[:PORT]"
-            ))
-        };
-        let url = Url::parse(&text).map_err(|_| bad())?;
-        if matches!(url.scheme(), "http" | "https") && url.has_host() {
-            Ok(url)
-        } else {
-            Err(bad())
-        }
+        account::address(&self.account, self.url.as_deref())
+    }
+
+    /// Who signs.
+    pub(crate) fn signer(&self) -> Result<Arc<Signer>, Error> {
+        let account = account::in_jwt(&self.account);
+        let Authentication::KeyPair {
+            private_key,
+            passphrase,
+        } = &self.authentication;
+        Signer::new(&account, &self.user, private_key, passphrase.as_ref()).map(Arc::new)
     }
 }
 
@@ -101,7 +95,7 @@ pub struct SnowpipeClient {
 struct Inner {
     http: reqwest::Client,
     address: Url,
-    signer: Signer,
+    signer: Arc<Signer>,
     config: SnowflakeConfig,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -136,7 +130,7 @@ impl SnowpipeClient {
         random: Arc<dyn Random>,
     ) -> Result<Self, Error> {
         let address = config.address()?;
-        let signer = Signer::new(&config.account, &config.user, &config.private_key)?;
+        let signer = config.signer()?;
         let http = http::client(&address, config.ca_file.as_deref())?;
         let ingest = Mutex::new(None);
         Ok(Self {
@@ -169,18 +163,22 @@ impl SnowpipeClient {
         Asked {
             call,
             channel,
-            user: self.inner.signer.user(),
+            user: &self.inner.config.user,
         }
     }
 
-    fn on_account(&self, method: Method, path: &str) -> Result<RequestBuilder, Error> {
+    async fn on_account(&self, method: Method, path: &str) -> Result<RequestBuilder, Error> {
         let mut url = self.inner.address.clone();
         url.set_path(path);
         url.query_pairs_mut()
             .append_pair("requestId", &self.inner.random.uuid())
             .append_pair("retryCount", "0");
-        let jwt = self.inner.signer.jwt(self.inner.clock.wall_ms())?;
-        let request = self.inner.http.request(method, url).bearer_auth(jwt.reveal());
+        let jwt = self.inner.signer.jwt(self.inner.clock.wall_ms()).await?;
+        let request = self
+            .inner
+            .http
+            .request(method, url)
+            .bearer_auth(jwt.text.reveal());
         Ok(request.header("X-Snowflake-Authorization-Token-Type", "KEYPAIR_JWT"))
     }
 
@@ -214,7 +212,7 @@ impl SnowpipeClient {
 
     async fn discover(&self) -> Result<Url, Error> {
         let call = "ask for the ingest host";
-        let request = self.on_account(Method::GET, "/v2/streaming/hostname")?;
+        let request = self.on_account(Method::GET, "/v2/streaming/hostname").await?;
         let body = self.send(self.asked(call, ""), request).await?;
         let bad = |detail: &str| Error::BadAnswer {
             call,
@@ -240,7 +238,7 @@ impl SnowpipeClient {
             .append_pair("grant_type", GRANT)
             .append_pair("scope", &scope)
             .finish();
-        let request = self.on_account(Method::POST, "/oauth/token")?;
+        let request = self.on_account(Method::POST, "/oauth/token").await?;
         let request = request
             .header("Content-Type", "application/x-www-form-urlencoded")
             .body(form);

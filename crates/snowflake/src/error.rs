@@ -147,6 +147,16 @@ pub enum Error {
         /// What is wrong with it, without its text.
         detail: String,
     },
+    /// The private key has no end: somebody may be writing it.
+    #[error(
+        "the private key of user {user} has no end (-----END ...): {key}; if nobody is writing it right now, write it anew"
+    )]
+    UnfinishedKey {
+        /// The user.
+        user: String,
+        /// Where it is.
+        key: String,
+    },
     /// The configuration cannot be used.
     #[error("{0}")]
     BadConfig(String),
@@ -162,6 +172,7 @@ impl Error {
             | Self::MustReopen { .. }
             | Self::UncommittedRows { .. }
             | Self::OpenInProgress { .. }
+            | Self::UnfinishedKey { .. }
             | Self::BadAnswer { .. } => ErrorKind::Retry,
             Self::Throttled { .. } => ErrorKind::SlowDown,
             Self::Unauthorized { .. } => ErrorKind::ReAuthenticate,

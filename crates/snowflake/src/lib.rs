@@ -10,6 +10,7 @@
 //!
 //! What it does not: it knows nothing of Kinesis or leases, and makes no rows.
 
+mod account;
 mod auth;
 mod channel;
 mod client;
@@ -23,7 +24,7 @@ mod status;
 mod table;
 mod wire;
 
-pub use auth::KeySource;
+pub use auth::{Authentication, SecretSource};
 pub use channel::{
     APPEND_PATIENCE, Baseline, Batch, COMMIT_PATIENCE, COUNTER_PATIENCE, Channel, Counts, Proof, Uncommitted,
 };

@@ -75,7 +75,7 @@ struct PartitionWire {
 pub struct SqlClient {
     http: reqwest::Client,
     address: Url,
-    signer: Signer,
+    signer: Arc<Signer>,
     config: SnowflakeConfig,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -92,7 +92,7 @@ impl SqlClient {
         random: Arc<dyn Random>,
     ) -> Result<Self, Error> {
         let address = config.address()?;
-        let signer = Signer::new(&config.account, &config.user, &config.private_key)?;
+        let signer = config.signer()?;
         let http = http::client(&address, config.ca_file.as_deref())?;
         Ok(Self {
             http,
@@ -180,7 +180,7 @@ impl SqlClient {
         let asked = Asked {
             call: CALL,
             channel: "",
-            user: self.signer.user(),
+            user: &self.config.user,
         };
         Err(wire::refusal(
             asked,
@@ -224,11 +224,11 @@ impl SqlClient {
     }
 
     async fn ask(&self, method: Method, url: Url, body: Option<String>) -> Result<Answer, Error> {
-        let jwt = self.signer.jwt(self.clock.wall_ms())?;
+        let jwt = self.signer.jwt(self.clock.wall_ms()).await?;
         let mut request = self
             .http
             .request(method, url)
-            .bearer_auth(jwt.reveal())
+            .bearer_auth(jwt.text.reveal())
             .timeout(PATIENCE);
         request = request.header("X-Snowflake-Authorization-Token-Type", "KEYPAIR_JWT");
         if let Some(body) = body {

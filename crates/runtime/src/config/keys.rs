@@ -1,7 +1,7 @@
 //! Every key there is, and which of them a mistyped one may have meant.
 
 /// Every key of the file, without list indexes; `docs/configuration.md` describes each.
-pub const KEYS: [&str; 55] = [
+pub const KEYS: [&str; 56] = [
     "connectors",
     "connectors[].name",
     "connectors[].source",
@@ -35,6 +35,7 @@ pub const KEYS: [&str; 55] = [
     "connectors[].destination.role",
     "connectors[].destination.private_key",
     "connectors[].destination.private_key_file",
+    "connectors[].destination.private_key_passphrase",
     "connectors[].destination.database",
     "connectors[].destination.schema",
     "connectors[].destination.table",

@@ -18,6 +18,7 @@ fn variables() -> Variables {
         ("PRIVATE_KEY", "canary-three"),
         ("PORT", "9000"),
         ("BAD", "canary four"),
+        ("PASSPHRASE", "canary-seven"),
         ("EMPTY", ""),
     ])
 }
@@ -58,7 +59,10 @@ fn the_frame_golden() {
             account: "myorg-myaccount".into(),
             user: "FRAZIL".into(),
             role: Some("FRAZIL_ROLE".into()),
-            private_key: PrivateKey::File("/etc/frazil/keys/frazil.p8".into()),
+            authentication: Authentication::KeyPair {
+                private_key: SecretSource::File("/etc/frazil/keys/frazil.p8".into()),
+                passphrase: Some(SecretSource::Text(Secret::new("canary-seven"))),
+            },
             database: "EVENTS".into(),
             schema: "PUBLIC".into(),
             target: Target::Table("CLICKS".into()),
@@ -83,8 +87,11 @@ fn the_frame_golden() {
     let orders = &config.connectors[1];
     assert_eq!(orders.source.credentials, Credentials::Profile("prod".into()));
     assert_eq!(
-        orders.destination.private_key,
-        PrivateKey::Text(Secret::new("canary-three"))
+        orders.destination.authentication,
+        Authentication::KeyPair {
+            private_key: SecretSource::Text(Secret::new("canary-three")),
+            passphrase: None,
+        }
     );
     assert_eq!(orders.destination.target, Target::Pipe("ORDERS_PIPE".into()));
     assert_eq!(orders.dead_letters, DeadLetters::Discard);
@@ -344,11 +351,6 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "4:55: connectors[0].destination.private_key: expected a secret, found an empty text",
     ),
     (
-        "private_key_file: k.p8",
-        "private_key_file: k.p8, private_key_passphrase: canary",
-        "4:90: connectors[0].destination.private_key_passphrase: this version cannot read an encrypted private key yet; give one without a passphrase",
-    ),
-    (
         "table: T",
         "tabel: T",
         "4:19: connectors[0].destination: the key `table` is missing
@@ -526,6 +528,28 @@ fn two_connectors_must_not_be_mistaken_for_each_other() {
 fn secrets_are_never_printed() {
     let config = parsed(FRAME).expect("valid");
     assert!(!format!("{config:?} {config:#?}").contains("canary"));
+}
+
+#[test]
+fn a_secret_of_a_file_stays_with_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["key", "pass"] {
+        std::fs::write(folder.path().join(name), "canary\n").expect("written");
+    }
+    let keys = "private_key: '${secret:file/key}', private_key_passphrase: '${secret:file/pass}'";
+    let text = MINIMAL.replace("private_key_file: k.p8", keys);
+    let file = folder.path().join("frazil.yaml");
+    let config = Config::parse(&text, &file, &variables()).expect("valid");
+    let expected = Authentication::KeyPair {
+        private_key: SecretSource::File(folder.path().join("key")),
+        passphrase: Some(SecretSource::File(folder.path().join("pass"))),
+    };
+    assert_eq!(config.connectors[0].destination.authentication, expected);
+    // What is put together of a file and something else is a text.
+    let text = text.replace("${secret:file/pass}", "x${secret:file/pass}");
+    let config = Config::parse(&text, &file, &variables()).expect("valid");
+    let Authentication::KeyPair { passphrase, .. } = &config.connectors[0].destination.authentication;
+    assert_eq!(*passphrase, Some(SecretSource::Text(Secret::new("xcanary"))));
 }
 
 #[test]
