@@ -436,7 +436,9 @@ pub fn exit_of(error: &Error) -> Exit {
         Error::Kinesis(frazil_kinesis::Error::AccessDenied { .. })
         | Error::Lease(frazil_lease::Error::AccessDenied { .. })
         | Error::Snowflake(
-            frazil_snowflake::Error::Unauthorized { .. } | frazil_snowflake::Error::BadKey { .. },
+            frazil_snowflake::Error::Unauthorized { .. }
+            | frazil_snowflake::Error::BadKey { .. }
+            | frazil_snowflake::Error::BadSecret { .. },
         ) => Exit::Unauthorized,
         Error::Kinesis(frazil_kinesis::Error::BadConfig(_))
         | Error::Snowflake(frazil_snowflake::Error::BadConfig(_))

@@ -1,14 +1,21 @@
 //! Who writes, and how that is proved.
 //!
-//! How it works with a key pair: 1. the user's private key signs a JWT whose issuer carries the SHA-256 of the public key
-//! (docs.snowflake.com, "Key-pair authentication" and "SQL REST API: authenticating"); 2. on the account's own host that
-//! JWT is the bearer token of each request; 3. for the ingest host it is exchanged for a scoped token, which is used
-//! until shortly before it expires ([`crate::client`]).
+//! Each request to the account's own host carries a proof in `Authorization`, and its kind in
+//! `X-Snowflake-Authorization-Token-Type` (docs.snowflake.com, "SQL REST API: authenticating"):
 //!
-//! What it guarantees: neither key nor token appears in a `Debug` text, an error or a log line. What it does not: OAuth and
-//! programmatic access tokens are refused by name.
+//! - *key pair*: a JWT that the user's private key signs, one for each request ([`signer`]);
+//! - *programmatic access token*: the token itself, which stays as it is until somebody rotates it;
+//! - *OAuth*: an access token, which a token endpoint gives and which is renewed ahead of its end ([`oauth`]).
+//!
+//! For the ingest host a proof is exchanged for a scoped token ([`crate::client`]).
+//!
+//! What it guarantees: no key, secret or token appears in a `Debug` text, an error or a log line. Secrets that stand in files
+//! are read again: the key for each JWT, a programmatic access token for each request to the account's host, the others for
+//! each access token. A proof that was refused is followed by another one only where there is another.
 
 mod key;
+mod oauth;
+mod proof;
 mod signer;
 
 use std::path::PathBuf;
@@ -17,6 +24,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use frazil_model::Secret;
 
+pub(crate) use proof::{Kind, Proof, Prover};
 pub(crate) use signer::Signer;
 
 /// The largest secret that is read from a file, in bytes.
@@ -32,6 +40,29 @@ pub enum Authentication {
         /// What an encrypted key is opened with.
         passphrase: Option<SecretSource>,
     },
+    /// By a token that `ALTER USER ... ADD PROGRAMMATIC ACCESS TOKEN` gave.
+    ProgrammaticAccessToken {
+        /// The token.
+        token: SecretSource,
+    },
+    /// By access tokens of a token endpoint.
+    OAuth(OAuth),
+}
+
+/// Where access tokens come from (RFC 6749).
+#[derive(Debug, Clone)]
+pub struct OAuth {
+    /// The endpoint; none: that of the account itself, `/oauth/token-request` (docs.snowflake.com, "Configure Snowflake OAuth
+    /// for custom clients").
+    pub token_endpoint: Option<String>,
+    /// The client's id.
+    pub client_id: String,
+    /// The client's secret.
+    pub client_secret: SecretSource,
+    /// The refresh token; without one the client asks for itself (`client_credentials`).
+    pub refresh_token: Option<SecretSource>,
+    /// The scope that is asked for.
+    pub scope: Option<String>,
 }
 
 /// Where a secret is.
@@ -67,6 +98,27 @@ impl SecretSource {
         let text = text.strip_suffix('\n').unwrap_or(&text);
         Ok(Secret::new(text.strip_suffix('\r').unwrap_or(text)))
     }
+
+    /// The text as it is now, of one line that may stand in a header. Blocks on the disk.
+    pub(crate) fn read_line(&self, key: &str) -> Result<Secret, String> {
+        let text = self.read(key)?;
+        let shown = self.describe(key);
+        match text.reveal() {
+            "" => Err(format!("{shown} is empty")),
+            text if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => Ok(Secret::new(text)),
+            _ => Err(format!("{shown} is no single line of ASCII")),
+        }
+    }
+
+    /// [`Self::read_line`], off the runtime's threads.
+    pub(crate) async fn line(&self, key: &'static str) -> Result<Secret, String> {
+        if let Self::Text(_) = self {
+            return self.read_line(key);
+        }
+        let source = self.clone();
+        let read = tokio::task::spawn_blocking(move || source.read_line(key)).await;
+        read.unwrap_or_else(|error| Err(error.to_string()))
+    }
 }
 
 /// The `exp` of a JWT in seconds since 1970 UTC, without checking its signature; `None` where it has none.
@@ -74,4 +126,28 @@ pub(crate) fn expiry(token: &str) -> Option<i64> {
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
     claims.get("exp")?.as_i64()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+    use aws_lc_rs::rsa::KeySize;
+    use aws_lc_rs::signature::RsaKeyPair;
+    use base64::engine::general_purpose::STANDARD;
+
+    pub(crate) use super::key::tests::{FINGERPRINT, PASSPHRASE, pem};
+
+    /// A new key as PEM.
+    pub(crate) fn other_key() -> String {
+        use base64::Engine;
+        let key = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
+        let der = AsDer::<Pkcs8V1Der<'static>>::as_der(&key).expect("DER");
+        let text = STANDARD.encode(der.as_ref());
+        format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
+    }
+
+    /// The fingerprint of a key.
+    pub(crate) fn fingerprint(pem: &str) -> String {
+        super::key::Key::read(pem, None).expect("a key").fingerprint
+    }
 }

@@ -19,12 +19,15 @@ pub mod fake;
 mod http;
 mod name;
 mod pipe;
+mod renewing;
+mod service_clock;
+mod session;
 mod sql;
 mod status;
 mod table;
 mod wire;
 
-pub use auth::{Authentication, SecretSource};
+pub use auth::{Authentication, OAuth, SecretSource};
 pub use channel::{
     APPEND_PATIENCE, Baseline, Batch, COMMIT_PATIENCE, COUNTER_PATIENCE, Channel, Counts, Proof, Uncommitted,
 };
@@ -35,5 +38,6 @@ pub use pipe::{
     Append, ChannelStatus, ContinuationToken, MAX_STATUS_CHANNELS, MAX_WIRE_BYTES, Opened, Snowpipe,
     TableFacts,
 };
+pub use service_clock::ClockSkew;
 pub use sql::{Column, Rows, SqlClient};
 pub use status::{StatusPoller, StatusWatch};

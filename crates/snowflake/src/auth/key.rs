@@ -131,4 +131,4 @@ fn decrypted(base64: &str, passphrase: Option<&Secret>) -> Result<SecretDocument
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -55,7 +55,6 @@ impl std::fmt::Debug for Signer {
 #[derive(Debug)]
 pub(crate) struct Jwt {
     pub(crate) text: Secret,
-    #[cfg(test)]
     pub(crate) fingerprint: String,
 }
 
@@ -188,10 +187,8 @@ impl Signer {
         })?;
         text.push('.');
         text.push_str(&URL_SAFE_NO_PAD.encode(&signature));
-        tracing::trace!(user = self.user, fingerprint = key.fingerprint, "signed a token");
         Ok(Jwt {
             text: Secret::new(text),
-            #[cfg(test)]
             fingerprint: key.fingerprint.clone(),
         })
     }

@@ -2,15 +2,20 @@ use super::*;
 
 macro_rules! pem {
     ($name:literal) => {
-        include_str!(concat!("../../../../../testdata/keys/", $name, ".pem"))
+        include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../testdata/keys/",
+            $name,
+            ".pem"
+        ))
     };
 }
-pub(in crate::auth) use pem;
+pub(crate) use pem;
 
-pub(in crate::auth) const PASSPHRASE: &str = "canary-passphrase";
+pub(crate) const PASSPHRASE: &str = "canary-passphrase";
 
 /// As `openssl rsa -pubout -outform DER | openssl dgst -sha256 -binary | base64` has it.
-pub(in crate::auth) const FINGERPRINT: &str = "SHA256:+dPEY5h/FFJMorcYzlqjkN6P4LANbY9c0t/JwSbCuYg=";
+pub(crate) const FINGERPRINT: &str = "SHA256:+dPEY5h/FFJMorcYzlqjkN6P4LANbY9c0t/JwSbCuYg=";
 
 #[test]
 fn every_form_of_one_key_has_one_fingerprint() {

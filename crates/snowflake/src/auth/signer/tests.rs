@@ -3,7 +3,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::super::expiry;
-use super::super::key::tests::{FINGERPRINT, PASSPHRASE, pem};
+use super::super::tests::{FINGERPRINT, PASSPHRASE, pem};
 use super::*;
 
 fn text(pem: &str) -> SecretSource {
