@@ -147,6 +147,7 @@ mod tests {
                 passphrase: None,
             },
             url: None,
+            proxy: None,
             ca_file: None,
             database: "A".to_owned(),
             schema: "S".to_owned(),

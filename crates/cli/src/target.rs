@@ -62,6 +62,7 @@ impl LocalAddresses {
                 passphrase: None,
             },
             url: Some(self.snowflake_url.clone()),
+            proxy: None,
             ca_file: None,
             database: database.to_owned(),
             schema: schema.to_owned(),

@@ -228,7 +228,9 @@ pub struct DestinationConfig {
     pub target: Target,
     /// Another address of the account.
     pub url: Option<String>,
-    /// Certificates (PEM) to trust for `url`, beside the usual ones.
+    /// A proxy for Snowflake and the token endpoint; it may hold a password.
+    pub proxy: Option<Secret>,
+    /// Certificates (PEM) to trust for Snowflake and the token endpoint, beside the usual ones.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -242,6 +244,28 @@ pub enum Authentication {
         /// What an encrypted key is opened with.
         passphrase: Option<SecretSource>,
     },
+    /// By a programmatic access token of the user's.
+    ProgrammaticAccessToken {
+        /// The token.
+        token: SecretSource,
+    },
+    /// By access tokens of a token endpoint.
+    OAuth(OAuthConfig),
+}
+
+/// Where access tokens come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OAuthConfig {
+    /// The endpoint; none: the account's own, for a refresh token.
+    pub token_endpoint: Option<String>,
+    /// The client's id.
+    pub client_id: String,
+    /// The client's secret.
+    pub client_secret: SecretSource,
+    /// The refresh token; none: the client asks for itself (`client_credentials`).
+    pub refresh_token: Option<SecretSource>,
+    /// The scope that is asked for.
+    pub scope: Option<String>,
 }
 
 /// Where a secret is.

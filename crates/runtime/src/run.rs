@@ -22,7 +22,7 @@ use frazil_pipeline::{
     Connector, ConnectorOptions, ConsumerType, InitialPosition, MemoryBudget, OnRowError, Parts,
 };
 pub use frazil_pipeline::{Error, listed_shard};
-use frazil_snowflake::{Authentication, SecretSource, SnowflakeConfig, SnowpipeClient};
+use frazil_snowflake::{Authentication, OAuth, SecretSource, SnowflakeConfig, SnowpipeClient};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -109,6 +109,16 @@ fn authentication(configured: &config::Authentication) -> Authentication {
             private_key: source(private_key),
             passphrase: passphrase.as_ref().map(source),
         },
+        config::Authentication::ProgrammaticAccessToken { token } => {
+            Authentication::ProgrammaticAccessToken { token: source(token) }
+        }
+        config::Authentication::OAuth(oauth) => Authentication::OAuth(OAuth {
+            token_endpoint: oauth.token_endpoint.clone(),
+            client_id: oauth.client_id.clone(),
+            client_secret: source(&oauth.client_secret),
+            refresh_token: oauth.refresh_token.as_ref().map(source),
+            scope: oauth.scope.clone(),
+        }),
     }
 }
 
@@ -121,6 +131,7 @@ pub fn snowflake(configured: &config::DestinationConfig) -> SnowflakeConfig {
         role: configured.role.clone(),
         authentication: authentication(&configured.authentication),
         url: configured.url.clone(),
+        proxy: configured.proxy.clone(),
         ca_file: configured.ca_file.clone(),
         database: configured.database.clone(),
         schema: configured.schema.clone(),

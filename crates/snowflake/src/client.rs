@@ -46,7 +46,10 @@ pub struct SnowflakeConfig {
     pub authentication: Authentication,
     /// Another address of the account, such as a local service's.
     pub url: Option<String>,
-    /// A certificate (PEM) to trust beside the usual ones.
+    /// A proxy for what is not on loopback: `http://user:password@host:port`, user and password percent-encoded. It may hold a
+    /// password. None: that of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`).
+    pub proxy: Option<Secret>,
+    /// Certificates (PEM) to trust beside the usual ones.
     pub ca_file: Option<PathBuf>,
     /// The database, as Snowflake stores its name.
     pub database: String,

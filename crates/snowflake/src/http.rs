@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use frazil_model::Secret;
 use reqwest::RequestBuilder;
 use reqwest::header::RETRY_AFTER;
 use url::{Host, Url};
@@ -29,7 +30,8 @@ impl Answer {
     }
 }
 
-/// A client for an address: loopback is reached without any proxy of the user's.
+/// A client for an address: loopback is reached directly, everything else through the proxy of the configuration, or else
+/// that of the environment.
 pub(crate) fn client(address: &Url, config: &SnowflakeConfig) -> Result<reqwest::Client, Error> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("frazil/", env!("CARGO_PKG_VERSION")))
@@ -44,6 +46,8 @@ pub(crate) fn client(address: &Url, config: &SnowflakeConfig) -> Result<reqwest:
     };
     if loopback {
         builder = builder.no_proxy();
+    } else if let Some(proxy) = &config.proxy {
+        builder = builder.proxy(of_address(proxy)?);
     }
     if let Some(path) = &config.ca_file {
         let bad = |detail: String| {
@@ -62,6 +66,16 @@ pub(crate) fn client(address: &Url, config: &SnowflakeConfig) -> Result<reqwest:
     builder
         .build()
         .map_err(|error| Error::BadConfig(format!("no HTTP client can be made: {error}")))
+}
+
+/// A proxy by its address.
+fn of_address(proxy: &Secret) -> Result<reqwest::Proxy, Error> {
+    let url = Url::parse(proxy.reveal()).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https") && url.has_host() && matches!(url.path(), "" | "/")
+    });
+    // Not what it is: it may hold a password.
+    url.and_then(|url| reqwest::Proxy::all(url).ok())
+        .ok_or_else(|| Error::BadConfig("`proxy` is no address such as http://proxy.example:3128".to_owned()))
 }
 
 fn unreachable(address: &str, error: &reqwest::Error) -> Error {

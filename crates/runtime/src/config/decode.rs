@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use frazil_model::Secret;
+
 use super::fields::{Fields, Reading};
 use super::interpolate::Variables;
 use super::problem::Problem;
@@ -306,6 +308,22 @@ fn lease_timeout(text: &str) -> Result<Duration, String> {
     } else {
         Err("expected between 3s and 300s".to_owned())
     }
+}
+
+/// A proxy. It is never shown: it may hold a password.
+fn proxy(fields: &mut Fields<'_>) -> Option<Secret> {
+    let proxy = fields.secret("proxy")?;
+    if ["http://", "https://"]
+        .iter()
+        .any(|scheme| proxy.reveal().starts_with(scheme))
+    {
+        return Some(proxy);
+    }
+    fields.problem(
+        "proxy",
+        "expected an address, such as `http://proxy.example:3128`",
+    );
+    None
 }
 
 fn yes_or_no(text: &str) -> Result<bool, String> {

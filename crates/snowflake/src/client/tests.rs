@@ -174,6 +174,7 @@ impl World {
             role: Some("LOADER".to_owned()),
             authentication,
             url: Some(format!("http://{address}")),
+            proxy: None,
             ca_file: None,
             database: "D".to_owned(),
             schema: "S".to_owned(),
@@ -368,4 +369,89 @@ async fn a_programmatic_access_token_is_exchanged_and_read_again() {
         told.contains("programmatic access token") && !told.contains("pat-two"),
         "{told}"
     );
+}
+
+#[tokio::test]
+async fn everything_that_is_not_on_loopback_goes_through_the_proxy() {
+    let proxies = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&proxies);
+    let answer = move |request: Request| {
+        let to = request.uri().to_string();
+        let header = request.headers().get("proxy-authorization").cloned();
+        seen.lock().expect("no panic").push((to, header));
+        async { (StatusCode::PROXY_AUTHENTICATION_REQUIRED, "") }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    let client = |url: &str, proxy: String| {
+        let config = SnowflakeConfig {
+            account: "local".to_owned(),
+            user: "ADA".to_owned(),
+            role: None,
+            authentication: key_pair(text(pem!("pkcs8"))),
+            url: Some(url.to_owned()),
+            proxy: Some(Secret::new(proxy)),
+            ca_file: None,
+            database: "D".to_owned(),
+            schema: "S".to_owned(),
+            pipe: "P".to_owned(),
+        };
+        assert!(!format!("{config:?}").contains("canary"));
+        SnowpipeClient::new(
+            config,
+            Arc::new(frazil_model::SystemClock),
+            Arc::new(SeededRandom::new(7)),
+        )
+    };
+    let mut told = String::new();
+    for url in ["http://account.invalid", "https://account.invalid"] {
+        let client = client(url, format!("http://ada:canary%40x@127.0.0.1:{port}")).expect("a client");
+        let error = client
+            .channel_status(&["C".to_owned()])
+            .await
+            .expect_err("refused by the proxy");
+        told.push_str(&format!("{error} {error:?} {client:?}"));
+    }
+    {
+        let proxies = proxies.lock().expect("no panic");
+        assert_eq!(proxies.len(), 2, "{proxies:?}");
+        for (to, header) in &*proxies {
+            assert!(to.contains("account.invalid"), "{to}");
+            // ada:canary@x
+            let header = header.as_ref().and_then(|header| header.to_str().ok());
+            assert_eq!(header, Some("Basic YWRhOmNhbmFyeUB4"), "{to}");
+        }
+    }
+    // Nobody listens there; and what is no address.
+    let dead = client(
+        "https://account.invalid",
+        "http://ada:canary@127.0.0.1:9".to_owned(),
+    )
+    .expect("a client");
+    let error = dead
+        .channel_status(&["C".to_owned()])
+        .await
+        .expect_err("no proxy");
+    told.push_str(&format!("{error} {error:?}"));
+    for odd in [
+        "socks5://ada:canary@h:1",
+        "http://canary@",
+        "http://h/canary",
+        "canary",
+    ] {
+        let error = client("https://account.invalid", odd.to_owned()).expect_err(odd);
+        told.push_str(&format!("{error} {error:?}"));
+    }
+    assert!(!told.contains("canary") && !told.contains("Y2FuYXJ5"), "{told}");
+    // Loopback is reached directly.
+    let before = proxies.lock().expect("no panic").len();
+    let direct = client("http://127.0.0.1:9", format!("http://127.0.0.1:{port}")).expect("a client");
+    direct
+        .channel_status(&["C".to_owned()])
+        .await
+        .expect_err("nobody listens there");
+    assert_eq!(proxies.lock().expect("no panic").len(), before);
 }
