@@ -115,6 +115,7 @@ pub(crate) async fn rehearse(mut config: Config, data: &Path) -> Result<(Config,
             passphrase: None,
         };
         to.url = Some(addresses.snowflake_url.clone());
+        to.proxy = None;
         to.ca_file = None;
         let Target::Table(table) = &to.target else {
             let text = format!(

@@ -11,8 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use frazil_model::Secret;
 use serde::Deserialize;
 use url::{Url, form_urlencoded};
@@ -162,15 +160,14 @@ impl AccessTokens {
     async fn ask(&self, secrets: &Secrets) -> Result<Given, Error> {
         let refresh = secrets.refresh.as_ref().map(|token| self.current_refresh(token));
         let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-        let client = format!(
-            "{}:{}",
-            encoded(&self.oauth.client_id),
-            encoded(secrets.client.reveal())
-        );
         let request = self
             .http
             .post(self.endpoint.clone())
-            .header("Authorization", format!("Basic {}", STANDARD.encode(client)))
+            // Marked as sensitive, so that no layer below prints it.
+            .basic_auth(
+                encoded(&self.oauth.client_id),
+                Some(encoded(secrets.client.reveal())),
+            )
             .header("Content-Type", "application/x-www-form-urlencoded")
             .body(self.form(refresh.as_ref()));
         let clock = self.is_of_account.then_some(&*self.clock);
@@ -259,3 +256,6 @@ impl Issuer for AccessTokens {
         Ok((given.access_token, life.unwrap_or(ASSUMED_LIFE)))
     }
 }
+
+#[cfg(test)]
+mod tests;
