@@ -23,7 +23,9 @@ use frazil_pipeline::{
     Connector, ConnectorOptions, ConsumerType, InitialPosition, MemoryBudget, OnRowError, Parts,
 };
 pub use frazil_pipeline::{Error, listed_shard};
-use frazil_snowflake::{AccountGate, Gated, KeySource, SnowflakeConfig, SnowpipeClient};
+use frazil_snowflake::{
+    AccountGate, Authentication, Gated, OAuth, SecretSource, SnowflakeConfig, SnowpipeClient,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -97,6 +99,32 @@ fn assumed(role: &config::RoleConfig) -> Role {
     }
 }
 
+fn authentication(configured: &config::Authentication) -> Authentication {
+    let source = |configured: &config::SecretSource| match configured {
+        config::SecretSource::File(path) => SecretSource::File(path.clone()),
+        config::SecretSource::Text(text) => SecretSource::Text(text.clone()),
+    };
+    match configured {
+        config::Authentication::KeyPair {
+            private_key,
+            passphrase,
+        } => Authentication::KeyPair {
+            private_key: source(private_key),
+            passphrase: passphrase.as_ref().map(source),
+        },
+        config::Authentication::ProgrammaticAccessToken { token } => {
+            Authentication::ProgrammaticAccessToken { token: source(token) }
+        }
+        config::Authentication::OAuth(oauth) => Authentication::OAuth(OAuth {
+            token_endpoint: oauth.token_endpoint.clone(),
+            client_id: oauth.client_id.clone(),
+            client_secret: source(&oauth.client_secret),
+            refresh_token: oauth.refresh_token.as_ref().map(source),
+            scope: oauth.scope.clone(),
+        }),
+    }
+}
+
 /// The Snowflake side that a configuration means.
 #[must_use]
 pub fn snowflake(configured: &config::DestinationConfig) -> SnowflakeConfig {
@@ -104,11 +132,9 @@ pub fn snowflake(configured: &config::DestinationConfig) -> SnowflakeConfig {
         account: configured.account.clone(),
         user: configured.user.clone(),
         role: configured.role.clone(),
-        private_key: match &configured.private_key {
-            config::PrivateKey::File(path) => KeySource::File(path.clone()),
-            config::PrivateKey::Text(text) => KeySource::Text(text.clone()),
-        },
+        authentication: authentication(&configured.authentication),
         url: configured.url.clone(),
+        proxy: configured.proxy.clone(),
         ca_file: configured.ca_file.clone(),
         database: configured.database.clone(),
         schema: configured.schema.clone(),
@@ -433,7 +459,9 @@ pub fn exit_of(error: &Error) -> Exit {
         Error::Kinesis(frazil_kinesis::Error::AccessDenied { .. })
         | Error::Lease(frazil_lease::Error::AccessDenied { .. })
         | Error::Snowflake(
-            frazil_snowflake::Error::Unauthorized { .. } | frazil_snowflake::Error::BadKey { .. },
+            frazil_snowflake::Error::Unauthorized { .. }
+            | frazil_snowflake::Error::BadKey { .. }
+            | frazil_snowflake::Error::BadSecret { .. },
         ) => Exit::Unauthorized,
         Error::Kinesis(frazil_kinesis::Error::BadConfig(_))
         | Error::Snowflake(frazil_snowflake::Error::BadConfig(_))

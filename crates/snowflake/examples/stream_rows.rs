@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use frazil_model::{Clock, Events, Position, Random, SequenceNumber, SystemClock, SystemRandom};
 use frazil_snowflake::{
-    Batch, Channel, KeySource, Proof, SnowflakeConfig, Snowpipe, SnowpipeClient, StatusPoller, Uncommitted,
+    Authentication, Batch, Channel, Proof, SecretSource, SnowflakeConfig, Snowpipe, SnowpipeClient,
+    StatusPoller, Uncommitted,
 };
 
 /// Rows of one append.
@@ -112,8 +113,12 @@ async fn main() -> Result<(), Failure> {
         account: account.clone(),
         user: user.clone(),
         role: None,
-        private_key: KeySource::File(key.into()),
+        authentication: Authentication::KeyPair {
+            private_key: SecretSource::File(key.into()),
+            passphrase: None,
+        },
         url: Some(url.clone()),
+        proxy: None,
         ca_file: None,
         database: database.clone(),
         schema: schema.clone(),

@@ -11,6 +11,7 @@
 //!
 //! What it does not: it knows nothing of Kinesis or leases, and makes no rows.
 
+mod account;
 mod auth;
 mod channel;
 mod client;
@@ -20,12 +21,15 @@ mod gate;
 mod http;
 mod name;
 mod pipe;
+mod renewing;
+mod service_clock;
+mod session;
 mod sql;
 mod status;
 mod table;
 mod wire;
 
-pub use auth::KeySource;
+pub use auth::{Authentication, OAuth, SecretSource};
 pub use channel::{
     APPEND_PATIENCE, Baseline, Batch, COMMIT_PATIENCE, COUNTER_PATIENCE, Channel, Counts, Proof, Uncommitted,
 };
@@ -37,5 +41,6 @@ pub use pipe::{
     Append, ChannelStatus, ContinuationToken, MAX_STATUS_CHANNELS, MAX_WIRE_BYTES, Opened, Snowpipe,
     TableFacts,
 };
+pub use service_clock::ClockSkew;
 pub use sql::{Column, Rows, SqlClient};
 pub use status::{StatusPoller, StatusWatch};

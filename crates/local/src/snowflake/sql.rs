@@ -21,6 +21,7 @@ mod grants;
 mod iceberg;
 mod information;
 mod insert;
+mod integrations;
 mod interactive;
 mod pipe;
 mod query;
@@ -33,6 +34,7 @@ mod show;
 mod structured;
 mod texts;
 mod timed;
+mod tokens;
 mod travel;
 mod users;
 mod variant;
@@ -407,6 +409,12 @@ impl Engine {
             return Ok(Some(done));
         }
         if let Some(done) = row_defaults::run(&self.catalog, session, words)? {
+            return Ok(Some(done));
+        }
+        if let Some(done) = tokens::run(&self.catalog, session, words)? {
+            return Ok(Some(done));
+        }
+        if let Some(done) = integrations::run(&self.catalog, session, words)? {
             return Ok(Some(done));
         }
         if let Some(done) = users::run(&self.catalog, words)? {
