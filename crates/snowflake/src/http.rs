@@ -62,7 +62,7 @@ pub(crate) fn client(address: &Url, ca_file: Option<&Path>) -> Result<reqwest::C
         .map_err(|error| Error::BadConfig(format!("no HTTP client can be made: {error}")))
 }
 
-fn unreachable(address: &str, error: &reqwest::Error) -> Error {
+pub(crate) fn unreachable(address: &str, error: &reqwest::Error) -> Error {
     // The error's own text may hold the request's address with its query; what it came from does not.
     let mut source: &dyn std::error::Error = error;
     while let Some(inner) = source.source() {

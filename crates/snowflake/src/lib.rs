@@ -18,6 +18,7 @@ pub mod fake;
 mod http;
 mod name;
 mod pipe;
+pub mod probe;
 mod sql;
 mod status;
 mod table;
