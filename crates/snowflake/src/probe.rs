@@ -319,22 +319,14 @@ impl Probe {
         Ok(shown.sight(name).map(|row| shown.pipe(row)))
     }
 
-    /// How many channels of a pipe there are; none where they cannot be listed.
+    /// The names of the channels of a table's pipe; none where they cannot be listed.
     ///
     /// # Errors
     /// Those of any call.
-    pub async fn channels(&self, table: &[&str], pipe: &str) -> Result<Option<usize>, Error> {
-        match self
-            .ask(&format!("SHOW CHANNELS IN TABLE {}", quoted_path(table)))
-            .await
-        {
-            Ok(shown) => Ok(Some(
-                shown
-                    .texts("parent_name")
-                    .iter()
-                    .filter(|name| name.as_str() == pipe)
-                    .count(),
-            )),
+    pub async fn channels(&self, table: &[&str], pipe: &str) -> Result<Option<Vec<String>>, Error> {
+        let statement = format!("SHOW CHANNELS IN TABLE {}", quoted_path(table));
+        match self.ask(&statement).await {
+            Ok(shown) => Ok(Some(shown.channels(pipe))),
             Err(Error::Sql { .. }) => Ok(None),
             Err(error) => Err(error),
         }

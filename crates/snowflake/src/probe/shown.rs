@@ -139,6 +139,13 @@ impl Shown {
         }
     }
 
+    /// The names of a pipe's channels.
+    pub(super) fn channels(&self, pipe: &str) -> Vec<String> {
+        let of_pipe = |row: &&Row| self.text(row, "parent_name").as_deref() == Some(pipe);
+        let rows = self.0.rows.iter().filter(of_pipe);
+        rows.filter_map(|row| self.text(row, "name")).collect()
+    }
+
     pub(super) fn pipe(&self, row: &Row) -> ShownPipe {
         ShownPipe {
             definition: self.text(row, "definition").unwrap_or_default(),
