@@ -131,7 +131,6 @@ pub(super) async fn look(book: &mut Book, connector: &ConnectorConfig, clock: &A
     if seen.lost {
         return seen;
     }
-    look.arns = Arns::of(source, seen.facts.as_ref());
     let shards = look.shards(&mut seen).await;
     look.read(seen.facts.as_ref(), &shards).await;
     if source.consumer_type == ConsumerType::EnhancedFanOut {
@@ -196,6 +195,7 @@ impl Look<'_> {
             }
             Ok(facts) => facts,
         };
+        self.arns = Arns::of(self.source, Some(&facts));
         self.right("DescribeStream", Ok(()));
         let description = &facts.description;
         let mode = match facts.on_demand {

@@ -26,14 +26,19 @@ pub(super) fn text(findings: &[Finding], file: &Path) -> String {
         stood = Some(here);
         let Finding { id, what, place, .. } = finding;
         let state = finding.state.as_str();
-        lines.push(format!("  {state:<10}  {id:<27}  {place}: {what}"));
+        lines.push(format!("  {state:<10}  {id:<30}  {place}: {what}"));
     }
     lines.extend(repairs(findings, file));
-    let of = |state: State| {
+    let of = |(state, says): (State, &str)| {
         let count = findings.iter().filter(|finding| finding.state == state).count();
-        format!("{} {}", output::count(count as u64), state.as_str())
+        format!("{} {says}", output::count(count as u64))
     };
-    let states = [State::Proved, State::Refused, State::Warning, State::Unknowable];
+    let states = [
+        (State::Proved, "proved"),
+        (State::Refused, "refused"),
+        (State::Warning, "warnings"),
+        (State::Unknowable, "unknowable"),
+    ];
     lines.push(String::new());
     lines.push(states.map(of).join(", "));
     lines.join("\n")
@@ -183,7 +188,7 @@ mod tests {
         assert_eq!(told.matches("\"kinesis:B\"").count(), 1);
         assert!(told.contains("connector one\nconfiguration\n  proved "), "{told}");
         assert!(
-            told.ends_with("1 proved, 2 refused, 1 warning, 0 unknowable"),
+            told.ends_with("1 proved, 2 refused, 1 warnings, 0 unknowable"),
             "{told}"
         );
         assert_eq!(

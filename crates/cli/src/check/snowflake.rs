@@ -77,11 +77,10 @@ pub(super) async fn look(
         role: whoami.role,
         grants,
     };
-    if let Err(error) = look.destination(shards).await {
-        refuse(look.book, "snowflake.reach", &config.account, error, Vec::new());
-        return;
+    match look.destination(shards).await {
+        Ok(pipe_is_there) => way_of_rows(book, &doors, pipe_is_there).await,
+        Err(error) => refuse(look.book, "snowflake.reach", &config.account, error, Vec::new()),
     }
-    way_of_rows(book, &doors).await;
 }
 
 /// What clients are made of.
@@ -232,15 +231,13 @@ async fn foreign_role(book: &mut Book, doors: &Doors<'_>, error: Error) {
 }
 
 /// Asks the ingest host for the status of a channel that is not there, as each start does: host, token, role and pipe.
-async fn way_of_rows(book: &mut Book, doors: &Doors<'_>) {
-    let id = "snowflake.ingest";
-    if book.has_refused() {
-        let what = "not tried: first repair what is refused above";
-        return book.unknowable(id, &doors.config.account, what);
-    }
-    // At the pipe itself the call could make a default pipe that is not there yet.
+async fn way_of_rows(book: &mut Book, doors: &Doors<'_>, pipe_is_there: bool) {
+    let (id, place) = ("snowflake.ingest", doors.config.account.as_str());
+    // The call would make a default pipe that is not there yet; and what is refused already is not told again.
+    let own = pipe_is_there && !book.has_refused();
+    let pipe = if own { doors.config.pipe.as_str() } else { NOBODYS };
     let config = SnowflakeConfig {
-        pipe: NOBODYS.to_owned(),
+        pipe: pipe.to_owned(),
         ..doors.config.clone()
     };
     let client = SnowpipeClient::new(config, Arc::clone(doors.clock), Arc::clone(doors.random));
@@ -249,41 +246,44 @@ async fn way_of_rows(book: &mut Book, doors: &Doors<'_>) {
         Err(error) => Err(error),
     };
     match asked {
-        // The pipe is nobody's: this is the answer of a host that took the token.
-        Ok(()) | Err(Error::Missing { .. }) => {
+        Ok(()) => {
             book.proved(
                 id,
-                &doors.config.account,
-                "the ingest host answers and takes a token of the role",
+                place,
+                "the ingest host takes a token of the role, and the role on the pipe",
             );
+        }
+        // The pipe is nobody's: this is the answer of a host that took the token.
+        Err(Error::Missing { .. }) if !own => {
+            book.proved(id, place, "the ingest host takes a token of the role");
         }
         Err(error @ Error::Unreachable { .. }) => {
             let step =
                 "allow the ingest host that `GET /v2/streaming/hostname` of the account names, port 443"
                     .to_owned();
-            refuse(book, id, &doors.config.account, error, vec![Repair::Step(step)]);
+            refuse(book, id, place, error, vec![Repair::Step(step)]);
         }
-        Err(error) => refuse(book, id, &doors.config.account, error, Vec::new()),
+        Err(error) => refuse(book, id, place, error, Vec::new()),
     }
 }
 
 impl Look<'_> {
-    /// Names, rights, and what is there.
-    async fn destination(&mut self, shards: Option<usize>) -> Result<(), Error> {
+    /// Names, rights, and what is there; whether the pipe is.
+    async fn destination(&mut self, shards: Option<usize>) -> Result<bool, Error> {
         let found = self.names().await?;
         self.rights(&found);
         let Some((path, shown)) = &found.table else {
             let what = "not looked at: the role does not see it yet";
-            if found.told_missing {
-                return Ok(());
+            if !found.told_missing {
+                let place = address(self.connector);
+                self.book.unknowable("snowflake.table_kind", &place, what);
             }
-            self.book
-                .unknowable("snowflake.table_kind", &address(self.connector), what);
-            return Ok(());
+            return Ok(false);
         };
         self.table(path, shown, &found);
         self.pipe_shape(&found);
         self.columns(path, shown, &found).await?;
-        self.channels(path, shards).await
+        self.channels(path, shards).await?;
+        Ok(found.copy.is_some())
     }
 }

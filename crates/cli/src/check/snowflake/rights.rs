@@ -57,7 +57,7 @@ impl Look<'_> {
             Held::Inherited(from) => format!(
                 "role {role} has it from role {from} only, and streaming honours what was granted to the role itself alone"
             ),
-            Held::Not => format!("role {role} has it not"),
+            Held::Not => format!("role {role} does not have it"),
         };
         let grant = format!(
             "GRANT {privilege} ON {kind} {} TO ROLE {}",
