@@ -9,6 +9,7 @@
 
 mod aws;
 mod clock;
+mod files;
 mod finding;
 mod leases;
 mod report;
@@ -18,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use frazil_model::{Clock, SystemRandom};
-use frazil_runtime::config::{Config, ConfigError, ConnectorConfig, Variables};
+use frazil_runtime::config::{Config, ConfigError, ConnectorConfig, DeadLetters, Variables};
 use frazil_runtime::exit::Exit;
 
 use crate::args;
@@ -82,6 +83,7 @@ pub(crate) async fn inspect(
     let mut book = Book::new(&connector.name);
     let place = format!("{}, connector {}", file.display(), connector.name);
     book.proved("configuration", &place, "it can be used");
+    dead_letters(&mut book, &connector.dead_letters);
     book.enter(Group::Aws);
     let seen = aws::look(&mut book, connector, clock).await;
     book.enter(Group::Leases);
@@ -90,6 +92,24 @@ pub(crate) async fn inspect(
     let random = Arc::new(SystemRandom);
     snowflake::look(&mut book, connector, seen.open_shards, clock, random).await;
     book.into_findings()
+}
+
+/// Whether dead letters have a place.
+fn dead_letters(book: &mut Book, configured: &DeadLetters) {
+    let id = "dead_letters";
+    let DeadLetters::File { path, .. } = configured else {
+        return book.proved(
+            id,
+            "discard",
+            "records that cannot become rows are counted, and lost",
+        );
+    };
+    let place = path.display().to_string();
+    // Something within it has room where it has.
+    match files::room(&path.join("letters")) {
+        files::Room::There => book.proved(id, &place, "files can be made there"),
+        files::Room::None(why, repair) => book.refused(Exit::Failed, id, &place, &why, vec![repair]),
+    }
 }
 
 #[cfg(all(test, feature = "local"))]

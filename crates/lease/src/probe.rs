@@ -51,12 +51,12 @@ fn nobodys() -> String {
     format!("{NODE_PREFIX}frazil-check")
 }
 
-/// An update that changes nothing: no row's range key is empty.
+/// An update that changes nothing: the row of a key has no other key.
 fn refused_by_condition() -> Update {
     Update {
         purpose: Purpose::Probe,
         key: nobodys(),
-        conditions: vec![Condition::Is(name::SHARD_ID, Attribute::S(String::new()))],
+        conditions: vec![Condition::Is(name::SHARD_ID, Attribute::text("nobody"))],
         set: Vec::new(),
         remove: vec![name::WORKER],
     }

@@ -15,7 +15,7 @@ use frazil_runtime::exit::Exit;
 use frazil_runtime::run;
 
 use super::clock;
-use super::finding::{Book, Repair};
+use super::finding::{Book, Repair, allowing};
 
 /// A call that may heal is tried so often.
 const TRIES: u32 = 3;
@@ -232,12 +232,9 @@ impl Look<'_> {
                 true
             }
             Err(error @ Error::AccessDenied { .. }) => {
-                let repair = Repair::Policy {
-                    action: id.clone(),
-                    resource: resource.clone(),
-                };
-                self.book
-                    .refused(Exit::Unauthorized, id, resource, &error.to_string(), vec![repair]);
+                let text = error.to_string();
+                let repair = vec![allowing(&id, resource, &text)];
+                self.book.refused(Exit::Unauthorized, id, resource, &text, repair);
                 false
             }
             Err(error) => {
@@ -318,11 +315,9 @@ impl Look<'_> {
                     .filter(|key| key.starts_with("arn:"))
                     .unwrap_or("*")
                     .to_owned();
+                let text = error.to_string();
                 let repair = match error {
-                    Error::KeyDenied { .. } => Repair::Policy {
-                        action: "kms:Decrypt".to_owned(),
-                        resource,
-                    },
+                    Error::KeyDenied { .. } => allowing("kms:Decrypt", &resource, &text),
                     _ => Repair::Step(format!(
                         "look at the key of stream {} in AWS KMS: it must be enabled",
                         self.source.stream

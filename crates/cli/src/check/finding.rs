@@ -91,6 +91,18 @@ pub(crate) enum Repair {
     Step(String),
 }
 
+/// What lets an action be taken that was refused with these words. No policy outweighs an explicit deny (AWS Identity and Access
+/// Management user guide, "Policy evaluation logic").
+pub(super) fn allowing(action: &str, resource: &str, words: &str) -> Repair {
+    if words.contains("explicit deny") {
+        return Repair::Step(format!("take away the explicit deny of {action} on {resource}"));
+    }
+    Repair::Policy {
+        action: action.to_owned(),
+        resource: resource.to_owned(),
+    }
+}
+
 /// A policy statement that allows these.
 pub(super) fn policy_statement(actions: &[&str], resource: &str) -> serde_json::Value {
     serde_json::json!({ "Effect": "Allow", "Action": actions, "Resource": resource })
@@ -209,5 +221,24 @@ impl Book {
         repair: Vec<Repair>,
     ) {
         self.add(State::Refused, exit, id.into(), place, what, repair);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explicit_deny_is_not_met_with_a_policy() {
+        let words = "is not authorized to perform: kinesis:GetRecords with an explicit deny in a service control policy";
+        assert!(matches!(
+            allowing("kinesis:GetRecords", "arn", words),
+            Repair::Step(_)
+        ));
+        let words = "because no identity-based policy allows the kinesis:GetRecords action";
+        assert!(matches!(
+            allowing("kinesis:GetRecords", "arn", words),
+            Repair::Policy { .. }
+        ));
     }
 }

@@ -12,7 +12,8 @@ use frazil_runtime::exit::Exit;
 use frazil_runtime::run;
 
 use super::aws::{Seen, partition};
-use super::finding::{Book, Repair};
+use super::files::{Room, room};
+use super::finding::{Book, Repair, allowing};
 
 pub(super) async fn look(book: &mut Book, connector: &ConnectorConfig, seen: &Seen, clock: &Arc<dyn Clock>) {
     match &connector.leases {
@@ -43,11 +44,7 @@ pub(super) async fn look(book: &mut Book, connector: &ConnectorConfig, seen: &Se
 /// What is known of a state file.
 enum FileState {
     Rows(usize),
-    /// It would be made in this folder, or below it.
-    Absent {
-        folder: String,
-        writable: bool,
-    },
+    Absent(Room),
     Unusable(Error),
 }
 
@@ -55,20 +52,7 @@ fn look_at(path: &Path) -> FileState {
     match FileLeases::look(path) {
         Ok(Some(rows)) => FileState::Rows(rows),
         Err(error) => FileState::Unusable(error),
-        Ok(None) => {
-            let above = path.ancestors().skip(1).find_map(|folder| {
-                let folder = if folder.as_os_str().is_empty() {
-                    Path::new(".")
-                } else {
-                    folder
-                };
-                Some((folder.display().to_string(), std::fs::metadata(folder).ok()?))
-            });
-            let (folder, writable) = above.map_or((String::new(), false), |(folder, met)| {
-                (folder, met.is_dir() && !met.permissions().readonly())
-            });
-            FileState::Absent { folder, writable }
-        }
+        Ok(None) => FileState::Absent(room(path)),
     }
 }
 
@@ -76,13 +60,11 @@ fn tell_file(book: &mut Book, file: &str, outcome: FileState) {
     let id = "leases.file";
     match outcome {
         FileState::Rows(rows) => book.proved(id, file, &format!("whole, with {rows} rows; one worker only")),
-        FileState::Absent { writable: true, .. } => {
+        FileState::Absent(Room::There) => {
             book.proved(id, file, "not there; the first start makes it. One worker only");
         }
-        FileState::Absent { folder, .. } => {
-            let what = format!("not there, and nothing can be made in {folder}");
-            let step = format!("make {folder} a folder that the worker may write to");
-            book.refused(Exit::Failed, id, file, &what, vec![Repair::Step(step)]);
+        FileState::Absent(Room::None(why, repair)) => {
+            book.refused(Exit::Failed, id, file, &why, vec![repair]);
         }
         FileState::Unusable(error) => {
             let text = error.to_string();
@@ -183,11 +165,9 @@ fn tell_right(book: &mut Book, arn: &str, action: &str, right: Right) {
         Right::Proved => book.proved(id, arn, "allowed"),
         Right::Untried => book.unknowable(id, arn, "it cannot be tried on this table without an effect"),
         Right::Failed(error @ Error::AccessDenied { .. }) => {
-            let repair = Repair::Policy {
-                action: id.clone(),
-                resource: arn.to_owned(),
-            };
-            book.refused(Exit::Unauthorized, id, arn, &error.to_string(), vec![repair]);
+            let text = error.to_string();
+            let repair = vec![allowing(&id, arn, &text)];
+            book.refused(Exit::Unauthorized, id, arn, &text, repair);
         }
         Right::Failed(error) => book.unknowable(id, arn, &error.to_string()),
     }

@@ -9,6 +9,7 @@ mod rights;
 mod table;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use frazil_model::{Clock, Random};
 use frazil_runtime::config::{ConnectorConfig, Target};
@@ -22,6 +23,11 @@ use super::finding::{Book, Repair, Stage};
 
 /// Codes of a login whose role the user does not have.
 const ROLE_CODES: [&str; 2] = ["390186", "390189"];
+/// The code of a key-pair token that is not taken.
+const TOKEN_REFUSED: &str = "390144";
+/// How long Snowflake may take to let somebody in, and how long to look around.
+const LOG_IN_LIMIT: Duration = Duration::from_secs(30);
+const LOOK_LIMIT: Duration = Duration::from_secs(180);
 /// What every role is a member of.
 const PUBLIC: &str = "PUBLIC";
 /// A pipe and a channel that nobody makes.
@@ -77,7 +83,7 @@ pub(super) async fn look(
         role: whoami.role,
         grants,
     };
-    match look.destination(shards).await {
+    match doors.within(LOOK_LIMIT, look.destination(shards)).await {
         Ok(pipe_is_there) => way_of_rows(book, &doors, pipe_is_there).await,
         Err(error) => refuse(look.book, "snowflake.reach", &config.account, error, Vec::new()),
     }
@@ -91,6 +97,21 @@ struct Doors<'a> {
 }
 
 impl Doors<'_> {
+    /// Waits for an answer, but not longer than this: statements of a busy service are sent again for minutes.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            done = work => done,
+            () = self.clock.sleep(limit) => Err(Error::Unreachable {
+                url: self.config.account.clone(),
+                detail: format!("no answer within {} s", limit.as_secs()),
+            }),
+        }
+    }
+
     fn probe(&self, role: Option<&str>) -> Result<Probe, Error> {
         let config = SnowflakeConfig {
             role: role.map(ToOwned::to_owned),
@@ -124,7 +145,10 @@ async fn log_in(book: &mut Book, doors: &Doors<'_>, clock_is_off: bool) -> Optio
     let config = doors.config;
     let place = format!("user {} of {}", config.user, config.account);
     let tried = match doors.probe(config.role.as_deref()) {
-        Ok(probe) => probe.whoami().await.map(|whoami| (probe, whoami)),
+        Ok(probe) => {
+            let whoami = doors.within(LOG_IN_LIMIT, probe.whoami()).await;
+            whoami.map(|whoami| (probe, whoami))
+        }
         Err(error) => Err(error),
     };
     match tried {
@@ -140,14 +164,18 @@ async fn log_in(book: &mut Book, doors: &Doors<'_>, clock_is_off: bool) -> Optio
             None
         }
         Err(error @ Error::Unauthorized { .. }) => {
-            let repair = match public_key(&config.private_key) {
+            let is_of_key = matches!(&error, Error::Unauthorized { code, .. } if code == TOKEN_REFUSED);
+            let repair = match public_key(&config.private_key).filter(|_| is_of_key) {
                 _ if clock_is_off => Repair::Step("set this machine's clock first".to_owned()),
                 Some(key) => {
                     let user = quoted(&config.user.to_uppercase());
                     let sql = format!("ALTER USER {user} SET RSA_PUBLIC_KEY = '{key}'");
                     Repair::Sql(Stage::User, sql)
                 }
-                None => Repair::Step(format!("give user {} the key of the configuration", config.user)),
+                None => Repair::Step(format!(
+                    "look at user {} and at the network policy: the key itself is not what is refused",
+                    config.user
+                )),
             };
             refuse(book, "snowflake.login", &place, error, vec![repair]);
             None

@@ -1,7 +1,11 @@
 //! What can be wrong in Snowflake.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
+use frazil_model::{Clock, Instant, SystemClock};
 use frazil_runtime::config::{ConnectorConfig, OnRowError, Target};
 use frazil_runtime::exit::Exit;
 
@@ -469,5 +473,89 @@ fn whole_set_ups_have_no_finding() {
             proved += findings.len();
         }
         assert!(proved >= 75, "{proved} findings");
+    });
+}
+
+/// A clock whose pauses pass fifty times as fast.
+#[derive(Debug)]
+struct Hurried;
+
+#[async_trait]
+impl Clock for Hurried {
+    fn now(&self) -> Instant {
+        SystemClock.now()
+    }
+
+    fn wall_ms(&self) -> i64 {
+        SystemClock.wall_ms()
+    }
+
+    async fn sleep(&self, time: Duration) {
+        SystemClock.sleep(time / 50).await;
+    }
+}
+
+#[test]
+fn what_the_service_itself_refuses_is_told_with_its_words() {
+    on_threads(async {
+        let mut bench = bench().await;
+        bench.whole(0).await;
+        for statement in [PIPE, "GRANT OPERATE ON PIPE D{n}.S.P TO ROLE R{n}"] {
+            bench.sql(&numbered(statement, 0)).await;
+        }
+        let cases = [
+            (
+                "hostname, fault: unavailable",
+                "refused snowflake.ingest",
+                Exit::Unreachable,
+            ),
+            (
+                "oauth_token, fault: error, status: 401, code: '390303'",
+                "refused snowflake.ingest",
+                Exit::Unauthorized,
+            ),
+            (
+                "channel_status, fault: error, status: 404, code: ERR_TABLE_DOES_NOT_EXIST_NOT_AUTHORIZED",
+                "refused snowflake.ingest",
+                Exit::Missing,
+            ),
+            // A service that is busy for minutes is not waited for.
+            (
+                "statements, fault: unavailable",
+                "refused snowflake.login",
+                Exit::Unreachable,
+            ),
+            // A network policy is not met with a new key.
+            (
+                "statements, fault: error, status: 403, code: '390420'",
+                "refused snowflake.login",
+                Exit::Unauthorized,
+            ),
+        ];
+        for (rule, id, exit) in cases {
+            bench = bench
+                .again(&format!("rules: [{{service: snowflake, operation: {rule}}}]"))
+                .await;
+            let mut connector = bench.connector(APPLICATION, "D0", "R0");
+            pipe(&mut connector);
+            let clock: Arc<dyn Clock> = Arc::new(Hurried);
+            let findings = inspect(&connector, Path::new("frazil.yaml"), &clock).await;
+            assert_eq!(ids(&findings), [id], "{rule}: {:#?}", bad(&findings));
+            assert_eq!(finding::exit(&findings), exit, "{rule}");
+            let mut repairs = findings.iter().flat_map(|finding| &finding.repair);
+            assert!(
+                repairs.all(|repair| told(repair).is_none()),
+                "{rule}: {:#?}",
+                bad(&findings)
+            );
+        }
+        // With none of these the pipe itself was asked, and let the role in.
+        bench = bench.again("").await;
+        let mut connector = bench.connector(APPLICATION, "D0", "R0");
+        pipe(&mut connector);
+        let findings = bench.check(&connector).await;
+        let asked = findings.iter().find(|finding| finding.id == "snowflake.ingest");
+        let asked = asked.expect("a finding");
+        assert!(asked.what.ends_with("the role on the pipe"), "{asked:?}");
     });
 }
