@@ -24,13 +24,15 @@ use crate::target::LocalAddresses;
 pub(super) const STREAM: &str = "clicks";
 pub(super) const APPLICATION: &str = "app";
 
+type Doors = (KinesisClient, Arc<dyn TableAdmin>);
+
 pub(super) struct Bench {
     local: Local,
     pub(super) addresses: LocalAddresses,
     folder: tempfile::TempDir,
     admin: SqlClient,
     /// Doors that dumps went through, by stream: a client costs more than what is asked of it.
-    doors: Mutex<HashMap<String, (KinesisClient, Arc<dyn TableAdmin>)>>,
+    doors: Mutex<HashMap<String, Doors>>,
 }
 
 /// Runs a test on threads with room for the plans of queries.
@@ -198,7 +200,7 @@ http: {{listen: 127.0.0.1:0}}
         );
     }
 
-    async fn doors(&self, connector: &ConnectorConfig) -> (KinesisClient, Arc<dyn TableAdmin>) {
+    async fn doors(&self, connector: &ConnectorConfig) -> Doors {
         let stream = connector.source.stream.to_string();
         let mut known = self.doors.lock().await;
         if let Some(doors) = known.get(&stream) {
