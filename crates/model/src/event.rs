@@ -245,6 +245,15 @@ pub enum Event {
         /// How many times in a row.
         failures: u32,
     },
+    /// Snowflake fails on rows of these, and they are looked through for the one that makes it fail.
+    RowsSuspected {
+        /// The shard.
+        shard: ShardId,
+        /// Among so many rows.
+        rows: u64,
+        /// How it failed.
+        error: String,
+    },
     /// A shard stands still.
     ShardStalled {
         /// The shard.
@@ -365,6 +374,9 @@ impl Events {
             Event::ShardFinished { shard } => tracing::info!(connector, %shard, "shard finished"),
             Event::ShardStalled { shard, reason, error } => {
                 tracing::warn!(connector, %shard, %reason, %error, "shard stalled");
+            }
+            Event::RowsSuspected { shard, rows, error } => {
+                tracing::warn!(connector, %shard, rows, %error, "channel failed on rows");
             }
             Event::ShardMoves { shard } => tracing::info!(connector, %shard, "shard moves again"),
             Event::DeadLettersKept { shard, count, reason } => {

@@ -68,6 +68,8 @@ pub struct BatchBuilder {
     letter_bytes: usize,
     /// How much NDJSON is paid for.
     allowance: Option<usize>,
+    /// How many rows it may have, where they are counted.
+    most_rows: Option<u64>,
     /// The next record decompresses to more than that, and there are no rows that could go first.
     pub(crate) is_starved: bool,
 }
@@ -91,11 +93,18 @@ impl BatchBuilder {
         self.rows
     }
 
-    /// Whether no record may be added before it is finished: it holds a large row, or its dead letters need as much memory
-    /// as rows may.
+    /// Whether no record may be added before it is finished: it holds a large row, or as many rows as it may, or its dead
+    /// letters need as much memory as rows may.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.refused.is_some() || self.letter_bytes >= MAX_RAW_BYTES
+        self.refused.is_some()
+            || self.letter_bytes >= MAX_RAW_BYTES
+            || self.most_rows.is_some_and(|most| self.rows >= most)
+    }
+
+    /// Lets it hold at most so many rows; none: as many as there is room for.
+    pub fn allow_rows(&mut self, most: Option<u64>) {
+        self.most_rows = most;
     }
 
     /// Lets it hold this many bytes of NDJSON, but not more than [`MAX_RAW_BYTES`]; a single row may be larger.

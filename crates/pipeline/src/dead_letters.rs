@@ -46,6 +46,8 @@ pub enum Reason {
     DecompressedTooLarge,
     /// The table refused it, or one of its neighbours in a span that has a refused row.
     RowErrorSuspect,
+    /// Snowflake fails on it, sent alone too.
+    RefusedByService,
 }
 
 impl Reason {
@@ -64,6 +66,7 @@ impl Reason {
             Self::BadCompression => "bad_compression",
             Self::DecompressedTooLarge => "decompressed_too_large",
             Self::RowErrorSuspect => "row_error_suspect",
+            Self::RefusedByService => "refused_by_service",
         }
     }
 }

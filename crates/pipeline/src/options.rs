@@ -82,6 +82,9 @@ pub struct ConnectorOptions {
     pub lease_timeout: Duration,
     /// How often all shards are listed when nothing else asks for it.
     pub list_interval: Duration,
+    /// Appends of one shard begin at least this far apart; what is read meanwhile goes into one batch. The service allows ten
+    /// requests a second for each channel (docs.snowflake.com, "Snowpipe Streaming: limitations").
+    pub append_interval: Duration,
     /// How long a stop or a hand-over waits for accepted rows to be committed.
     pub drain_timeout: Duration,
     /// After how long without any commit a channel with accepted rows is opened again.
@@ -108,6 +111,7 @@ impl ConnectorOptions {
             accept_destination: false,
             lease_timeout: Duration::from_secs(30),
             list_interval: Duration::from_secs(60),
+            append_interval: Duration::from_millis(100),
             drain_timeout: Duration::from_secs(60),
             commit_timeout: Duration::from_secs(180),
         }

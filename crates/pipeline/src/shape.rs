@@ -47,6 +47,17 @@ pub use metadata::{ArrivalFormat, MetadataOptions};
 pub use options::{Decompress, HashRangeCheck, ShapeOptions};
 pub use validate::MAX_DEPTH;
 
+/// A record that is to be no row, whatever it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condemned {
+    /// Where it stands.
+    pub position: Position,
+    /// Why, for people.
+    pub why: String,
+    /// Its letter is durable: no second one is made.
+    pub is_kept: bool,
+}
+
 /// Makes rows of one shard's records.
 #[derive(Debug)]
 pub struct Shaper {
@@ -66,6 +77,8 @@ pub struct Shaper {
     /// Whether user records of it are still to come.
     done_in_part: bool,
     open: OpenAggregate,
+    /// Records that are to be no rows.
+    condemned: Vec<Condemned>,
     counts: ShapeCounts,
 }
 
@@ -106,6 +119,7 @@ impl Shaper {
             done: String::new(),
             done_in_part: false,
             open: OpenAggregate::default(),
+            condemned: Vec::new(),
             counts: ShapeCounts::default(),
         }
     }
@@ -145,6 +159,13 @@ impl Shaper {
             out.settle(position(sequence, sub_sequence, last));
         }
         filled
+    }
+
+    /// Makes dead letters of these records, [`Reason::RefusedByService`].
+    #[must_use]
+    pub fn condemning(mut self, records: &[Condemned]) -> Self {
+        self.condemned = records.to_vec();
+        self
     }
 
     /// What was counted since this was asked last.

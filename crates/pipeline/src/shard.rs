@@ -16,6 +16,7 @@ mod rate;
 mod reading;
 mod session;
 mod source;
+mod suspicion;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use crate::shard::expiry::Doubts;
 use crate::shard::rate::Rate;
 use crate::shard::reading::{IDLE_TOLD, Reading};
 use crate::shard::source::Source;
+use crate::shard::suspicion::{Finding, Suspicion};
 
 /// Waits between sessions of a shard.
 const SESSIONS: RetryPolicy = RetryPolicy {
@@ -170,6 +172,14 @@ impl Way {
         });
     }
 
+    fn tell_suspects(&self, among: u64, error: &Error) {
+        self.parts.events.emit(Event::RowsSuspected {
+            shard: self.shard.clone(),
+            rows: among,
+            error: error.to_string(),
+        });
+    }
+
     fn tell_gone(&self, channel: &str, from: Option<&Position>) {
         let (events, shard) = (&self.parts.events, self.shard.clone());
         let behind = from.map_or_else(|| self.start.to_string(), |p| format!("behind {p}"));
@@ -194,41 +204,60 @@ impl MayAct {
     }
 }
 
+/// How a shard fares on this worker: what outlives a session.
+#[derive(Debug, Default)]
+struct Course {
+    /// A span was committed.
+    moved: bool,
+    /// It was told that the shard stands still.
+    stalled: bool,
+    doubts: Doubts,
+    suspicion: Suspicion,
+}
+
 /// Carries the shard until its end, a drain, or the loss of its lease.
 pub(crate) async fn run(way: Way, tenure: Tenure, mut wanted: watch::Receiver<Wanted>) -> Ended {
     let mut backoff = SESSIONS.start();
-    let mut stalled = false;
     let mut failing_since = None;
-    let mut doubts = Doubts::default();
+    let mut course = Course::default();
     loop {
-        let mut moved = false;
-        let session = session::run(&way, &tenure, &mut wanted, &mut moved, &mut stalled, &mut doubts);
-        let error = match session.await {
+        course.moved = false;
+        let error = match session::run(&way, &tenure, &mut wanted, &mut course).await {
             Ok(ended) => return ended,
             Err(error) => error,
         };
-        if moved {
+        if course.moved {
             backoff.reset();
             failing_since = None;
         }
         if matches!(error, Error::LeaseLost { .. }) {
             return Ended::LeaseLost;
         }
-        doubts.meet(&error);
+        course.doubts.meet(&error);
         if let (true, Error::Snowflake(frazil_snowflake::Error::AnotherWriter { channel })) =
             (way.options.sole_writer, &error)
         {
             let channel = channel.clone();
             return Ended::AnotherWriter { channel };
         }
-        tell(&way, &error, backoff.failures() + 1, &mut stalled);
         let now = way.parts.clock.now();
+        let finding = course.suspicion.meet(&error, now);
+        if let Finding::LookOn { among } = finding {
+            way.tell_suspects(among, &error);
+            let wait = SESSIONS.start().next_wait(&*way.parts.random);
+            if let Some(ended) = pause(&way, &mut wanted, wait).await {
+                return ended;
+            }
+            continue;
+        }
+        tell(&way, &error, backoff.failures() + 1, &mut course.stalled);
         let since = *failing_since.get_or_insert(now);
-        if now.since(since) >= OFFER_AFTER && error.may_be_of_this_worker() {
+        if finding == Finding::Nothing && now.since(since) >= OFFER_AFTER && error.may_be_of_this_worker() {
             let reason = error.to_string();
             return Ended::Failing { reason };
         }
         let wait = match error.kind() {
+            _ if finding == Finding::Wait => backoff.next_wait(&*way.parts.random),
             ErrorKind::Retry | ErrorKind::SlowDown | ErrorKind::ReAuthenticate | ErrorKind::Fenced => {
                 backoff.next_wait(&*way.parts.random)
             }

@@ -76,6 +76,7 @@ pub struct Metrics {
     opens: Family<By, Counter>,
     reopens: Family<By, Counter>,
     gone: Family<By, Counter>,
+    suspected: Family<By, Counter>,
     repeats: Family<By, Counter>,
     taken: Family<By, Counter>,
     lost: Family<By, Counter>,
@@ -202,6 +203,11 @@ impl Metrics {
                 "frazil_snowflake_gone_channels",
                 "Channels that had to exist and did not",
             ),
+            suspected: add(
+                r,
+                "frazil_snowflake_suspected_batches",
+                "Times that a channel failed on what may be one of its rows",
+            ),
             repeats: add(
                 r,
                 "frazil_snowflake_repeats",
@@ -258,6 +264,7 @@ impl Metrics {
             &self.opens,
             &self.reopens,
             &self.gone,
+            &self.suspected,
             &self.repeats,
             &self.taken,
             &self.lost,
@@ -304,6 +311,7 @@ impl Observer for Metrics {
             Event::ChannelOpened { again: false, .. } => one(&self.opens),
             Event::ChannelOpened { again: true, .. } => one(&self.reopens),
             Event::ChannelGone { .. } => one(&self.gone),
+            Event::RowsSuspected { .. } => one(&self.suspected),
             Event::PageRead { records, bytes, .. } => {
                 one(&self.pages);
                 more(&self.records, *records);

@@ -7,6 +7,7 @@
 //! What it guarantees: a fault in one connector never stops another. A stop drains every connector, in bounded time. The
 //! memory budget is cut into equal shares. What it does not: it takes no signals; the program does.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use frazil_pipeline::{
     Connector, ConnectorOptions, ConsumerType, InitialPosition, MemoryBudget, OnRowError, Parts,
 };
 pub use frazil_pipeline::{Error, listed_shard};
-use frazil_snowflake::{KeySource, SnowflakeConfig, SnowpipeClient};
+use frazil_snowflake::{AccountGate, Gated, KeySource, SnowflakeConfig, SnowpipeClient};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -245,6 +246,7 @@ async fn parts(
     run: &RunOptions,
     events: Events,
     budget: MemoryBudget,
+    gate: &Arc<AccountGate>,
 ) -> Result<Parts, Error> {
     let clock = Arc::clone(&run.clock);
     let kinesis = kinesis(&configured.source, &clock).await?;
@@ -261,7 +263,7 @@ async fn parts(
         kinesis: Arc::new(kinesis),
         leases,
         tables,
-        snowpipe: Arc::new(snowpipe),
+        snowpipe: Arc::new(Gated::new(Arc::new(snowpipe), Arc::clone(gate))),
         dead_letters,
         clock,
         random: Arc::clone(&run.random),
@@ -294,11 +296,18 @@ impl Runtime {
         let shares = MemoryBudget::shares(bytes, config.connectors.len());
         watch_memory(&board, &shares);
         let mut connectors = JoinSet::new();
+        let mut gates: HashMap<String, Arc<AccountGate>> = HashMap::new();
         for (configured, budget) in config.connectors.into_iter().zip(shares) {
             let observers: Vec<Arc<dyn Observer>> = vec![board.clone(), metrics.clone()];
             let events = Events::new(&configured.name, observers);
             let (board, run, stop) = (Arc::clone(&board), run.clone(), stop.clone());
-            connectors.spawn(keep_running(configured, run, events, budget, board, stop));
+            let to = &configured.destination;
+            let account = to.url.as_ref().unwrap_or(&to.account).to_lowercase();
+            let gate = gates.entry(account).or_insert_with(|| {
+                Arc::new(AccountGate::new(Arc::clone(&run.clock), Arc::clone(&run.random)))
+            });
+            let gate = Arc::clone(gate);
+            connectors.spawn(keep_running(configured, run, events, budget, gate, board, stop));
         }
         // State and health are served until the last connector has drained.
         let serving = CancellationToken::new();
@@ -358,6 +367,7 @@ async fn keep_running(
     run: RunOptions,
     events: Events,
     budget: MemoryBudget,
+    gate: Arc<AccountGate>,
     board: Arc<Board>,
     stop: CancellationToken,
 ) -> Exit {
@@ -372,7 +382,7 @@ async fn keep_running(
                 board.phase(&name, Phase::Draining);
             }
         });
-        let ended = match parts(&configured, &run, events.clone(), budget.clone()).await {
+        let ended = match parts(&configured, &run, events.clone(), budget.clone(), &gate).await {
             Ok(parts) => {
                 Connector::new(options(&configured, &run), parts)
                     .run(stop.clone())

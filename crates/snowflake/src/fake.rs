@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,6 +24,18 @@ pub enum Fault {
     Throttled,
     /// No effect; the service had a fault of its own.
     ServerFault,
+}
+
+/// Says of a compressed body whether it is bad.
+pub type BodyTest = fn(&[u8]) -> bool;
+
+/// What becomes of a batch whose body is bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadBatch {
+    /// Its append is refused.
+    Refused,
+    /// It is accepted, and the channel becomes invalid when it would be committed.
+    InvalidAtCommit,
 }
 
 /// A batch as it came.
@@ -65,6 +78,11 @@ struct All {
     made: i64,
     refused: HashSet<String>,
     table: Option<TableFacts>,
+    /// Which bodies are bad, and what becomes of them.
+    bad: Option<(BodyTest, BadBatch)>,
+    bad_met: usize,
+    /// What the next throttled call is told.
+    retry_after: Option<Duration>,
 }
 
 /// The fake.
@@ -81,6 +99,17 @@ impl FakeSnowpipe {
         self.all().faults.entry(call).or_default().push_back(fault);
     }
 
+    /// The next call of this name is throttled, and told to wait so long.
+    pub fn throttle(&self, call: &'static str, retry_after: Duration) {
+        self.all().retry_after = Some(retry_after);
+        self.fault(call, Fault::Throttled);
+    }
+
+    /// Faults that were not met are taken back.
+    pub fn forget_faults(&self) {
+        self.all().faults.clear();
+    }
+
     /// Answers replays of an accepted request as stale from now on.
     pub fn answer_replays_as_stale(&self) {
         self.all().stale_on_replay = true;
@@ -88,11 +117,22 @@ impl FakeSnowpipe {
 
     /// Commits the `count` oldest accepted batches of a channel; counters are shown at once.
     pub fn commit(&self, channel: &str, count: usize) {
-        let mut all = self.all();
+        let all = &mut *self.all();
         let Some(state) = all.channels.get_mut(channel) else {
             return;
         };
-        let count = count.min(state.accepted.len());
+        let mut count = count.min(state.accepted.len());
+        if let Some((is_bad, BadBatch::InvalidAtCommit)) = all.bad
+            && let Some(at) = state
+                .accepted
+                .iter()
+                .take(count)
+                .position(|batch| is_bad(&batch.body))
+        {
+            count = at;
+            all.bad_met += 1;
+            state.code = Some("ERR_CHANNEL_MUST_BE_REOPENED".to_owned());
+        }
         let taken: Vec<Taken> = state.accepted.drain(..count).collect();
         for batch in &taken {
             state.inserted += i64::try_from(batch.rows).unwrap_or(i64::MAX);
@@ -146,6 +186,17 @@ impl FakeSnowpipe {
         self.all().refused.insert(channel.to_owned());
     }
 
+    /// Fails on batches whose compressed body is bad from now on; `None` takes each again.
+    pub fn fail_on(&self, bad: Option<(BodyTest, BadBatch)>) {
+        self.all().bad = bad;
+    }
+
+    /// How often it failed on one.
+    #[must_use]
+    pub fn bad_met(&self) -> usize {
+        self.all().bad_met
+    }
+
     /// Says this of the table from now on.
     pub fn set_table(&self, facts: Option<TableFacts>) {
         self.all().table = facts;
@@ -197,7 +248,7 @@ impl All {
             Some(Fault::LostBefore) => Err(lost()),
             Some(Fault::Throttled) => Err(Error::Throttled {
                 call: "fake",
-                retry_after: None,
+                retry_after: self.retry_after.take(),
                 message: "scripted".to_owned(),
             }),
             Some(Fault::ServerFault) => Err(Error::ServerFault {
@@ -275,9 +326,13 @@ impl Snowpipe for FakeSnowpipe {
         let mut all = self.all();
         all.appends += 1;
         let after = all.meet("append")?;
-        if all.refused.contains(channel) {
+        let is_bad = all
+            .bad
+            .is_some_and(|(is_bad, how)| how == BadBatch::Refused && is_bad(&append.body));
+        all.bad_met += usize::from(is_bad);
+        if is_bad || all.refused.contains(channel) {
             return Err(Error::Refused {
-                call: "fake",
+                call: "append rows",
                 status: 400,
                 code: "SCRIPTED".to_owned(),
                 message: "scripted".to_owned(),

@@ -2,7 +2,8 @@
 //!
 //! What it is: [`Snowpipe`] is the door, one client of one pipe; [`SnowpipeClient`] speaks the REST protocol over HTTP with
 //! key-pair authentication. Above it a [`Channel`] is one ordered writer: batches in, proved positions out; a
-//! [`StatusPoller`] asks for all channels at once. [`SqlClient`] asks questions in SQL.
+//! [`StatusPoller`] asks for all channels at once, and [`Gated`]
+//! keeps all of an account within what the service asks for. [`SqlClient`] asks questions in SQL.
 //!
 //! What it guarantees: a 200 is *accepted* and never called more; *committed* is only what token and counters prove. A lost
 //! answer is met by the identical request, and else by opening the channel again. No key and no token reaches a log line,
@@ -15,6 +16,7 @@ mod channel;
 mod client;
 mod error;
 pub mod fake;
+mod gate;
 mod http;
 mod name;
 mod pipe;
@@ -30,6 +32,7 @@ pub use channel::{
 };
 pub use client::{SnowflakeConfig, SnowpipeClient};
 pub use error::Error;
+pub use gate::{AccountGate, Gated, MOST_APPENDS};
 pub use name::{ChannelParts, channel_name};
 pub use pipe::{
     Append, ChannelStatus, ContinuationToken, MAX_STATUS_CHANNELS, MAX_WIRE_BYTES, Opened, Snowpipe,

@@ -55,6 +55,10 @@ impl Shaper {
         out: &mut BatchBuilder,
         letters: &mut Vec<DeadLetter>,
     ) -> bool {
+        if !self.condemned.is_empty() && self.is_condemned(user, out, letters) {
+            out.raw.truncate(start);
+            return true;
+        }
         let flaw = match self.write(user, form, start, out) {
             Ok(false) => {
                 out.raw.truncate(start);
@@ -136,6 +140,20 @@ impl Shaper {
         let letter = self.letter(user, flaw);
         out.add_letter(letter.data.len());
         letters.push(letter);
+    }
+
+    /// Whether this record is to be no row; its letter is made, unless it is kept already.
+    #[cold]
+    fn is_condemned(&self, user: &User<'_>, out: &mut BatchBuilder, letters: &mut Vec<DeadLetter>) -> bool {
+        let position = user.position();
+        let condemned = self.condemned.iter().find(|one| one.position == position);
+        if let Some(condemned) = condemned.filter(|condemned| !condemned.is_kept) {
+            let (reason, why) = (Reason::RefusedByService, condemned.why.clone());
+            let letter = letter_of(&self.stream, &self.shard, user, reason, why);
+            out.add_letter(letter.data.len());
+            letters.push(letter);
+        }
+        condemned.is_some()
     }
 
     #[cold]

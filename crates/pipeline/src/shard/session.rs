@@ -19,13 +19,12 @@ use crate::dead_letters::DeadLetter;
 use crate::error::Error;
 use crate::options::OnRowError;
 use crate::shape::Shaper;
-use crate::shard::expiry::Doubts;
 use crate::shard::memory::Held;
 use crate::shard::place::{
     beginning, is_gone, own_row, proved_baseline, refuse_stopped, shaping, start_behind, uncommitted,
 };
 use crate::shard::reading::{Pages, Read};
-use crate::shard::{Ended, Wanted, Way, until};
+use crate::shard::{Course, Ended, Wanted, Way, until};
 use remember::{Remembered, remembered};
 
 /// Pages that are here already are gathered into one batch while it holds less than this.
@@ -34,18 +33,16 @@ const ENOUGH_RAW: usize = 2 * 1024 * 1024;
 /// A payload that got no memory for so long lets go of all that the shard holds.
 const FEED_LIMIT: Duration = Duration::from_secs(20);
 
-/// Runs a session to its end, a drain, or an error. `moved` is set once it did any good, `stalled` is cleared with it.
+/// Runs a session to its end, a drain, or an error; the course is told what good it did.
 pub(super) async fn run(
     way: &Way,
     tenure: &Tenure,
     wanted: &mut watch::Receiver<Wanted>,
-    moved: &mut bool,
-    stalled: &mut bool,
-    doubts: &mut Doubts,
+    course: &mut Course,
 ) -> Result<Ended, Error> {
     let mut ending = wanted.clone();
     let session = async {
-        match Session::open(way, tenure, moved, stalled, doubts).await? {
+        match Session::open(way, tenure, course).await? {
             None => Ok(Ended::Finished(Vec::new())),
             Some(mut session) => session.work(wanted).await,
         }
@@ -100,21 +97,16 @@ struct Session<'a> {
     checkpoint_due: Instant,
     /// A checkpoint on its way to the lease table, which data does not wait for.
     remembering: Option<JoinHandle<Remembered>>,
+    /// The next append begins no earlier.
+    append_due: Instant,
     /// When the channel is given up if it commits nothing until then.
     commit_due: Instant,
-    moved: &'a mut bool,
-    stalled: &'a mut bool,
+    course: &'a mut Course,
 }
 
 impl<'a> Session<'a> {
     /// Opens the channel and finds out where to go on. None: the shard has ended.
-    async fn open(
-        way: &'a Way,
-        tenure: &'a Tenure,
-        moved: &'a mut bool,
-        stalled: &'a mut bool,
-        doubts: &mut Doubts,
-    ) -> Result<Option<Self>, Error> {
+    async fn open(way: &'a Way, tenure: &'a Tenure, course: &'a mut Course) -> Result<Option<Self>, Error> {
         let row = own_row(way, tenure).await?;
         if row.ended {
             return Ok(None);
@@ -136,11 +128,11 @@ impl<'a> Session<'a> {
         if let Some(counts) = proved_baseline(&row, &mark, token.as_ref()) {
             channel.set_baseline(Baseline::Proved(counts));
         }
-        way.tell_opened(&name, token.as_ref(), *moved);
+        way.tell_opened(&name, token.as_ref(), course.moved);
         let shaping = shaping(way).await?;
         let beginning = beginning(way, &row);
         let start = match &after {
-            _ if doubts.is_out_of_stream(way, &row, after.as_ref()).await => StartAt::TrimHorizon,
+            _ if course.doubts.is_out_of_stream(way, &row, after.as_ref()).await => StartAt::TrimHorizon,
             Some(after) => start_behind(after),
             None => beginning.clone(),
         };
@@ -148,11 +140,14 @@ impl<'a> Session<'a> {
             shard: way.shard.clone(),
             from: start.to_string(),
         });
+        course.suspicion.begin(after.as_ref());
+        let shaper =
+            Shaper::new(&way.stream.name, &way.shard, &shaping).condemning(course.suspicion.condemned());
         let now = clock.now();
         let mut session = Self {
             pages: Pages::start(way.reading(start, row.read_until_ms)),
             status: way.statuses.watch(&name),
-            shaper: Shaper::new(&way.stream.name, &way.shard, &shaping),
+            shaper,
             builder: BatchBuilder::default(),
             letters: Vec::new(),
             memory: Held::default(),
@@ -169,12 +164,12 @@ impl<'a> Session<'a> {
             read_to_end: None,
             remembering: None,
             checkpoint_due: now + way.options.checkpoint_interval,
+            append_due: now,
             commit_due: now + way.options.commit_timeout,
             way,
             tenure,
             channel,
-            moved,
-            stalled,
+            course,
         };
         if gone {
             let after = session.after.clone();
@@ -249,12 +244,27 @@ impl<'a> Session<'a> {
             if self.builder.raw_bytes() >= ENOUGH_RAW {
                 break;
             }
-            match self.pages.try_next() {
+            match self.next_for_batch().await {
                 Some(next) => read = Some(next),
                 None => break,
             }
         }
         self.send().await
+    }
+
+    /// What else came out of the shard before the next append may begin. A shard that has appended nothing for a while waits for
+    /// nothing.
+    async fn next_for_batch(&mut self) -> Option<Read> {
+        let clock = &self.way.parts.clock;
+        let wait = self.append_due.since(clock.now());
+        if wait.is_zero() || self.builder.rows() == 0 {
+            return self.pages.try_next();
+        }
+        tokio::select! {
+            biased;
+            read = self.pages.next() => read,
+            () = clock.sleep(wait) => None,
+        }
     }
 
     async fn shape(&mut self, page: RecordPage, memory: Reservation) -> Result<(), Error> {
@@ -263,6 +273,7 @@ impl<'a> Session<'a> {
         self.builder.gather_in(|| compressors.buffer());
         loop {
             self.builder.allow(self.memory.allowance());
+            self.builder.allow_rows(self.course.suspicion.most_rows());
             let (after, letters) = (self.after.as_ref(), &mut self.letters);
             match self.shaper.shape(&page, after, &mut self.builder, letters) {
                 Filled::PageDone => break,
@@ -337,9 +348,18 @@ impl<'a> Session<'a> {
     }
 
     async fn append(&mut self, batch: Batch) -> Result<(), Error> {
+        if self.course.suspicion.most_rows().is_some() {
+            self.until_committed().await?;
+        }
         self.way.may_act().wait().await;
+        self.course.suspicion.sends(&batch);
         let clock = &self.way.parts.clock;
+        let early = self.append_due.since(clock.now());
+        if !early.is_zero() {
+            clock.sleep(early).await;
+        }
         let begun = clock.now();
+        self.append_due = begun + self.way.options.append_interval;
         let was_quiet = !self.channel.has_outstanding();
         self.channel.append(&batch).await?;
         let now = clock.now();
@@ -356,6 +376,20 @@ impl<'a> Session<'a> {
             took: now.since(begun),
             up_to: batch.to,
         });
+        Ok(())
+    }
+
+    /// Waits until nothing is outstanding: whether the next batch fails is then its own doing.
+    async fn until_committed(&mut self) -> Result<(), Error> {
+        let clock = Arc::clone(&self.way.parts.clock);
+        while self.channel.has_outstanding() {
+            let wait = self.next_due().since(clock.now());
+            tokio::select! {
+                biased;
+                status = self.status.next() => self.prove(&status).await?,
+                () = clock.sleep(wait) => self.meet_due().await?,
+            }
+        }
         Ok(())
     }
 
@@ -393,11 +427,13 @@ impl<'a> Session<'a> {
                 row_errors,
                 oldest_arrival_ms,
             } => {
+                let now = self.way.parts.clock.now();
+                self.course.suspicion.proved(rows + row_errors, now);
                 self.tell_committed(&up_to, rows, row_errors, oldest_arrival_ms);
                 self.read_until_ms = self.read_until_ms.max(oldest_arrival_ms);
                 let before = self.committed.replace(up_to);
                 self.settle();
-                self.commit_due = self.way.parts.clock.now() + self.way.options.commit_timeout;
+                self.commit_due = now + self.way.options.commit_timeout;
                 self.status.want(self.channel.has_outstanding());
                 if row_errors == 0 {
                     return Ok(());
@@ -421,8 +457,8 @@ impl<'a> Session<'a> {
         let latency = oldest_arrival_ms
             .and_then(|ms| u64::try_from(now_ms - ms).ok())
             .map(Duration::from_millis);
-        *self.moved = true;
-        if std::mem::take(self.stalled) {
+        self.course.moved = true;
+        if std::mem::take(&mut self.course.stalled) {
             events.emit(Event::ShardMoves { shard: shard.clone() });
         }
         events.emit(Event::SpanCommitted {

@@ -41,6 +41,11 @@ fn events() -> Vec<Event> {
             channel: "C".into(),
             from: None,
         },
+        Event::RowsSuspected {
+            shard: s(),
+            rows: 8,
+            error: "canary".into(),
+        },
         Event::ShardStarted {
             shard: s(),
             from: "the oldest record".into(),

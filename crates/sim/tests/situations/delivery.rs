@@ -145,3 +145,40 @@ async fn what_was_accepted_and_lost_is_written_again_although_nothing_new_comes(
     world.end(worker).await;
     assert_eq!(world.rows(), 3);
 }
+
+#[tokio::test]
+async fn a_busy_shard_appends_ten_times_a_second_and_a_quiet_one_at_once() {
+    let mut world = World::at(ARRIVAL_MS);
+    world.consumer_type = frazil_pipeline::ConsumerType::EnhancedFanOut;
+    let worker = world.worker();
+    world.put(1);
+    world.commit(1).await;
+    // Quiet: nothing is waited for.
+    let mut slowest = 0;
+    for number in 0..10 {
+        world.advance(2).await;
+        let begun = frazil_model::Clock::now(&world.clock);
+        world.put(1);
+        while world.snowpipe.accepted_rows() == 0 {
+            world.clock.advance(std::time::Duration::from_millis(10)).await;
+        }
+        let took = frazil_model::Clock::now(&world.clock).since(begun);
+        slowest = slowest.max(took.as_millis());
+        world.commit(2 + number).await;
+    }
+    assert!(
+        slowest <= 100,
+        "a quiet shard's row was accepted after {slowest} ms"
+    );
+    // Busy: an event each 10 ms.
+    let (_, before) = world.snowpipe.calls();
+    for _ in 0..500 {
+        world.put(1);
+        world.clock.advance(std::time::Duration::from_millis(10)).await;
+    }
+    let (_, after) = world.snowpipe.calls();
+    let appends = after - before;
+    assert!((25..=51).contains(&appends), "{appends} appends in five seconds");
+    world.commit(511).await;
+    world.end(worker).await;
+}

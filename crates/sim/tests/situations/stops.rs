@@ -1,6 +1,7 @@
 //! What stops a shard, what is kept, and how it goes on.
 
 use frazil_pipeline::dead_letters::Reason;
+use frazil_snowflake::fake::BadBatch;
 
 use crate::world::{ARRIVAL_MS, HOUR_MS, Worker, World, table};
 
@@ -128,4 +129,88 @@ async fn accepted_rows_that_kinesis_is_about_to_forget_are_waited_for() {
     );
     let late = ARRIVAL_MS + 23 * HOUR_MS + HOUR_MS / 2;
     assert_eq!(appends_after_a_death(late).await, 0, "old rows were discarded");
+}
+
+fn holds(body: &[u8], word: &[u8]) -> bool {
+    let rows = zstd::decode_all(body).expect("zstd");
+    rows.windows(word.len()).any(|window| window == word)
+}
+
+fn is_bad(body: &[u8]) -> bool {
+    holds(body, b"\"bad\":true")
+}
+
+/// Carries 400 records past a service that fails on some of them; answers the letters' sequence numbers, in order.
+async fn past_bad_rows(how: BadBatch, bad: &[u64]) {
+    let mut world = World::at(ARRIVAL_MS);
+    world.kinesis.set_page_records(90);
+    for number in 0..400 {
+        let text = match bad.contains(&number) {
+            true => format!("{{\"n\":{number},\"bad\":true}}"),
+            false => format!("{{\"n\":{number}}}"),
+        };
+        world
+            .kinesis
+            .put(&world.kinesis.shard_ids()[0], "k", text.as_bytes());
+    }
+    world.snowpipe.fail_on(Some((is_bad, how)));
+    let worker = world.worker();
+    world.commit(400 - bad.len() as u64).await;
+    world
+        .until("the letters", async |world| {
+            world.snowpipe.commit_all();
+            world.letters.all().len() >= bad.len()
+        })
+        .await;
+    // The shard goes on, and nothing of it is sent again.
+    world.goes_on(400 - bad.len() as u64).await;
+    world.end(worker).await;
+    let kept: Vec<(Reason, u64)> = world
+        .letters
+        .all()
+        .iter()
+        .map(|letter| {
+            let value: serde_json::Value = serde_json::from_slice(&letter.data).expect("JSON");
+            (letter.reason, value["n"].as_u64().expect("a number"))
+        })
+        .collect();
+    let wanted: Vec<_> = bad.iter().map(|n| (Reason::RefusedByService, *n)).collect();
+    assert_eq!(kept, wanted);
+    assert!(
+        world.snowpipe.bad_met() >= 3 * bad.len(),
+        "the fault hardly fired"
+    );
+}
+
+#[tokio::test]
+async fn a_row_that_makes_the_channel_invalid_becomes_a_letter_and_its_neighbours_rows() {
+    past_bad_rows(BadBatch::InvalidAtCommit, &[0]).await;
+    past_bad_rows(BadBatch::InvalidAtCommit, &[123]).await;
+    past_bad_rows(BadBatch::InvalidAtCommit, &[88, 89, 90, 399]).await;
+}
+
+#[tokio::test]
+async fn a_row_whose_request_is_refused_becomes_a_letter_and_its_neighbours_rows() {
+    past_bad_rows(BadBatch::Refused, &[0]).await;
+    past_bad_rows(BadBatch::Refused, &[7, 250, 251]).await;
+}
+
+#[tokio::test]
+async fn a_service_that_fails_on_every_row_gets_no_dead_letters_from_a_short_outage() {
+    let mut world = World::at(ARRIVAL_MS);
+    world.put(50);
+    world
+        .snowpipe
+        .fail_on(Some((|body| holds(body, b"\"n\""), BadBatch::InvalidAtCommit)));
+    let worker = world.worker();
+    for _ in 0..60 {
+        world.snowpipe.commit_all();
+        world.advance(1).await;
+    }
+    assert!(world.snowpipe.bad_met() > 5, "{}", world.snowpipe.bad_met());
+    assert!(world.letters.all().is_empty(), "{:?}", world.letters.all());
+    world.snowpipe.fail_on(None);
+    world.commit(50).await;
+    world.end(worker).await;
+    assert!(world.letters.all().is_empty());
 }

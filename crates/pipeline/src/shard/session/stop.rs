@@ -180,7 +180,10 @@ impl Session<'_> {
         let events = &self.way.parts.events;
         let mut counts: Vec<(&'static str, u64)> = Vec::new();
         for letter in self.letters.drain(..) {
-            let DeadLetter { reason, .. } = letter;
+            let DeadLetter { reason, position, .. } = letter;
+            if reason == Reason::RefusedByService {
+                self.course.suspicion.kept(&position);
+            }
             match counts.iter_mut().find(|(known, _)| *known == reason.as_str()) {
                 Some((_, count)) => *count += 1,
                 None => counts.push((reason.as_str(), 1)),
