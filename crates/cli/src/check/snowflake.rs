@@ -165,7 +165,7 @@ async fn log_in(book: &mut Book, doors: &Doors<'_>, clock_is_off: bool) -> Optio
         }
         Err(error @ Error::Unauthorized { .. }) => {
             let is_of_key = matches!(&error, Error::Unauthorized { code, .. } if code == TOKEN_REFUSED);
-            let repair = match public_key(&config.private_key).filter(|_| is_of_key) {
+            let repair = match public_key(config).filter(|_| is_of_key) {
                 _ if clock_is_off => Repair::Step("set this machine's clock first".to_owned()),
                 Some(key) => {
                     let user = quoted(&config.user.to_uppercase());

@@ -3,6 +3,7 @@
 
 mod aws;
 mod bench;
+mod cases;
 mod snowflake;
 
 /// The fewest broken set-ups that are tried; a list that shrinks is noticed.
