@@ -3,6 +3,7 @@
 //! Each step stands on those before it: where one fails, what cannot be asked any more is one unknowable line.
 
 mod columns;
+mod metadata;
 mod names;
 mod pipe;
 mod rights;

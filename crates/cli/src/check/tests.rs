@@ -43,6 +43,7 @@ fn the_page_describes_each_id_and_no_other() {
         include_str!("snowflake/rights.rs"),
         include_str!("snowflake/table.rs"),
         include_str!("snowflake/columns.rs"),
+        include_str!("snowflake/metadata.rs"),
         include_str!("snowflake/pipe.rs"),
     );
     let quoted = |text: &str| sources.contains(&format!("\"{text}\""));

@@ -1,15 +1,15 @@
-//! Columns that records may not fill, and the one of the metadata.
+//! Columns that records may not fill.
 //!
 //! Source: Snowflake documentation, "Snowpipe Streaming: default pipe" (a DEFAULT or AUTOINCREMENT fills a column whose key is
 //! missing), "CREATE PIPE" (functions of time are evaluated when the pipe is compiled).
 
 use frazil_snowflake::Error;
-use frazil_snowflake::probe::{ShownColumn, ShownTable, TableKind, quoted, quoted_path};
+use frazil_snowflake::probe::{ShownColumn, ShownTable, quoted};
 
 use super::Look;
 use super::names::Found;
-use crate::check::finding::{Repair, Stage};
-use frazil_runtime::exit::Exit;
+use super::table::alter;
+use crate::check::finding::Repair;
 
 /// Functions whose value would be that of the pipe's compilation.
 const OF_TIME: [&str; 8] = [
@@ -22,13 +22,6 @@ const OF_TIME: [&str; 8] = [
     "GETDATE",
     "SYSTIMESTAMP",
 ];
-
-/// Whether a value of this type can hold the metadata, which is an object; text holds it as JSON.
-fn holds_an_object(kind: &str) -> bool {
-    ["OBJECT", "VARIANT", "VARCHAR", "STRING", "TEXT", "MAP"]
-        .iter()
-        .any(|good| kind.to_uppercase().starts_with(good))
-}
 
 fn is_identity(default: &str) -> bool {
     let default = default.to_uppercase();
@@ -59,70 +52,11 @@ impl Look<'_> {
         }
         let evolves = shown.schema_evolution == Some(true);
         self.metadata(&names, &place, &columns, evolves, &shown.kind);
-        self.not_null(&names, &place, &columns, evolves);
+        self.not_null(&names, &place, &columns, shown);
         Ok(())
     }
 
-    fn metadata(
-        &mut self,
-        names: &[&str],
-        place: &str,
-        columns: &[ShownColumn],
-        evolves: bool,
-        kind: &TableKind,
-    ) {
-        let (id, key) = ("snowflake.metadata", self.connector.metadata.key.clone());
-        let column = columns
-            .iter()
-            .find(|column| column.name.to_uppercase() == key.to_uppercase());
-        match column {
-            Some(column) if holds_an_object(&column.kind) => {
-                let what = format!("{key} goes to {} {}", column.name, column.kind);
-                self.book.proved(id, place, &what);
-            }
-            Some(column) => {
-                let what = format!(
-                    "{} is {}, and {key} is an object: no row would fit",
-                    column.name, column.kind
-                );
-                let value = format!("{key}Of");
-                let key = "metadata.key";
-                self.book.refused(
-                    Exit::Usage,
-                    id,
-                    place,
-                    &what,
-                    vec![Repair::Configuration { key, value }],
-                );
-            }
-            None if evolves => {
-                let what = format!("{key} gets a column with the first row");
-                self.book.proved(id, place, &what);
-            }
-            None => {
-                let what =
-                    format!("there is no column for {key}: rows do not tell which record they come from");
-                let table = match kind {
-                    TableKind::Iceberg => "ICEBERG TABLE",
-                    _ => "TABLE",
-                };
-                let text = format!(
-                    "ALTER {table} {} ADD COLUMN {} {}",
-                    quoted_path(names),
-                    quoted(&key.to_uppercase()),
-                    if *kind == TableKind::Iceberg {
-                        "STRING"
-                    } else {
-                        "OBJECT"
-                    }
-                );
-                self.book
-                    .warning(id, place, &what, vec![Repair::Sql(Stage::Alter, text)]);
-            }
-        }
-    }
-
-    fn not_null(&mut self, names: &[&str], place: &str, columns: &[ShownColumn], evolves: bool) {
+    fn not_null(&mut self, names: &[&str], place: &str, columns: &[ShownColumn], shown: &ShownTable) {
         let id = "snowflake.not_null";
         let metadata = self.connector.metadata.key.to_uppercase();
         let mut strict = columns.iter().filter(|column| {
@@ -131,19 +65,15 @@ impl Look<'_> {
         let mut any = false;
         for column in strict.by_ref() {
             any = true;
-            let what = if evolves {
+            let what = if shown.schema_evolution == Some(true) {
                 "NOT NULL without a DEFAULT: the first record without its key takes the constraint off"
             } else {
                 "NOT NULL without a DEFAULT: a record without its key is a row error"
             };
-            let text = format!(
-                "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL",
-                quoted_path(names),
-                quoted(&column.name)
-            );
+            let change = format!("ALTER COLUMN {} DROP NOT NULL", quoted(&column.name));
+            let repair = vec![alter(&shown.kind, names, &change)];
             let place = format!("{place}.{}", column.name);
-            self.book
-                .warning(id, &place, what, vec![Repair::Sql(Stage::Alter, text)]);
+            self.book.warning(id, &place, what, repair);
         }
         if !any {
             self.book
@@ -192,17 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_that_hold_the_metadata_and_defaults_that_count() {
-        for (kind, holds) in [
-            ("OBJECT", true),
-            ("OBJECT(stream VARCHAR)", true),
-            ("VARIANT", true),
-            ("VARCHAR(16777216)", true),
-            ("NUMBER(38,0)", false),
-            ("TIMESTAMP_NTZ(9)", false),
-        ] {
-            assert_eq!(holds_an_object(kind), holds, "{kind}");
-        }
+    fn numbers_of_the_service_are_told_from_other_defaults() {
         for (default, counts) in [
             ("IDENTITY START 1 INCREMENT 1", true),
             ("autoincrement", true),

@@ -76,7 +76,13 @@ impl Look<'_> {
                 self.book.refused(Exit::Missing, wanted.id, &place, &what, repair);
                 found.told_missing = true;
                 // What lies within is not looked for under a wrong name.
-                found.covered.extend(["DATABASE", "SCHEMA", "TABLE", "PIPE"]);
+                let within: &[&str] = match wanted.kind {
+                    "DATABASE" => &["DATABASE", "SCHEMA", "TABLE", "PIPE"],
+                    "SCHEMA" => &["SCHEMA", "TABLE", "PIPE"],
+                    "PIPE" => &["PIPE", "TABLE"],
+                    _ => &["TABLE"],
+                };
+                found.covered.extend(within);
                 None
             }
             Sight::Unseen

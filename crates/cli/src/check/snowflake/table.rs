@@ -14,6 +14,16 @@ use crate::check::finding::{Repair, Stage};
 /// The catalog of Iceberg tables that Snowflake writes to.
 const OWN_CATALOG: &str = "SNOWFLAKE";
 
+/// A change of a table of this kind.
+pub(super) fn alter(kind: &TableKind, names: &[&str], change: &str) -> Repair {
+    let kind = match kind {
+        TableKind::Iceberg => "ICEBERG TABLE",
+        _ => "TABLE",
+    };
+    let text = format!("ALTER {kind} {} {change}", quoted_path(names));
+    Repair::Sql(Stage::Alter, text)
+}
+
 impl Look<'_> {
     /// Says what the table is.
     pub(super) fn table(&mut self, path: &[String], shown: &ShownTable, found: &Found) {
@@ -58,16 +68,6 @@ impl Look<'_> {
         }
     }
 
-    /// The statement's words for this kind of table.
-    fn alter(kind: &TableKind, names: &[&str], change: &str) -> Repair {
-        let kind = match kind {
-            TableKind::Iceberg => "ICEBERG TABLE",
-            _ => "TABLE",
-        };
-        let text = format!("ALTER {kind} {} {change}", quoted_path(names));
-        Repair::Sql(Stage::Alter, text)
-    }
-
     fn evolution(&mut self, names: &[&str], place: &str, shown: &ShownTable, found: &Found) {
         let id = "snowflake.evolution";
         if !found.by_name() {
@@ -79,11 +79,7 @@ impl Look<'_> {
             None => self.book.unknowable(id, place, "whether it is on is not told"),
             Some(false) => {
                 let what = "off: keys without a column are left out, and nothing counts them";
-                let mut repair = vec![Self::alter(
-                    &shown.kind,
-                    names,
-                    "SET ENABLE_SCHEMA_EVOLUTION = TRUE",
-                )];
+                let mut repair = vec![alter(&shown.kind, names, "SET ENABLE_SCHEMA_EVOLUTION = TRUE")];
                 let held = self.grants.as_ref();
                 let held = held.map(|grants| grants.held("EVOLVE SCHEMA", "TABLE", names));
                 if held != Some(Held::Direct) {
@@ -117,7 +113,7 @@ impl Look<'_> {
                 "off: a row that does not fit stops its shard, and the records around it become dead letters"
             }
         };
-        let repair = vec![Self::alter(&shown.kind, names, "SET ERROR_LOGGING = TRUE")];
+        let repair = vec![alter(&shown.kind, names, "SET ERROR_LOGGING = TRUE")];
         self.book.warning(id, place, what, repair);
     }
 }

@@ -10,7 +10,7 @@ use frazil_lease::admin::TableAdmin;
 use frazil_lease::{DynamoLeases, LeaseStore as _, Scope};
 use frazil_local::{FaultsFile, Local, LocalOptions};
 use frazil_model::{Clock, StreamName, SystemClock, SystemRandom};
-use frazil_runtime::config::{Config, ConnectorConfig, Target, Variables};
+use frazil_runtime::config::{ArrivalFormat, Config, ConnectorConfig, Target, Variables};
 use frazil_runtime::run;
 use frazil_snowflake::{Rows, SqlClient};
 use tokio::sync::Mutex;
@@ -305,6 +305,10 @@ fn configure(connector: &mut ConnectorConfig, key: &str, value: &str) {
         "destination.pipe" => to.target = Target::Pipe(value),
         "destination.role" => to.role = Some(value),
         "metadata.key" => connector.metadata.key = value,
+        "metadata.approximate_arrival" => {
+            assert_eq!(value, "epoch_ms");
+            connector.metadata.approximate_arrival = ArrivalFormat::EpochMs;
+        }
         "source.application_name" => connector.source.application_name = value,
         other => panic!("no such key: {other}"),
     }

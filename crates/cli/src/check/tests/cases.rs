@@ -321,6 +321,20 @@ pub(super) fn of_tables() -> Vec<Broken> {
             ..WHOLE
         },
         Broken {
+            what: "Openflow's structured column, whose arrival is a number",
+            sql: &[
+                "CREATE TABLE D{n}.S.T2 (KINESISMETADATA OBJECT(stream STRING, shardId STRING, approximateArrival BIGINT, \
+                 partitionKey STRING, sequenceNumber STRING, subSequenceNumber INTEGER, shardedSequenceNumber STRING)) \
+                 ENABLE_SCHEMA_EVOLUTION = TRUE ERROR_LOGGING = TRUE",
+                "GRANT INSERT, EVOLVE SCHEMA ON TABLE D{n}.S.T2 TO ROLE R{n}",
+            ],
+            change: |connector| connector.destination.target = Target::Table("T2".to_owned()),
+            found: &["refused snowflake.metadata"],
+            repair: &["metadata.approximate_arrival: epoch_ms"],
+            exit: Exit::Usage,
+            ..WHOLE
+        },
+        Broken {
             what: "a default of the pipe's time",
             sql: &[
                 "CREATE TABLE D{n}.S.T2 (KINESISMETADATA OBJECT, AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP(), \
