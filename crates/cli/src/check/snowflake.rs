@@ -154,13 +154,13 @@ async fn log_in(book: &mut Book, doors: &Doors<'_>, clock_is_off: bool) -> Optio
     };
     match tried {
         Ok((probe, whoami)) => {
-            book.proved("snowflake.login", &place, "the key is the user's");
+            book.proved("snowflake.login", &place, "Snowflake lets the user in");
             in_role(book, &probe, config, &whoami)
                 .await
                 .then_some((probe, whoami))
         }
         Err(error) if is_of_role(&error) => {
-            book.proved("snowflake.login", &place, "the key is the user's");
+            book.proved("snowflake.login", &place, "Snowflake lets the user in");
             foreign_role(book, doors, error).await;
             None
         }
@@ -174,7 +174,7 @@ async fn log_in(book: &mut Book, doors: &Doors<'_>, clock_is_off: bool) -> Optio
                     Repair::Sql(Stage::User, sql)
                 }
                 None => Repair::Step(format!(
-                    "look at user {} and at the network policy: the key itself is not what is refused",
+                    "look at user {}, how it logs in, and at the account's network policies",
                     config.user
                 )),
             };
