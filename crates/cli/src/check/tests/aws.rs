@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use frazil_kinesis::Kinesis as _;
+use frazil_kinesis::{ConsumerStatus, Kinesis as _, StartAt};
 use frazil_lease::update::Update;
 use frazil_lease::{Pin, PinnedStart, Scope, StreamIdentity};
 use frazil_model::{Clock, Instant, StreamName, SystemClock};
@@ -141,6 +141,44 @@ fn each_denied_action_is_named_and_its_policy_repairs_it() {
                 "dynamodb:CreateTable"
             ]
         );
+    });
+}
+
+/// A shard takes one subscription of a consumer a second: the connector's own is not in the way of a check, nor the other way round.
+#[test]
+fn a_check_subscribes_to_no_shard_of_the_stream() {
+    on_threads(async {
+        let bench = Bench::start("").await;
+        bench.stream(STREAM).await;
+        bench.lease_table(APPLICATION).await;
+        let connector = bench.whole(0).await;
+        let kinesis = bench.kinesis(&connector).await;
+        let stream = kinesis.describe_stream().await.expect("a stream");
+        let made = kinesis.register_consumer(&stream.arn, APPLICATION).await;
+        let mut consumer = made.expect("a consumer");
+        let mut tries = 0;
+        while consumer.status != ConsumerStatus::Active {
+            let described = kinesis.describe_consumer(&stream.arn, APPLICATION).await;
+            consumer = described.expect("a consumer");
+            tries += 1;
+            assert!(tries < 100_000, "the consumer is never ready");
+        }
+        let bench = bench.again_limited().await;
+        let mut connector = bench.connector(APPLICATION, "D0", "R0");
+        connector.source.consumer_type = ConsumerType::EnhancedFanOut;
+        let kinesis = bench.kinesis(&connector).await;
+        let findings = inspect(&connector, Path::new("frazil.yaml"), &super::bench::clock()).await;
+        assert_eq!(ids(&findings), [""; 0], "{:#?}", bad(&findings));
+        let tried = findings
+            .iter()
+            .find(|finding| finding.id == "kinesis:SubscribeToShard");
+        assert_eq!(tried.map(|finding| finding.state), Some(State::Proved));
+        for shard in kinesis.list_shards().await.expect("shards") {
+            let subscribed = kinesis
+                .subscribe(&consumer.arn, &shard.id, &StartAt::TrimHorizon)
+                .await;
+            assert!(subscribed.is_ok(), "{}: {:?}", shard.id, subscribed.err());
+        }
     });
 }
 

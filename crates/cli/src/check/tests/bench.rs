@@ -53,12 +53,12 @@ pub(super) fn clock() -> Arc<dyn Clock> {
 
 impl Bench {
     pub(super) async fn start(faults: &str) -> Self {
-        Self::start_in(tempfile::tempdir().expect("a folder"), faults).await
+        Self::start_in(tempfile::tempdir().expect("a folder"), faults, false).await
     }
 
-    async fn start_in(folder: tempfile::TempDir, faults: &str) -> Self {
+    async fn start_in(folder: tempfile::TempDir, faults: &str, aws_limits: bool) -> Self {
         let mut options = LocalOptions::new(folder.path().join("data"));
-        options.aws_limits = false;
+        options.aws_limits = aws_limits;
         options.faults = FaultsFile::parse(faults).expect("faults");
         let (local, addresses) = stack::start(options).await.expect("a stack");
         let admin = SqlClient::new(
@@ -78,7 +78,13 @@ impl Bench {
     /// Stops the stack, and starts it again on the same data with other faults.
     pub(super) async fn again(self, faults: &str) -> Self {
         self.local.shutdown().await;
-        Self::start_in(self.folder, faults).await
+        Self::start_in(self.folder, faults, false).await
+    }
+
+    /// Likewise, with the budgets of Kinesis.
+    pub(super) async fn again_limited(self) -> Self {
+        self.local.shutdown().await;
+        Self::start_in(self.folder, "", true).await
     }
 
     /// Runs a statement as the administrator.
