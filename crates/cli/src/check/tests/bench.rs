@@ -15,7 +15,7 @@ use frazil_runtime::run;
 use frazil_snowflake::{Rows, SqlClient};
 use tokio::sync::Mutex;
 
-use super::super::finding::{Finding, Repair, State};
+use super::super::finding::{Book, Finding, Group, Repair, State};
 use super::super::inspect;
 use crate::stack;
 use crate::target::LocalAddresses;
@@ -266,10 +266,32 @@ http: {{listen: 127.0.0.1:0}}
 
     /// Checks a connector, and that nothing was changed by it.
     pub(super) async fn check(&self, connector: &ConnectorConfig) -> Vec<Finding> {
-        let before = self.dump(connector).await;
-        let findings = inspect(connector, Path::new("frazil.yaml"), &clock()).await;
-        assert_eq!(before, self.dump(connector).await, "the check changed something");
+        let (file, clock) = (Path::new("frazil.yaml"), clock());
+        let findings = self.unchanged(connector, inspect(connector, file, &clock)).await;
         assert!(findings.len() >= 5, "{findings:?}");
+        findings
+    }
+
+    /// Likewise, what is Snowflake's alone.
+    pub(super) async fn check_snowflake(&self, connector: &ConnectorConfig) -> Vec<Finding> {
+        let findings = self.unchanged(connector, async {
+            let mut book = Book::new(&connector.name);
+            book.enter(Group::Snowflake);
+            let random = Arc::new(SystemRandom);
+            super::super::snowflake::look(&mut book, connector, Some(2), &clock(), random).await;
+            book.into_findings()
+        });
+        findings.await
+    }
+
+    async fn unchanged(
+        &self,
+        connector: &ConnectorConfig,
+        check: impl Future<Output = Vec<Finding>>,
+    ) -> Vec<Finding> {
+        let before = self.dump(connector).await;
+        let findings = check.await;
+        assert_eq!(before, self.dump(connector).await, "the check changed something");
         findings
     }
 

@@ -12,7 +12,7 @@ use frazil_runtime::exit::Exit;
 use super::super::finding::{self, Repair};
 use super::super::inspect;
 use super::FEWEST;
-use super::bench::{APPLICATION, Bench, STREAM, bad, clock, ids, numbered, on_threads};
+use super::bench::{APPLICATION, Bench, STREAM, bad, ids, numbered, on_threads};
 use super::cases::{Broken, FOREIGN_KEY, PIPE, of_names, of_rights, of_tables, pipe};
 
 /// Repairs as the cases write them.
@@ -34,7 +34,7 @@ async fn bench() -> Bench {
 async fn try_one(bench: &Bench, n: usize, broken: &Broken) {
     let what = broken.what;
     let mut connector = bench.whole(n).await;
-    let whole = inspect(&connector, Path::new("frazil.yaml"), &clock()).await;
+    let whole = bench.check_snowflake(&connector).await;
     assert_eq!(ids(&whole), [""; 0], "{what}: whole before it is broken");
     (broken.change)(&mut connector);
     for statement in broken.sql {
@@ -51,7 +51,7 @@ async fn try_one(bench: &Bench, n: usize, broken: &Broken) {
             ))
             .await;
     }
-    let findings = bench.check(&connector).await;
+    let findings = bench.check_snowflake(&connector).await;
     assert_eq!(ids(&findings), broken.found, "{what}: {:#?}", bad(&findings));
     assert_eq!(finding::exit(&findings), broken.exit, "{what}");
     let repairs = findings.iter().flat_map(|finding| &finding.repair);
@@ -68,7 +68,7 @@ async fn try_one(bench: &Bench, n: usize, broken: &Broken) {
     for statement in broken.by_hand {
         bench.sql(&numbered(statement, n)).await;
     }
-    let findings = bench.check(&connector).await;
+    let findings = bench.check_snowflake(&connector).await;
     assert_eq!(ids(&findings), [""; 0], "{what}, repaired: {:#?}", bad(&findings));
 }
 
