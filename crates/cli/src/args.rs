@@ -32,6 +32,8 @@ pub(crate) enum Verb {
     Demo(Demo),
     /// Run the connectors of a configuration
     Run(Run),
+    /// Try everything that the connectors of a configuration need, without changing anything
+    Check(Check),
     /// Run the local Kinesis, DynamoDB and Snowflake, to point any tool at
     #[cfg(feature = "local")]
     Local(Local),
@@ -85,6 +87,19 @@ pub(crate) struct Run {
     /// Take over shards whose rows went to another destination before
     #[arg(long)]
     pub(crate) accept_destination: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The configuration
+    #[arg(short, long, default_value = "frazil.yaml")]
+    pub(crate) config: PathBuf,
+    /// One connector (all, if not given)
+    #[arg(long)]
+    pub(crate) connector: Option<String>,
+    /// The findings as a JSON array
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[cfg(feature = "local")]

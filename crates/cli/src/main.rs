@@ -1,6 +1,7 @@
 //! `frazil`: the front door. One file per verb.
 
 mod args;
+mod check;
 mod failure;
 mod judge;
 mod latency;
@@ -76,6 +77,7 @@ async fn run_verb(verb: Verb) -> Result<Exit, Failure> {
         #[cfg(feature = "local")]
         Verb::Demo(args) => demo::run(args).await,
         Verb::Run(args) => run::run(args).await,
+        Verb::Check(args) => check::run(args).await,
         #[cfg(feature = "local")]
         Verb::Local(args) => local::run(args).await,
         Verb::Send(args) => send::run(args).await,

@@ -299,6 +299,58 @@ fn each_mistake_gets_one_clear_error_with_its_exit_code() {
 }
 
 #[test]
+fn a_check_tells_what_is_missing_and_ends_as_the_worst_of_it() {
+    let local = Local::start();
+    let check = |config: &Path, options: &[&str]| {
+        let mut command = frazil();
+        poison(&mut command, local.folder.path());
+        let output = command.args(["check", "-c"]).arg(config).args(options).output();
+        let output = output.expect("it runs");
+        let told = told(&output);
+        assert!(!told.contains(CANARY), "a secret was told");
+        (output.status.code(), told)
+    };
+    let whole = local.configuration("", "");
+    let (code, told) = check(&whole, &[]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains(" 0 refused, 0 warnings, 1 unknowable"), "{told}");
+    let (code, json) = check(&whole, &["--json"]);
+    assert_eq!(code, Some(0), "{json}");
+    let findings: Vec<serde_json::Value> = serde_json::from_str(&json).expect("a JSON array");
+    assert!(findings.len() >= 25, "{}", findings.len());
+    for finding in &findings {
+        for key in ["id", "state", "what", "where", "connector", "group"] {
+            assert!(finding[key].is_string(), "{key}: {finding}");
+        }
+        assert!(finding["repair"].is_array(), "{finding}");
+    }
+    let cases = [
+        (
+            "stream: clicks",
+            "stream: nowhere",
+            4,
+            "aws kinesis create-stream",
+        ),
+        ("table: T", "table: t", 4, "destination.table: T"),
+        (
+            "user: FRAZIL",
+            "user: NOBODY",
+            3,
+            "ALTER USER \"NOBODY\" SET RSA_PUBLIC_KEY = 'MII",
+        ),
+        ("region: us-east-1", "region: us east", 2, "5:15"),
+        ("name: one", "naem: one", 2, "did you mean"),
+    ];
+    for (replace, with, exit, words) in cases {
+        let (code, told) = check(&local.configuration(replace, with), &[]);
+        assert_eq!(code, Some(exit), "{with}: {told}");
+        assert!(told.contains(words), "{with}: {told}");
+    }
+    let (code, told) = check(&whole, &["--connector", "two"]);
+    assert_eq!(code, Some(2), "{told}");
+}
+
+#[test]
 fn scripts_run_statement_by_statement_and_stop_where_one_fails() {
     let local = Local::start();
     let play = |file: &Path| {

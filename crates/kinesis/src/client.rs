@@ -7,6 +7,7 @@
 
 mod calls;
 mod fan_out;
+mod probe;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,6 +31,7 @@ use crate::aws::keys::{HeldKeys, innermost, renewing};
 use crate::door::{Consumer, ConsumerId, Kinesis, Shard, StartAt, StreamDescription, Subscription};
 use crate::error::{Error, NO_KEYS};
 use crate::page::{RecordPage, ShardIterator};
+pub use probe::StreamFacts;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);

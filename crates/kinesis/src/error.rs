@@ -106,6 +106,16 @@ pub enum Error {
         /// The service's words.
         message: String,
     },
+    /// The stream's records are encrypted with a key that these credentials may not use.
+    #[error(
+        "AWS refuses {call}: {message}; the stream is encrypted, and these credentials lack kms:Decrypt on its key"
+    )]
+    KeyDenied {
+        /// The call.
+        call: &'static str,
+        /// The service's words.
+        message: String,
+    },
     /// The service does not take a request; sending it again changes nothing.
     #[error("Kinesis refuses {call}: {code} {message}")]
     Refused {
@@ -155,6 +165,7 @@ impl Error {
             Self::Missing { .. }
             | Self::TooManyConsumers { .. }
             | Self::AccessDenied { .. }
+            | Self::KeyDenied { .. }
             | Self::Refused { .. }
             | Self::PageTooLarge { .. }
             | Self::BadConfig(_) => ErrorKind::Invalid,
@@ -183,7 +194,8 @@ impl Error {
             "ExpiredNextTokenException" => Self::ExpiredPages { call },
             "ResourceNotFoundException" => Self::Missing { call, message },
             "ResourceInUseException" => Self::InUse { call, message },
-            "AccessDeniedException" | "KMSAccessDeniedException" => Self::AccessDenied { call, message },
+            "AccessDeniedException" => Self::AccessDenied { call, message },
+            "KMSAccessDeniedException" => Self::KeyDenied { call, message },
             "ExpiredTokenException"
             | "ExpiredToken"
             | "UnrecognizedClientException"
@@ -221,6 +233,7 @@ mod tests {
                 ErrorKind::Invalid,
             ),
             ("AccessDeniedException", ErrorKind::Invalid),
+            ("KMSAccessDeniedException", ErrorKind::Invalid),
             ("ResourceInUseException", ErrorKind::Retry),
             ("ExpiredTokenException", ErrorKind::ReAuthenticate),
             ("InternalFailure", ErrorKind::Retry),

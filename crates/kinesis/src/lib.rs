@@ -30,7 +30,7 @@ pub use aggregate::{
     AGGREGATE_MAGIC, Aggregate, BrokenAggregate, Place, UserRecord, UserRecords, hash_key, is_aggregate,
 };
 pub use aggregator::{Aggregator, AimedRecord, DEFAULT_AGGREGATE_BYTES};
-pub use client::KinesisClient;
+pub use client::{KinesisClient, StreamFacts};
 pub use consumer::{FanOutConsumer, deregister_consumer};
 pub use door::{
     Consumer, ConsumerId, ConsumerStatus, FanOutEvent, HashKeyRange, Kinesis, Shard, StartAt,

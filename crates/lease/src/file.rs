@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use crate::error::Error;
 use crate::row::Item;
 use crate::store::{LeaseStore, Scope, Written};
-use crate::table::RowTable;
+use crate::table::{Part, RowTable};
 use crate::update::Update;
 use disk::{Disk, RealDisk};
 
@@ -69,6 +69,20 @@ impl FileLeases {
             state: Arc::new(Mutex::new(state)),
             is_new,
         })
+    }
+
+    /// How many rows the file holds, without opening it: no lock is taken and nothing is made; none where there is no file.
+    ///
+    /// # Errors
+    /// [`Error::StateFile`] where it is damaged or of a later version, or what the disk said.
+    pub fn look(path: impl AsRef<Path>) -> Result<Option<usize>, Error> {
+        let path = path.as_ref();
+        let text = RealDisk
+            .read(path)
+            .map_err(|e| failed(path, "cannot be read", &e))?;
+        let rows = text.map(|text| format::parse(&text).map_err(|detail| refused(path, detail)));
+        let count = |rows: RowTable| rows.0.values().map(Part::len).sum();
+        Ok(rows.transpose()?.map(count))
     }
 
     /// Whether there was no file when it was opened: nothing is remembered.

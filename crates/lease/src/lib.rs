@@ -30,6 +30,7 @@ pub mod fake;
 mod file;
 pub mod liveness;
 pub mod migrate;
+pub mod probe;
 mod renewing;
 pub mod row;
 mod state;

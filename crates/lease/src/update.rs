@@ -101,6 +101,8 @@ pub enum Purpose {
     Rewind,
     /// What Frazil wrote, or an owner, is taken off a row.
     Remove,
+    /// Nothing changes: its condition never holds.
+    Probe,
 }
 
 /// What Frazil remembers in a shard's row, beside its numbers.

@@ -7,7 +7,9 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use dynoxide::Database;
+use frazil_lease::admin::TableAdmin;
 use frazil_lease::fake::MemoryLeases;
+use frazil_lease::probe::{Right, probe};
 use frazil_lease::row::{Item, Row, ShardRow, decode};
 use frazil_lease::update::{Memory, Update};
 use frazil_lease::{
@@ -246,4 +248,41 @@ async fn a_service_that_is_not_there_is_unreachable() {
             table: "app".to_owned()
         }
     );
+}
+
+#[tokio::test]
+async fn a_probe_proves_each_action_and_writes_nothing() {
+    let leases = prepared().await;
+    let found = probe(&leases, &scope()).await;
+    assert_eq!(found.table.as_ref().map(Option::is_some), Ok(true));
+    let proved: Vec<&str> = found.rights.iter().map(|(action, _)| *action).collect();
+    assert_eq!(
+        proved,
+        ["DescribeTable", "CreateTable", "Query", "GetItem", "UpdateItem"]
+    );
+    assert!(
+        found.rights.iter().all(|(_, right)| *right == Right::Proved),
+        "{found:?}"
+    );
+    assert_eq!(found.stream, None);
+    let page = leases.scan("app", None).await.expect("scanned");
+    assert_eq!(page.items, [], "nothing was written");
+    // A table that is not there: what is asked of it is refused for that, which proves the right.
+    let nowhere = Scope {
+        application: "nowhere".to_owned(),
+        ..scope()
+    };
+    let found = probe(&leases, &nowhere).await;
+    assert_eq!(found.table, Ok(None));
+    let untried: Vec<&str> = found
+        .rights
+        .iter()
+        .filter(|(_, right)| *right != Right::Proved)
+        .map(|(action, right)| {
+            assert_eq!(*right, Right::Untried, "{action}");
+            *action
+        })
+        .collect();
+    assert_eq!(untried, ["CreateTable"]);
+    assert_eq!(leases.describe("nowhere").await, Ok(None), "none was made");
 }

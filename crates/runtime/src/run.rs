@@ -456,7 +456,9 @@ pub fn exit_of(error: &Error) -> Exit {
     match error {
         Error::Kinesis(frazil_kinesis::Error::Missing { .. })
         | Error::Snowflake(frazil_snowflake::Error::Missing { .. }) => Exit::Missing,
-        Error::Kinesis(frazil_kinesis::Error::AccessDenied { .. })
+        Error::Kinesis(
+            frazil_kinesis::Error::AccessDenied { .. } | frazil_kinesis::Error::KeyDenied { .. },
+        )
         | Error::Lease(frazil_lease::Error::AccessDenied { .. })
         | Error::Snowflake(
             frazil_snowflake::Error::Unauthorized { .. }

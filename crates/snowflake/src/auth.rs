@@ -25,7 +25,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use frazil_model::Secret;
 
 pub(crate) use proof::{Kind, Proof, Prover};
-pub(crate) use signer::Signer;
+pub(crate) use signer::{Signer, public_key};
 
 /// The largest secret that is read from a file, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;

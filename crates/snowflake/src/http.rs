@@ -78,7 +78,7 @@ fn of_address(proxy: &Secret) -> Result<reqwest::Proxy, Error> {
         .ok_or_else(|| Error::BadConfig("`proxy` is no address such as http://proxy.example:3128".to_owned()))
 }
 
-fn unreachable(address: &str, error: &reqwest::Error) -> Error {
+pub(crate) fn unreachable(address: &str, error: &reqwest::Error) -> Error {
     // The error's own text may hold the request's address with its query; what it came from does not.
     let mut source: &dyn std::error::Error = error;
     while let Some(inner) = source.source() {

@@ -21,6 +21,7 @@ mod gate;
 mod http;
 mod name;
 mod pipe;
+pub mod probe;
 mod renewing;
 mod service_clock;
 mod session;

@@ -14,26 +14,38 @@ use crate::door::{
 use crate::error::Error;
 use crate::page::{RecordPage, ShardIterator};
 
-#[async_trait]
-impl Kinesis for Calls {
-    async fn describe_stream(&self) -> Result<StreamDescription, Error> {
-        // Not DescribeStreamSummary: policies that were written for the Openflow connector do not have it.
+impl Calls {
+    /// DescribeStream. Not DescribeStreamSummary: policies that were written for the Openflow connector do not have it.
+    pub(super) async fn described(&self) -> Result<aws_sdk_kinesis::types::StreamDescription, Error> {
         let call = "DescribeStream";
         let (name, arn) = self.named();
         let request = self.sdk.describe_stream().limit(1);
         let request = request.set_stream_name(name).set_stream_arn(arn);
         let answer = request.send().await.map_err(|error| of_sdk(call, error))?;
-        let summary = answer.stream_description().ok_or(Error::BadAnswer {
+        answer.stream_description.ok_or(Error::BadAnswer {
             call,
             detail: "it describes no stream",
-        })?;
-        Ok(StreamDescription {
-            name: self.stream.clone(),
-            arn: summary.stream_arn().to_owned(),
-            created_ms: summary.stream_creation_timestamp().to_millis().unwrap_or(0),
-            status: summary.stream_status().as_str().to_owned(),
-            retention_hours: u32::try_from(summary.retention_period_hours()).unwrap_or(24),
         })
+    }
+
+    pub(super) fn description(
+        &self,
+        described: &aws_sdk_kinesis::types::StreamDescription,
+    ) -> StreamDescription {
+        StreamDescription {
+            name: self.stream.clone(),
+            arn: described.stream_arn().to_owned(),
+            created_ms: described.stream_creation_timestamp().to_millis().unwrap_or(0),
+            status: described.stream_status().as_str().to_owned(),
+            retention_hours: u32::try_from(described.retention_period_hours()).unwrap_or(24),
+        }
+    }
+}
+
+#[async_trait]
+impl Kinesis for Calls {
+    async fn describe_stream(&self) -> Result<StreamDescription, Error> {
+        Ok(self.description(&self.described().await?))
     }
 
     async fn list_shards(&self) -> Result<Vec<Shard>, Error> {

@@ -75,6 +75,12 @@ impl Key {
         pair.map_or_else(|_| unusable(NO_RSA_KEY), Self::of)
     }
 
+    /// The public half, as `RSA_PUBLIC_KEY` of a user wants it: base64 without head and foot.
+    pub(super) fn public(&self) -> Option<String> {
+        let der = self.pair.public_key().as_der().ok()?;
+        Some(STANDARD.encode(der.as_ref()))
+    }
+
     fn of(pair: RsaKeyPair) -> Result<Self, Trouble> {
         let public = pair
             .public_key()

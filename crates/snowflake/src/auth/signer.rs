@@ -58,6 +58,11 @@ pub(crate) struct Jwt {
     pub(crate) fingerprint: String,
 }
 
+/// The public half of a private key, in base64; none where there is no key that can be used.
+pub(crate) fn public_key(private_key: &SecretSource, passphrase: Option<&SecretSource>) -> Option<String> {
+    Texts::read(private_key, passphrase).ok()?.parse().ok()?.public()
+}
+
 impl Signer {
     /// Reads the key. `account` is its name in JWTs.
     ///
