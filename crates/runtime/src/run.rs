@@ -270,6 +270,7 @@ pub async fn aws(source: &config::SourceConfig, clock: &Arc<dyn Clock>) -> Resul
 async fn parts(
     configured: &ConnectorConfig,
     run: &RunOptions,
+    board: &Board,
     events: Events,
     budget: MemoryBudget,
     gate: &Arc<AccountGate>,
@@ -279,6 +280,9 @@ async fn parts(
     let (leases, tables) = leases(configured, &clock).await?;
     let to = snowflake(&configured.destination);
     let snowpipe = SnowpipeClient::new(to, Arc::clone(&clock), Arc::clone(&run.random))?;
+    let watched = snowpipe.clone();
+    let ahead_ms = move || watched.clock_skew().map(|skew| skew.ahead_ms);
+    board.watch_clock(&configured.name, Box::new(ahead_ms));
     let dead_letters: Arc<dyn DeadLetterSink> = match &configured.dead_letters {
         config::DeadLetters::Discard => Arc::new(Discard),
         config::DeadLetters::File { path, max_bytes } => {
@@ -408,7 +412,7 @@ async fn keep_running(
                 board.phase(&name, Phase::Draining);
             }
         });
-        let ended = match parts(&configured, &run, events.clone(), budget.clone(), &gate).await {
+        let ended = match parts(&configured, &run, &board, events.clone(), budget.clone(), &gate).await {
             Ok(parts) => {
                 Connector::new(options(&configured, &run), parts)
                     .run(stop.clone())

@@ -13,6 +13,7 @@
 //! are read again: the key for each JWT, a programmatic access token for each request to the account's host, the others for
 //! each access token. A proof that was refused is followed by another one only where there is another.
 
+mod kept;
 mod key;
 mod oauth;
 mod proof;

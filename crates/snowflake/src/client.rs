@@ -103,7 +103,7 @@ impl SnowpipeClient {
     /// A client; nothing is sent yet.
     ///
     /// # Errors
-    /// [`Error::BadKey`], [`Error::UnfinishedKey`], [`Error::BadSecret`], [`Error::BadConfig`].
+    /// [`Error::BadKey`], [`Error::UnfinishedSecret`], [`Error::BadSecret`], [`Error::BadConfig`].
     pub fn new(
         config: SnowflakeConfig,
         clock: Arc<dyn Clock>,

@@ -160,15 +160,17 @@ pub enum Error {
         /// What is wrong with it, without its text.
         detail: String,
     },
-    /// The private key has no end: somebody may be writing it.
+    /// The file of a secret has no end, or nothing in it: somebody may be writing it.
     #[error(
-        "the private key of user {user} has no end (-----END ...): {key}; if nobody is writing it right now, write it anew"
+        "the {what} of user {user} is not whole: {detail}; if nobody is writing it right now, write it anew"
     )]
-    UnfinishedKey {
+    UnfinishedSecret {
+        /// Which one.
+        what: &'static str,
         /// The user.
         user: String,
-        /// Where it is.
-        key: String,
+        /// Where it is, and what is missing.
+        detail: String,
     },
     /// A secret that proves who the user is cannot be used.
     #[error("the {what} of user {user} cannot be used: {detail}")]
@@ -195,7 +197,7 @@ impl Error {
             | Self::MustReopen { .. }
             | Self::UncommittedRows { .. }
             | Self::OpenInProgress { .. }
-            | Self::UnfinishedKey { .. }
+            | Self::UnfinishedSecret { .. }
             | Self::BadAnswer { .. } => ErrorKind::Retry,
             Self::Throttled { .. } => ErrorKind::SlowDown,
             Self::Unauthorized { .. } | Self::NoAccessToken { .. } => ErrorKind::ReAuthenticate,

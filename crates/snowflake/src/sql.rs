@@ -81,7 +81,7 @@ impl SqlClient {
     /// A client; nothing is sent yet. Statements run in the configuration's database and schema, where it names any.
     ///
     /// # Errors
-    /// [`Error::BadKey`], [`Error::UnfinishedKey`], [`Error::BadSecret`], [`Error::BadConfig`].
+    /// [`Error::BadKey`], [`Error::UnfinishedSecret`], [`Error::BadSecret`], [`Error::BadConfig`].
     pub fn new(
         config: SnowflakeConfig,
         clock: Arc<dyn Clock>,

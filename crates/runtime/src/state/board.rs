@@ -17,11 +17,15 @@ const LONGEST_LATENCY_MS: u64 = 24 * 3600 * 1000;
 /// Where the board reads the memory in use.
 pub type MemoryGauge = Box<dyn Fn() -> MemoryState + Send + Sync>;
 
+/// Where the board reads how far a connector's service is behind this machine's clock, in milliseconds.
+pub type ClockGauge = Box<dyn Fn() -> Option<i64> + Send + Sync>;
+
 /// The state of the process, kept up to date.
 pub struct Board {
     clock: Arc<dyn Clock>,
     started_ms: i64,
     memory: Mutex<MemoryGauge>,
+    clocks: Mutex<BTreeMap<String, ClockGauge>>,
     connectors: Mutex<BTreeMap<String, Connector>>,
 }
 
@@ -217,6 +221,7 @@ impl Connector {
             worker: owner,
             trouble: self.trouble.clone(),
             starts: self.starts,
+            clock_ahead_ms: None,
             latency: quantiles(&self.latency),
             totals,
             shards,
@@ -261,6 +266,7 @@ impl Board {
             started_ms: clock.wall_ms(),
             clock,
             memory: Mutex::new(Box::new(MemoryState::default)),
+            clocks: Mutex::default(),
             connectors: Mutex::new(connectors),
         }
     }
@@ -268,6 +274,17 @@ impl Board {
     /// Says where the memory in use is read.
     pub fn watch_memory(&self, gauge: MemoryGauge) {
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = gauge;
+    }
+
+    /// Says where a connector's difference of clocks is read.
+    pub fn watch_clock(&self, connector: &str, gauge: ClockGauge) {
+        let mut clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        clocks.insert(connector.to_owned(), gauge);
+    }
+
+    fn clock_ahead_ms(&self, connector: &str) -> Option<i64> {
+        let clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        clocks.get(connector).and_then(|gauge| gauge())
     }
 
     fn connectors(&self) -> MutexGuard<'_, BTreeMap<String, Connector>> {
@@ -307,7 +324,10 @@ impl Board {
             connectors: self
                 .connectors()
                 .iter_mut()
-                .map(|(name, connector)| connector.state(name, now))
+                .map(|(name, connector)| ConnectorState {
+                    clock_ahead_ms: self.clock_ahead_ms(name),
+                    ..connector.state(name, now)
+                })
                 .collect(),
         }
     }

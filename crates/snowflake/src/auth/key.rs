@@ -35,7 +35,7 @@ pub(super) enum Trouble {
 impl Trouble {
     pub(super) fn detail(&self) -> &str {
         match self {
-            Self::Incomplete => "it has no end (-----END ...), as if it were being written right now",
+            Self::Incomplete => "it has no end (-----END ...)",
             Self::Unusable(detail) => detail,
         }
     }

@@ -15,7 +15,8 @@ use frazil_model::Secret;
 use serde::Deserialize;
 use url::{Url, form_urlencoded};
 
-use super::{OAuth, SecretSource, expiry};
+use super::kept::Kept;
+use super::{OAuth, expiry};
 use crate::account;
 use crate::client::SnowflakeConfig;
 use crate::error::Error;
@@ -32,7 +33,10 @@ pub(crate) struct AccessTokens {
     http: reqwest::Client,
     endpoint: Url,
     user: String,
-    oauth: OAuth,
+    client_id: String,
+    scope: Option<String>,
+    client_secret: Kept,
+    refresh_token: Option<Kept>,
     clock: Arc<ServiceClock>,
     /// Whether the endpoint is the account's own, whose clock counts.
     is_of_account: bool,
@@ -90,48 +94,32 @@ impl AccessTokens {
                 .join("/oauth/token-request")
                 .map_err(|error| Error::BadConfig(format!("no address of a token endpoint: {error}")))?,
         };
+        let kept = |what, key, source| Kept::new(what, key, &config.user, source);
+        let refresh = oauth.refresh_token.as_ref();
+        let refresh = refresh.map(|source| kept("refresh token", "refresh_token", source));
         let tokens = Self {
             http: http::client(&endpoint, config)?,
             user: config.user.clone(),
-            oauth: oauth.clone(),
+            client_id: oauth.client_id.clone(),
+            scope: oauth.scope.clone(),
+            client_secret: kept("client secret", "client_secret", &oauth.client_secret)?,
+            refresh_token: refresh.transpose()?,
             clock: Arc::clone(clock),
             is_of_account: endpoint.origin() == account.origin(),
             endpoint,
             replaced: Mutex::default(),
         };
-        let bad = |(what, detail)| tokens.bad(what, detail);
-        tokens
-            .oauth
-            .client_secret
-            .read_line("client_secret")
-            .map_err(|why| bad(("client secret", why)))?;
-        if let Some(refresh) = &tokens.oauth.refresh_token {
-            refresh
-                .read_line("refresh_token")
-                .map_err(|why| bad(("refresh token", why)))?;
-        }
         Ok(tokens)
     }
 
-    fn bad(&self, what: &'static str, detail: String) -> Error {
-        Error::BadSecret {
-            what,
-            user: self.user.clone(),
-            detail,
+    async fn secrets(&self) -> Secrets {
+        Secrets {
+            client: self.client_secret.now().await,
+            refresh: match &self.refresh_token {
+                Some(kept) => Some(kept.now().await),
+                None => None,
+            },
         }
-    }
-
-    async fn secrets(&self) -> Result<Secrets, Error> {
-        // Half of a file is refused by the endpoint, and the whole of it asked for by the next try.
-        let line = async |source: &SecretSource, key, what| {
-            source.line(key).await.map_err(|why| self.bad(what, why))
-        };
-        let client = line(&self.oauth.client_secret, "client_secret", "client secret").await?;
-        let refresh = match &self.oauth.refresh_token {
-            Some(source) => Some(line(source, "refresh_token", "refresh token").await?),
-            None => None,
-        };
-        Ok(Secrets { client, refresh })
     }
 
     /// The refresh token to send in place of the configured one.
@@ -151,7 +139,7 @@ impl AccessTokens {
                 .append_pair("refresh_token", token.reveal()),
             None => form.append_pair("grant_type", "client_credentials"),
         };
-        if let Some(scope) = &self.oauth.scope {
+        if let Some(scope) = &self.scope {
             form.append_pair("scope", scope);
         }
         form.finish()
@@ -164,10 +152,7 @@ impl AccessTokens {
             .http
             .post(self.endpoint.clone())
             // Marked as sensitive, so that no layer below prints it.
-            .basic_auth(
-                encoded(&self.oauth.client_id),
-                Some(encoded(secrets.client.reveal())),
-            )
+            .basic_auth(encoded(&self.client_id), Some(encoded(secrets.client.reveal())))
             .header("Content-Type", "application/x-www-form-urlencoded")
             .body(self.form(refresh.as_ref()));
         let clock = self.is_of_account.then_some(&*self.clock);
@@ -219,7 +204,7 @@ impl AccessTokens {
                     told(error)
                 },
                 message,
-                check: match self.oauth.refresh_token {
+                check: match self.refresh_token {
                     Some(_) => {
                         "client id and secret, and that the refresh token has neither ended nor been used up"
                     }
@@ -236,7 +221,7 @@ impl Issuer for AccessTokens {
     const WHAT: &'static str = "access token";
 
     async fn issue(&self) -> Result<(Secret, Duration), Error> {
-        let secrets = self.secrets().await?;
+        let secrets = self.secrets().await;
         let given = self.ask(&secrets).await?;
         if let (Some(configured), Some(by)) = (secrets.refresh, given.refresh_token) {
             let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);

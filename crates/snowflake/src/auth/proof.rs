@@ -4,13 +4,14 @@
 //! since: a key file, what is known of the service's clock, a token file, another access token. Where nothing has, the two are
 //! equal and nothing is sent again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use frazil_model::{Random, Secret};
 use reqwest::RequestBuilder;
 
+use super::kept::Kept;
 use super::oauth::AccessTokens;
-use super::{Authentication, SecretSource, Signer};
+use super::{Authentication, Signer};
 use crate::account;
 use crate::client::SnowflakeConfig;
 use crate::error::Error;
@@ -19,6 +20,8 @@ use crate::service_clock::ServiceClock;
 
 /// JWTs whose times are as close as this are accepted or refused alike: they are dated back by more.
 const SAME_TIME_MS: u64 = 5_000;
+
+const WHAT: &str = "programmatic access token";
 
 /// The kinds of proof, as the header names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +81,7 @@ impl Proof {
 /// Who makes proofs.
 pub(crate) enum Prover {
     KeyPair(Arc<Signer>),
-    ProgrammaticAccessToken(TokenInFile),
+    ProgrammaticAccessToken(Kept),
     OAuth(Renewing<AccessTokens>),
 }
 
@@ -86,7 +89,7 @@ impl Prover {
     /// Reads what it needs. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::BadKey`], [`Error::UnfinishedKey`], [`Error::BadSecret`], [`Error::BadConfig`].
+    /// [`Error::BadKey`], [`Error::UnfinishedSecret`], [`Error::BadSecret`], [`Error::BadConfig`].
     pub(crate) fn new(
         config: &SnowflakeConfig,
         clock: &Arc<ServiceClock>,
@@ -102,7 +105,7 @@ impl Prover {
                 Ok(Self::KeyPair(Arc::new(signer)))
             }
             Authentication::ProgrammaticAccessToken { token } => {
-                TokenInFile::new(&config.user, token).map(Self::ProgrammaticAccessToken)
+                Kept::new(WHAT, "token", &config.user, token).map(Self::ProgrammaticAccessToken)
             }
             Authentication::OAuth(oauth) => {
                 let tokens = AccessTokens::new(config, oauth, clock)?;
@@ -132,8 +135,8 @@ impl Prover {
                     },
                 })
             }
-            Self::ProgrammaticAccessToken(file) => {
-                let token = file.now().await;
+            Self::ProgrammaticAccessToken(kept) => {
+                let token = kept.now().await;
                 Ok(Proof {
                     basis: Basis::Token(token.clone()),
                     kind: Kind::ProgrammaticAccessToken,
@@ -167,56 +170,5 @@ impl Prover {
             }
             Self::OAuth(_) => "that a security integration accepts the access token, and maps it to the user",
         }
-    }
-}
-
-/// A token that stands in a file, or in the configuration.
-pub(crate) struct TokenInFile {
-    user: String,
-    source: SecretSource,
-    held: Mutex<(Secret, Option<String>)>,
-}
-
-impl TokenInFile {
-    fn new(user: &str, source: &SecretSource) -> Result<Self, Error> {
-        let token = source.read_line("token").map_err(|detail| Error::BadSecret {
-            what: "programmatic access token",
-            user: user.to_owned(),
-            detail,
-        })?;
-        Ok(Self {
-            user: user.to_owned(),
-            source: source.clone(),
-            held: Mutex::new((token, None)),
-        })
-    }
-
-    /// The token as it is now; where the file cannot be used, the one in use, and that is told once.
-    async fn now(&self) -> Secret {
-        let read = self.source.line("token").await;
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        match read {
-            Ok(token) => {
-                if token != held.0 {
-                    tracing::info!(
-                        user = self.user,
-                        "programmatic access token was read again, and is another"
-                    );
-                }
-                *held = (token, None);
-            }
-            Err(why) => {
-                if held.1.as_ref() != Some(&why) {
-                    let user = &self.user;
-                    tracing::warn!(
-                        user,
-                        error = why,
-                        "programmatic access token cannot be used as it is now; the one in use stays"
-                    );
-                    held.1 = Some(why);
-                }
-            }
-        }
-        held.0.clone()
     }
 }

@@ -68,7 +68,7 @@ impl Signer {
     ///
     /// # Errors
     /// [`Error::BadKey`] where the file cannot be read or holds no RSA private key in PEM, or one of another passphrase;
-    /// [`Error::UnfinishedKey`].
+    /// [`Error::UnfinishedSecret`].
     pub(crate) fn new(
         account: &str,
         user: &str,
@@ -83,9 +83,11 @@ impl Signer {
         let key = match texts.parse() {
             Ok(key) => key,
             Err(Trouble::Incomplete) => {
-                return Err(Error::UnfinishedKey {
+                let name = private_key.describe("private_key");
+                return Err(Error::UnfinishedSecret {
+                    what: "private key",
                     user: user.to_owned(),
-                    key: private_key.describe("private_key"),
+                    detail: format!("{name}: {}", Trouble::Incomplete.detail()),
                 });
             }
             Err(trouble) => {

@@ -116,10 +116,12 @@ impl Issuer for ScopedTokens {
         let token = self.token(&address).await?;
         // By the service's clock, whose time the answer has just told.
         let now_ms = self.session.clock.now_ms();
-        let life = expiry(token.reveal()).map_or(ASSUMED_LIFE, |seconds| {
+        let life = expiry(token.reveal()).map(|seconds| {
             let left_ms = seconds.saturating_mul(1000).saturating_sub(now_ms);
             Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
         });
+        // A new token that is over already: the service's time is not known well enough. If it is, it will be refused.
+        let life = life.filter(|life| !life.is_zero()).unwrap_or(ASSUMED_LIFE);
         Ok((Ingest { address, token }, life))
     }
 }

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use frazil_model::{ErrorKind, PausedClock};
 
-use super::super::Authentication;
+use super::super::{Authentication, SecretSource};
 use super::*;
 
 type Asked = Arc<Mutex<Vec<(String, String)>>>;
@@ -95,6 +95,7 @@ async fn a_refresh_token_is_followed_by_the_one_that_replaces_it_until_the_file_
     std::fs::write(&path, "r1\n").expect("written");
     let given = |next: &'static str| (200, next);
     let (address, asked) = endpoint(vec![
+        given(r#"{"access_token":"e","expires_in":60}"#),
         given(r#"{"access_token":"d","expires_in":60}"#),
         given(r#"{"access_token":"c","expires_in":60,"refresh_token":"r3"}"#),
         given(r#"{"access_token":"b","expires_in":60,"refresh_token":"r2"}"#),
@@ -104,6 +105,9 @@ async fn a_refresh_token_is_followed_by_the_one_that_replaces_it_until_the_file_
     for _ in 0..2 {
         tokens.issue().await.expect("given");
     }
+    // Nothing in it for a moment: what was read last is used.
+    std::fs::write(&path, "").expect("written");
+    tokens.issue().await.expect("given");
     std::fs::write(&path, "q1").expect("written");
     tokens.issue().await.expect("given");
     let asked = asked.lock().expect("no panic");
@@ -114,7 +118,7 @@ async fn a_refresh_token_is_followed_by_the_one_that_replaces_it_until_the_file_
                 .find_map(|pair| pair.strip_prefix("refresh_token="))
         })
         .collect();
-    assert_eq!(used, ["r1", "r2", "q1"]);
+    assert_eq!(used, ["r1", "r2", "r3", "q1"]);
 }
 
 #[tokio::test]
@@ -184,4 +188,20 @@ fn what_cannot_be_used_is_told_at_the_start() {
         own.endpoint.as_str(),
         "https://a-b.snowflakecomputing.com/oauth/token-request"
     );
+}
+
+#[test]
+fn a_file_without_anything_in_it_may_be_being_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secret");
+    for (text, kind) in [
+        ("", ErrorKind::Retry),
+        ("\n", ErrorKind::Retry),
+        ("a\nb\n", ErrorKind::Invalid),
+    ] {
+        std::fs::write(&path, text).expect("written");
+        let source = SecretSource::File(path.clone());
+        let error = tokens(Some("http://127.0.0.1:9".to_owned()), source, None).err();
+        assert_eq!(error.map(|error| error.kind()), Some(kind), "{text:?}");
+    }
 }
