@@ -413,3 +413,130 @@ fn a_verb_without_its_counterpart_says_what_to_do() {
     assert_eq!(output.status.code(), Some(4), "{}", told(&output));
     assert!(told(&output).contains("frazil local --data"), "{}", told(&output));
 }
+
+/// A worker under way; killed when dropped.
+struct Worker {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Worker {
+    fn start(config: &Path) -> Self {
+        let mut child = frazil()
+            .env("FRAZIL_LOG", "frazil_model=debug,frazil_runtime=info")
+            .args(["run", "-c"])
+            .arg(config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let log = BufReader::new(child.stderr.take().expect("piped"));
+        // A run that does not come to its end fails as one whose log has ended.
+        let id = child.id().to_string();
+        std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_secs(120));
+            drop(Command::new("kill").arg(&id).status());
+        });
+        Self { child, log }
+    }
+
+    /// Reads the log until `enough` of its lines so far.
+    fn until(&mut self, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        while !enough(&lines) {
+            let mut line = String::new();
+            let read = self.log.read_line(&mut line).expect("text");
+            assert!(read > 0, "the worker ended: {lines:#?}");
+            lines.push(line);
+        }
+        lines
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The number behind these words of a line.
+fn number_behind(line: &str, words: &str) -> Option<u64> {
+    let rest = line.split_once(words)?.1;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[test]
+fn a_record_that_no_commit_survives_becomes_a_letter_and_all_others_rows_with_their_latency() {
+    let local = Local::start();
+    let data = local.folder.path().join("data");
+    let sql = |statement: &str| {
+        let output = frazil()
+            .args(["sql", "--json", "--data"])
+            .arg(&data)
+            .arg(statement)
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("JSON")
+    };
+    sql("ALTER TABLE D.PUBLIC.T SET ROW_TIMESTAMP = TRUE");
+    // More new columns than evolution adds at once: the channel becomes invalid, each time.
+    let wide: Vec<String> = (0..150).map(|n| format!("\"c{n}\":{n}")).collect();
+    let lines: Vec<String> = (0..300)
+        .map(|n| match n {
+            137 => format!("{{\"n\":{n},{}}}", wide.join(",")),
+            _ => format!("{{\"n\":{n}}}"),
+        })
+        .collect();
+    let events = local.folder.path().join("events.ndjson");
+    std::fs::write(&events, lines.join("\n")).expect("written");
+    let output = frazil()
+        .arg("send")
+        .arg(&events)
+        .args(["--stream", "clicks", "--local"])
+        .arg(local.addresses["kinesisUrl"].as_str().expect("an address"))
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let letters = local.folder.path().join("letters");
+    let kept = format!(
+        "name: one\n    dead_letters: {{file: {{path: {}}}}}",
+        letters.display()
+    );
+    let config = local.configuration("name: one", &kept);
+    let mut worker = Worker::start(&config);
+    let committed = |lines: &[String]| -> u64 {
+        let spans = lines.iter().filter(|line| line.contains("SpanCommitted"));
+        spans.filter_map(|line| number_behind(line, " rows: ")).sum()
+    };
+    let log = worker.until(|lines| committed(lines) >= 299);
+    assert_eq!(committed(&log), 299);
+    let suspected = log
+        .iter()
+        .filter(|line| line.contains("channel failed on rows"))
+        .count();
+    assert!((4..40).contains(&suspected), "{suspected} looks for the record");
+    let kept = std::fs::read_dir(&letters).expect("a folder").flatten();
+    let text: String = kept
+        .filter_map(|file| std::fs::read_to_string(file.path()).ok())
+        .collect();
+    let letters: Vec<&str> = text.lines().collect();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert!(letters[0].contains("\"refused_by_service\""), "{}", letters[0]);
+    let found = sql("SELECT COUNT(*) AS C, COUNT(DISTINCT N) AS D, SUM(N) AS S FROM D.PUBLIC.T");
+    let wanted = serde_json::json!([{ "C": 299, "D": 299, "S": 299 * 300 / 2 - 137 }]);
+    assert_eq!(found, wanted);
+    let output = frazil()
+        .args(["latency", "--table", "--json", "-c"])
+        .arg(&config)
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let latency: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(latency[0]["rows"], 299, "{latency}");
+    assert!(
+        latency[1]["p50_ms"].as_u64().is_some_and(|ms| ms > 0),
+        "{latency}"
+    );
+}

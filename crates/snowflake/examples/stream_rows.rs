@@ -31,7 +31,7 @@ struct Service {
 
 /// Positions are any numbers that grow; here, that of the row.
 fn position(number: u64) -> Result<Position, Failure> {
-    Ok(Position::whole(SequenceNumber::new(&number.to_string())?))
+    Ok(Position::whole(SequenceNumber::new(number.to_string())?))
 }
 
 fn row(channel: usize, number: u64) -> serde_json::Value {

@@ -7,8 +7,9 @@
 //! waited for. What commits is innocent; what fails is where to look on. A single row that still fails is *condemned*: from the
 //! next session on the shaper makes a dead letter of it, which is durable before anything behind it is sent, and the shard goes on.
 //!
-//! What it guarantees: a row is condemned only after it failed alone, twice, while the service was just seen to commit rows of its
-//! neighbourhood; or, where it has no neighbours that commit, after [`WITHOUT_WITNESS`] of failing. At most
+//! What it guarantees: a row is condemned only after it failed alone, twice, while the service was just seen to commit other
+//! suspects; or, where there are none, after [`AFTER_COMMIT`] of failing behind rows that were committed not long before; or
+//! else after [`WITHOUT_WITNESS`]. At most
 //! [`MOST_WITHOUT_COMMIT`] rows in a row are condemned without any commit between them: a service that takes nothing does not
 //! drain a shard into dead letters, and the shard is not offered to a worker that would begin to count anew. What it does not:
 //! it is forgotten with the tenure; the next owner looks again, and letters may repeat.
@@ -23,6 +24,8 @@ use crate::shape::Condemned;
 
 /// How long a row must fail alone where nothing beside it was seen to commit for that long.
 const WITHOUT_WITNESS: Duration = Duration::from_secs(120);
+/// How long a row must fail alone where only rows before it were seen to commit, not longer ago than [`WITHOUT_WITNESS`].
+const AFTER_COMMIT: Duration = Duration::from_secs(15);
 /// Rows condemned one behind another without a commit between them.
 const MOST_WITHOUT_COMMIT: usize = 3;
 /// Failures without a commit between them that make suspects.
@@ -43,6 +46,8 @@ pub(super) struct Suspicion {
     alone_since: Option<Instant>,
     /// When suspects were committed last.
     witness: Option<Instant>,
+    /// When anything was.
+    committed: Option<Instant>,
     condemned: Vec<Condemned>,
     without_commit: usize,
 }
@@ -96,6 +101,7 @@ impl Suspicion {
     pub(super) fn proved(&mut self, rows: u64, now: Instant) {
         self.unproved = self.unproved.saturating_sub(rows);
         (self.failures, self.without_commit, self.alone_since) = (0, 0, None);
+        self.committed = Some(now);
         if let Some(suspects) = self.suspects {
             self.witness = Some(now);
             self.suspects = Some(suspects.saturating_sub(rows)).filter(|left| *left > 0);
@@ -124,8 +130,13 @@ impl Suspicion {
     /// A single row failed once more.
     fn alone(&mut self, error: &Error, now: Instant) -> Finding {
         let since = *self.alone_since.get_or_insert(now);
-        let is_fresh = self.witness.is_some_and(|at| now.since(at) < WITHOUT_WITNESS);
-        if !is_fresh && now.since(since) < WITHOUT_WITNESS {
+        let is_fresh = |at: Option<Instant>| at.is_some_and(|at| now.since(at) < WITHOUT_WITNESS);
+        let patience = match () {
+            () if is_fresh(self.witness) => Duration::ZERO,
+            () if is_fresh(self.committed) => AFTER_COMMIT,
+            () => WITHOUT_WITNESS,
+        };
+        if now.since(since) < patience {
             return Finding::Wait;
         }
         if let Some(position) = self.last_from.take() {
