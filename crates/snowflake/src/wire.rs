@@ -199,6 +199,16 @@ pub(crate) fn accepted(asked: Asked<'_>, answer: Answer) -> Result<Bytes, Error>
     Err(refusal(asked, answer.status, answer.retry_after, &answer.body))
 }
 
+fn unauthorized(asked: Asked<'_>, code: String, message: String) -> Error {
+    Error::Unauthorized {
+        call: asked.call,
+        user: asked.user.to_owned(),
+        code,
+        message,
+        check: asked.check,
+    }
+}
+
 /// The situation behind an answer that is no success.
 pub(crate) fn refusal(asked: Asked<'_>, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Error {
     let Complaint { code, message } = complaint(body);
@@ -224,15 +234,7 @@ pub(crate) fn refusal(asked: Asked<'_>, status: u16, retry_after: Option<Duratio
                 message,
             };
         }
-        "390144" | "390303" | "390318" | "394400" => {
-            return Error::Unauthorized {
-                call,
-                user: asked.user.to_owned(),
-                code,
-                message,
-                check: asked.check,
-            };
-        }
+        "390144" | "390303" | "390318" | "394400" => return unauthorized(asked, code, message),
         _ => {}
     }
     let begins = |words: &[&str]| words.iter().any(|word| code.starts_with(word));
@@ -257,13 +259,7 @@ pub(crate) fn refusal(asked: Asked<'_>, status: u16, retry_after: Option<Duratio
             retry_after,
             message,
         },
-        401 | 403 => Error::Unauthorized {
-            call,
-            user: asked.user.to_owned(),
-            code,
-            message,
-            check: asked.check,
-        },
+        401 | 403 => unauthorized(asked, code, message),
         // A 404 that names nothing comes from something in between (as the official SDK treats it).
         404 if code.is_empty() => Error::ServerFault {
             call,

@@ -375,6 +375,25 @@ async fn a_programmatic_access_token_is_exchanged_and_read_again() {
     );
 }
 
+/// A client of an account at this address, through a proxy.
+fn through(url: &str, proxy: &str) -> Result<SnowpipeClient, Error> {
+    let config = SnowflakeConfig {
+        account: "local".to_owned(),
+        user: "ADA".to_owned(),
+        role: None,
+        authentication: key_pair(text(pem!("pkcs8"))),
+        url: Some(url.to_owned()),
+        proxy: Some(Secret::new(proxy)),
+        ca_file: None,
+        database: "D".to_owned(),
+        schema: "S".to_owned(),
+        pipe: "P".to_owned(),
+    };
+    assert!(!format!("{config:?}").contains("canary"));
+    let clock = Arc::new(frazil_model::SystemClock);
+    SnowpipeClient::new(config, clock, Arc::new(SeededRandom::new(7)))
+}
+
 #[tokio::test]
 async fn everything_that_is_not_on_loopback_goes_through_the_proxy() {
     let proxies = Arc::new(Mutex::new(Vec::new()));
@@ -390,29 +409,9 @@ async fn everything_that_is_not_on_loopback_goes_through_the_proxy() {
         .expect("a port");
     let port = listener.local_addr().expect("an address").port();
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
-    let client = |url: &str, proxy: String| {
-        let config = SnowflakeConfig {
-            account: "local".to_owned(),
-            user: "ADA".to_owned(),
-            role: None,
-            authentication: key_pair(text(pem!("pkcs8"))),
-            url: Some(url.to_owned()),
-            proxy: Some(Secret::new(proxy)),
-            ca_file: None,
-            database: "D".to_owned(),
-            schema: "S".to_owned(),
-            pipe: "P".to_owned(),
-        };
-        assert!(!format!("{config:?}").contains("canary"));
-        SnowpipeClient::new(
-            config,
-            Arc::new(frazil_model::SystemClock),
-            Arc::new(SeededRandom::new(7)),
-        )
-    };
     let mut told = String::new();
     for url in ["http://account.invalid", "https://account.invalid"] {
-        let client = client(url, format!("http://ada:canary%40x@127.0.0.1:{port}")).expect("a client");
+        let client = through(url, &format!("http://ada:canary%40x@127.0.0.1:{port}")).expect("a client");
         let error = client
             .channel_status(&["C".to_owned()])
             .await
@@ -430,11 +429,7 @@ async fn everything_that_is_not_on_loopback_goes_through_the_proxy() {
         }
     }
     // Nobody listens there; and what is no address.
-    let dead = client(
-        "https://account.invalid",
-        "http://ada:canary@127.0.0.1:9".to_owned(),
-    )
-    .expect("a client");
+    let dead = through("https://account.invalid", "http://ada:canary@127.0.0.1:9").expect("a client");
     let error = dead
         .channel_status(&["C".to_owned()])
         .await
@@ -446,13 +441,13 @@ async fn everything_that_is_not_on_loopback_goes_through_the_proxy() {
         "http://h/canary",
         "canary",
     ] {
-        let error = client("https://account.invalid", odd.to_owned()).expect_err(odd);
+        let error = through("https://account.invalid", odd).expect_err(odd);
         told.push_str(&format!("{error} {error:?}"));
     }
     assert!(!told.contains("canary") && !told.contains("Y2FuYXJ5"), "{told}");
     // Loopback is reached directly.
     let before = proxies.lock().expect("no panic").len();
-    let direct = client("http://127.0.0.1:9", format!("http://127.0.0.1:{port}")).expect("a client");
+    let direct = through("http://127.0.0.1:9", &format!("http://127.0.0.1:{port}")).expect("a client");
     direct
         .channel_status(&["C".to_owned()])
         .await

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::Snowflake;
+use super::super::auth::{AuthFailure, Login};
 use super::super::catalog::now_ms;
 use super::super::sql::{ROLE_REFUSED, SERVER_VERSION, Session, folded, role_refused};
 
@@ -106,44 +107,20 @@ pub(super) fn check(
             ),
         });
     }
-    let user = match data.authenticator.as_deref().map(str::to_uppercase).as_deref() {
-        Some("SNOWFLAKE_JWT") => {
-            let token = data.token.as_deref().unwrap_or_default();
-            let login = snowflake.auth.check_key_pair(token);
-            login
-                .map_err(|refused| Refused {
-                    code: refused.code,
-                    message: refused.message,
-                })?
-                .user
-        }
-        None | Some("" | "SNOWFLAKE") => {
-            let user = data.login_name.to_uppercase();
-            let password = data.password.as_deref().unwrap_or_default();
-            let checked = snowflake.check_password(&user, password);
-            if !checked.map_err(|_| Refused::internal())? {
-                return Err(Refused::login());
-            }
-            user
-        }
-        Some(other) => {
-            return Err(Refused {
-                code: "390190",
-                message: format!(
-                    "The authenticator {other} is not known here: use a password or SNOWFLAKE_JWT."
-                ),
-            });
-        }
-    };
+    let login = proved(snowflake, data)?;
     let named = |name: &Option<String>| name.as_deref().filter(|name| !name.is_empty()).map(folded);
-    let role = match named(&wanted.role_name) {
+    let refused = |role: &str| Refused {
+        code: ROLE_REFUSED,
+        message: role_refused(role),
+    };
+    let role = login.role_for(named(&wanted.role_name));
+    let role = role.map_err(|role| refused(&role))?;
+    let user = login.user;
+    let role = match role {
         Some(role) => {
             let has = snowflake.catalog.user_has_role(&user, &role);
             if !has.map_err(|_| Refused::internal())? {
-                return Err(Refused {
-                    code: ROLE_REFUSED,
-                    message: role_refused(&role),
-                });
+                return Err(refused(&role));
             }
             role
         }
@@ -159,6 +136,47 @@ pub(super) fn check(
         warehouse: named(&wanted.warehouse),
         user,
     })
+}
+
+/// Who logs in. A programmatic access token may stand in the password's place, too (Snowflake documentation, "Using
+/// programmatic access tokens for authentication").
+fn proved(snowflake: &Snowflake, data: &LoginData) -> Result<Login, Refused> {
+    let refused = |failure: AuthFailure| Refused {
+        code: failure.code,
+        message: failure.message,
+    };
+    let user = data.login_name.to_uppercase();
+    let token = data.token.as_deref().unwrap_or_default();
+    let password = data.password.as_deref().unwrap_or_default();
+    match data.authenticator.as_deref().map(str::to_uppercase).as_deref() {
+        Some("SNOWFLAKE_JWT") => snowflake.auth.check_key_pair(token).map_err(refused),
+        Some("OAUTH") => snowflake.auth.check_access(token).map_err(refused),
+        Some("PROGRAMMATIC_ACCESS_TOKEN") => {
+            let token = if token.is_empty() { password } else { token };
+            snowflake.auth.check_programmatic(token).map_err(refused)
+        }
+        None | Some("" | "SNOWFLAKE") => {
+            let checked = snowflake.check_password(&user, password);
+            if checked.map_err(|_| Refused::internal())? {
+                return Ok(Login {
+                    user,
+                    role: None,
+                    is_bound: false,
+                });
+            }
+            let by_token = snowflake.auth.check_programmatic(password).ok();
+            by_token
+                .filter(|login| login.user == user)
+                .ok_or_else(Refused::login)
+        }
+        Some(other) => Err(Refused {
+            code: "390190",
+            message: format!(
+                "The authenticator {other} is not known here: use a password, SNOWFLAKE_JWT, OAUTH or \
+                 PROGRAMMATIC_ACCESS_TOKEN."
+            ),
+        }),
+    }
 }
 
 /// Parameters that drivers read.

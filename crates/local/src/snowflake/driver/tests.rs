@@ -103,6 +103,67 @@ async fn logins_that_are_wrong_are_refused_and_never_say_the_password() {
 }
 
 #[tokio::test]
+async fn tokens_log_in_too_in_the_role_that_they_are_bound_to() {
+    let mut driver = Driver::start().await;
+    let engine = driver.local.snowflake().engine();
+    let mut session = crate::snowflake::sql::Session::default();
+    let mut add = async |sql: &str| {
+        let made = engine.execute(&mut session, sql).await.unwrap();
+        made.rows[0].get(1).cloned().flatten().unwrap_or_default()
+    };
+    let bound = add("ALTER USER ADA ADD PAT B ROLE_RESTRICTION = 'ANN'").await;
+    let other = add("ALTER USER ADA ADD PAT P ROLE_RESTRICTION = 'PUBLIC'").await;
+    let access = crate::snowflake::auth::AccessClaims {
+        issuer: "i".to_owned(),
+        integration: None,
+        user: "ADA".to_owned(),
+        role: Some("ANN".to_owned()),
+    };
+    let access = driver
+        .local
+        .snowflake()
+        .auth
+        .access_token(&access, std::time::Duration::from_secs(60));
+    add("CREATE SECURITY INTEGRATION X TYPE = EXTERNAL_OAUTH ENABLED = TRUE EXTERNAL_OAUTH_ISSUER = 'i'")
+        .await;
+    for (data, code) in [
+        (
+            json!({ "AUTHENTICATOR": "PROGRAMMATIC_ACCESS_TOKEN", "TOKEN": bound }),
+            None,
+        ),
+        (
+            json!({ "AUTHENTICATOR": "programmatic_access_token", "PASSWORD": bound }),
+            None,
+        ),
+        (json!({ "LOGIN_NAME": "ada", "PASSWORD": bound }), None),
+        (json!({ "AUTHENTICATOR": "OAUTH", "TOKEN": access }), None),
+        (
+            json!({ "LOGIN_NAME": "frazil", "PASSWORD": bound }),
+            Some("390100"),
+        ),
+        (
+            json!({ "AUTHENTICATOR": "OAUTH", "TOKEN": bound }),
+            Some("390303"),
+        ),
+        (
+            json!({ "AUTHENTICATOR": "PROGRAMMATIC_ACCESS_TOKEN", "TOKEN": access }),
+            Some("394400"),
+        ),
+        (
+            json!({ "AUTHENTICATOR": "PROGRAMMATIC_ACCESS_TOKEN", "TOKEN": other }),
+            Some("390186"),
+        ),
+    ] {
+        let answer = driver.login(data.clone()).await;
+        assert_eq!(answer["code"].as_str(), code, "{data}: {answer}");
+        if code.is_none() {
+            let who = driver.query("1", "SELECT CURRENT_USER(), CURRENT_ROLE()").await;
+            assert_eq!(who["data"]["rowset"], json!([["ADA", "ANN"]]), "{data}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_session_keeps_where_it_is_and_is_renewed_with_its_master_token() {
     let mut driver = Driver::start().await;
     let opened = driver.login(ada()).await;
