@@ -43,6 +43,8 @@ pub(crate) enum Verb {
     Sql(Sql),
     /// What the connectors of a running worker do, shard by shard
     Status(Status),
+    /// How long events take from Kinesis into the table, shard by shard
+    Latency(Latency),
     /// Compare what PutRecords answered with the rows in the table: lost and doubled records
     Verify(Verify),
     /// Begin shards at another place of the stream, in a new generation of rows
@@ -190,6 +192,28 @@ pub(crate) struct Status {
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub(crate) address: SocketAddr,
     /// The state as the worker gives it
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Latency {
+    /// Where the worker's console listens
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub(crate) address: SocketAddr,
+    /// Ask the table's row timestamps, instead of a running worker
+    #[arg(long)]
+    pub(crate) table: bool,
+    /// The configuration whose table is asked
+    #[arg(short, long, default_value = "frazil.yaml")]
+    pub(crate) config: PathBuf,
+    /// Its connector (the first, if not given)
+    #[arg(long)]
+    pub(crate) connector: Option<String>,
+    /// How many of the rows committed last are looked at
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rows: u32,
+    /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

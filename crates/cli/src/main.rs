@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod failure;
 mod judge;
+mod latency;
 mod migrate;
 mod output;
 mod remove;
@@ -81,6 +82,7 @@ async fn run_verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Local(args) => local::run(args).await,
         Verb::Send(args) => send::run(args).await,
         Verb::Sql(args) => sql::run(args).await,
+        Verb::Latency(args) => latency::run(args).await,
         Verb::Status(args) => status::run(args).await,
         Verb::Verify(args) => verify::run(args).await,
         Verb::Rewind(args) => rewind::run(args).await,

@@ -142,8 +142,12 @@ mod tests {
             account: "local".to_owned(),
             user: "ADA".to_owned(),
             role: None,
-            private_key: frazil_snowflake::KeySource::File("key".into()),
+            authentication: frazil_snowflake::Authentication::KeyPair {
+                private_key: frazil_snowflake::SecretSource::File("key".into()),
+                passphrase: None,
+            },
             url: None,
+            proxy: None,
             ca_file: None,
             database: "A".to_owned(),
             schema: "S".to_owned(),

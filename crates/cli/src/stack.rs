@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use frazil_kinesis::Producer;
 use frazil_local::{Local, LocalOptions};
 use frazil_model::{Secret, StreamName};
-use frazil_runtime::config::{Config, Credentials, PrivateKey, Target};
+use frazil_runtime::config::{Authentication, Config, Credentials, SecretSource, Target};
 use frazil_runtime::exit::Exit;
 
 use crate::failure::{Failure, chain};
@@ -110,8 +110,12 @@ pub(crate) async fn rehearse(mut config: Config, data: &Path) -> Result<(Config,
         to.account.clone_from(&addresses.account);
         to.user.clone_from(&addresses.user);
         to.role = None;
-        to.private_key = PrivateKey::File(PathBuf::from(&addresses.private_key_file));
+        to.authentication = Authentication::KeyPair {
+            private_key: SecretSource::File(PathBuf::from(&addresses.private_key_file)),
+            passphrase: None,
+        };
         to.url = Some(addresses.snowflake_url.clone());
+        to.proxy = None;
         to.ca_file = None;
         let Target::Table(table) = &to.target else {
             let text = format!(

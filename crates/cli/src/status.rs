@@ -1,5 +1,6 @@
 //! `frazil status`: what the connectors of a running worker do, shard by shard.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use frazil_runtime::exit::Exit;
@@ -13,13 +14,11 @@ use crate::output;
 const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
 
 pub(crate) async fn run(args: args::Status) -> Result<Exit, Failure> {
-    let text = ask(&args).await?;
     if args.json {
-        output::line(text.trim_end());
+        output::line(ask(args.address).await?.trim_end());
         return Ok(Exit::Done);
     }
-    let state: State = serde_json::from_str(&text)
-        .map_err(|error| Failure::failed(format!("{} answered what is no state: {error}", args.address)))?;
+    let state = state(args.address).await?;
     for connector in &state.connectors {
         show(connector);
     }
@@ -29,8 +28,14 @@ pub(crate) async fn run(args: args::Status) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn ask(args: &args::Status) -> Result<String, Failure> {
-    let url = format!("http://{}/api/v1/state", args.address);
+/// The state of the worker whose console listens there.
+pub(crate) async fn state(address: SocketAddr) -> Result<State, Failure> {
+    serde_json::from_str(&ask(address).await?)
+        .map_err(|error| Failure::failed(format!("{address} answered what is no state: {error}")))
+}
+
+async fn ask(address: SocketAddr) -> Result<String, Failure> {
+    let url = format!("http://{address}/api/v1/state");
     let unreachable = |error: reqwest::Error| {
         let next = "is a worker running, and is this the address of its `http: {listen: ...}`?";
         Failure::new(

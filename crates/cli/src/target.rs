@@ -10,7 +10,7 @@ use frazil_model::{Clock, Secret, StreamName, SystemClock, SystemRandom};
 use frazil_runtime::config::{Config, ConnectorConfig, Variables};
 use frazil_runtime::exit::Exit;
 use frazil_runtime::run;
-use frazil_snowflake::{KeySource, SnowflakeConfig, SqlClient};
+use frazil_snowflake::{Authentication, SecretSource, SnowflakeConfig, SqlClient};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -57,8 +57,12 @@ impl LocalAddresses {
             account: self.account.clone(),
             user: self.user.clone(),
             role: None,
-            private_key: KeySource::File(self.private_key_file.clone().into()),
+            authentication: Authentication::KeyPair {
+                private_key: SecretSource::File(self.private_key_file.clone().into()),
+                passphrase: None,
+            },
             url: Some(self.snowflake_url.clone()),
+            proxy: None,
             ca_file: None,
             database: database.to_owned(),
             schema: schema.to_owned(),

@@ -22,6 +22,7 @@ mod keys;
 mod late;
 mod log;
 pub mod model;
+mod oauth;
 mod passwords;
 mod registry;
 mod row_timestamps;
@@ -72,8 +73,9 @@ const PIPE_SECRET: &str = "pipe_key";
 const PREPARED: &str = "prepared";
 
 /// What the faults file may name as an operation of this service, beside those of single faults.
-pub(crate) const OPERATIONS: [&str; 12] = [
+pub(crate) const OPERATIONS: [&str; 13] = [
     "hostname",
+    "access_token",
     "oauth_token",
     "telemetry",
     "pipe_info",
@@ -91,6 +93,9 @@ pub(crate) const OPERATIONS: [&str; 12] = [
 pub(crate) fn operation(method: &http::Method, path: &str) -> &'static str {
     if path.starts_with("/api/v2/statements") {
         return "statements";
+    }
+    if oauth::is_endpoint(path) {
+        return "access_token";
     }
     streaming::path::Route::parse(method, path).operation()
 }
@@ -271,6 +276,7 @@ impl Snowflake {
     pub(crate) fn router(self: &Arc<Self>) -> axum::Router {
         sqlapi::router(Arc::clone(self))
             .merge(driver::router(Arc::clone(self)))
+            .merge(oauth::router(Arc::clone(self)))
             .merge(streaming::router(Arc::clone(self)))
     }
 }

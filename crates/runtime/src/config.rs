@@ -214,12 +214,12 @@ pub struct RoleConfig {
 pub struct DestinationConfig {
     /// The account identifier: `organisation-account` or a locator.
     pub account: String,
-    /// The user the key belongs to.
+    /// The user who writes.
     pub user: String,
     /// The role; `None`: the user's default role.
     pub role: Option<String>,
-    /// The user's private key.
-    pub private_key: PrivateKey,
+    /// How the user proves who it is.
+    pub authentication: Authentication,
     /// The database, as Snowflake stores its name: `MY_DB` where it was created without quotes.
     pub database: String,
     /// The schema, likewise.
@@ -228,16 +228,52 @@ pub struct DestinationConfig {
     pub target: Target,
     /// Another address of the account.
     pub url: Option<String>,
-    /// Certificates (PEM) to trust for `url`, beside the usual ones.
+    /// A proxy for Snowflake and the token endpoint; it may hold a password.
+    pub proxy: Option<Secret>,
+    /// Certificates (PEM) to trust for Snowflake and the token endpoint, beside the usual ones.
     pub ca_file: Option<PathBuf>,
 }
 
-/// Where a private key is.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PrivateKey {
-    /// In a file (PEM); read when the connector starts.
+/// How the user proves who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authentication {
+    /// By a private key whose public key is set on the user.
+    KeyPair {
+        /// The key (PEM).
+        private_key: SecretSource,
+        /// What an encrypted key is opened with.
+        passphrase: Option<SecretSource>,
+    },
+    /// By a programmatic access token of the user's.
+    ProgrammaticAccessToken {
+        /// The token.
+        token: SecretSource,
+    },
+    /// By access tokens of a token endpoint.
+    OAuth(OAuthConfig),
+}
+
+/// Where access tokens come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OAuthConfig {
+    /// The endpoint; none: the account's own, for a refresh token.
+    pub token_endpoint: Option<String>,
+    /// The client's id.
+    pub client_id: String,
+    /// The client's secret.
+    pub client_secret: SecretSource,
+    /// The refresh token; none: the client asks for itself (`client_credentials`).
+    pub refresh_token: Option<SecretSource>,
+    /// The scope that is asked for.
+    pub scope: Option<String>,
+}
+
+/// Where a secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In a file, which is read again whenever the secret is needed.
     File(PathBuf),
-    /// In the configuration, most likely through `${secret:...}` (PEM).
+    /// In the configuration, or in what it named when it was read.
     Text(Secret),
 }
 

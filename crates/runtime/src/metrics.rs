@@ -392,7 +392,7 @@ struct Gauges(Arc<Board>);
 type ConnectorGauge = (&'static str, &'static str, fn(&ConnectorState) -> f64);
 
 /// Name, help, and how to read it. The casts lose what is above 2^53.
-const CONNECTOR_GAUGES: [ConnectorGauge; 4] = [
+const CONNECTOR_GAUGES: [ConnectorGauge; 5] = [
     (
         "frazil_kinesis_lag_seconds",
         "How far the shard that is furthest behind is behind its tip at most",
@@ -422,6 +422,11 @@ const CONNECTOR_GAUGES: [ConnectorGauge; 4] = [
                 .filter(|shard| shard.stall.is_some())
                 .count() as f64
         },
+    ),
+    (
+        "frazil_snowflake_clock_ahead_seconds",
+        "How far this machine's clock is ahead of Snowflake's",
+        |connector| connector.clock_ahead_ms.unwrap_or(0) as f64 / 1000.0,
     ),
     (
         "frazil_runtime_running_connectors",

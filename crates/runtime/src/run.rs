@@ -23,7 +23,9 @@ use frazil_pipeline::{
     Connector, ConnectorOptions, ConsumerType, InitialPosition, MemoryBudget, OnRowError, Parts,
 };
 pub use frazil_pipeline::{Error, listed_shard};
-use frazil_snowflake::{AccountGate, Gated, KeySource, SnowflakeConfig, SnowpipeClient};
+use frazil_snowflake::{
+    AccountGate, Authentication, Gated, OAuth, SecretSource, SnowflakeConfig, SnowpipeClient,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -97,6 +99,32 @@ fn assumed(role: &config::RoleConfig) -> Role {
     }
 }
 
+fn authentication(configured: &config::Authentication) -> Authentication {
+    let source = |configured: &config::SecretSource| match configured {
+        config::SecretSource::File(path) => SecretSource::File(path.clone()),
+        config::SecretSource::Text(text) => SecretSource::Text(text.clone()),
+    };
+    match configured {
+        config::Authentication::KeyPair {
+            private_key,
+            passphrase,
+        } => Authentication::KeyPair {
+            private_key: source(private_key),
+            passphrase: passphrase.as_ref().map(source),
+        },
+        config::Authentication::ProgrammaticAccessToken { token } => {
+            Authentication::ProgrammaticAccessToken { token: source(token) }
+        }
+        config::Authentication::OAuth(oauth) => Authentication::OAuth(OAuth {
+            token_endpoint: oauth.token_endpoint.clone(),
+            client_id: oauth.client_id.clone(),
+            client_secret: source(&oauth.client_secret),
+            refresh_token: oauth.refresh_token.as_ref().map(source),
+            scope: oauth.scope.clone(),
+        }),
+    }
+}
+
 /// The Snowflake side that a configuration means.
 #[must_use]
 pub fn snowflake(configured: &config::DestinationConfig) -> SnowflakeConfig {
@@ -104,11 +132,9 @@ pub fn snowflake(configured: &config::DestinationConfig) -> SnowflakeConfig {
         account: configured.account.clone(),
         user: configured.user.clone(),
         role: configured.role.clone(),
-        private_key: match &configured.private_key {
-            config::PrivateKey::File(path) => KeySource::File(path.clone()),
-            config::PrivateKey::Text(text) => KeySource::Text(text.clone()),
-        },
+        authentication: authentication(&configured.authentication),
         url: configured.url.clone(),
+        proxy: configured.proxy.clone(),
         ca_file: configured.ca_file.clone(),
         database: configured.database.clone(),
         schema: configured.schema.clone(),
@@ -244,6 +270,7 @@ pub async fn aws(source: &config::SourceConfig, clock: &Arc<dyn Clock>) -> Resul
 async fn parts(
     configured: &ConnectorConfig,
     run: &RunOptions,
+    board: &Board,
     events: Events,
     budget: MemoryBudget,
     gate: &Arc<AccountGate>,
@@ -253,6 +280,9 @@ async fn parts(
     let (leases, tables) = leases(configured, &clock).await?;
     let to = snowflake(&configured.destination);
     let snowpipe = SnowpipeClient::new(to, Arc::clone(&clock), Arc::clone(&run.random))?;
+    let watched = snowpipe.clone();
+    let ahead_ms = move || watched.clock_skew().map(|skew| skew.ahead_ms);
+    board.watch_clock(&configured.name, Box::new(ahead_ms));
     let dead_letters: Arc<dyn DeadLetterSink> = match &configured.dead_letters {
         config::DeadLetters::Discard => Arc::new(Discard),
         config::DeadLetters::File { path, max_bytes } => {
@@ -382,7 +412,7 @@ async fn keep_running(
                 board.phase(&name, Phase::Draining);
             }
         });
-        let ended = match parts(&configured, &run, events.clone(), budget.clone(), &gate).await {
+        let ended = match parts(&configured, &run, &board, events.clone(), budget.clone(), &gate).await {
             Ok(parts) => {
                 Connector::new(options(&configured, &run), parts)
                     .run(stop.clone())
@@ -435,7 +465,9 @@ pub fn exit_of(error: &Error) -> Exit {
         )
         | Error::Lease(frazil_lease::Error::AccessDenied { .. })
         | Error::Snowflake(
-            frazil_snowflake::Error::Unauthorized { .. } | frazil_snowflake::Error::BadKey { .. },
+            frazil_snowflake::Error::Unauthorized { .. }
+            | frazil_snowflake::Error::BadKey { .. }
+            | frazil_snowflake::Error::BadSecret { .. },
         ) => Exit::Unauthorized,
         Error::Kinesis(frazil_kinesis::Error::BadConfig(_))
         | Error::Snowflake(frazil_snowflake::Error::BadConfig(_))

@@ -12,7 +12,7 @@ mod rate;
 use frazil_model::{ErrorKind, StallReason};
 use serde::{Deserialize, Serialize};
 
-pub use board::{Board, MemoryGauge};
+pub use board::{Board, ClockGauge, MemoryGauge};
 
 /// How long a shard may stand still before the process is not ready any more: 60 s.
 pub const READY_STALL_MS: i64 = 60_000;
@@ -89,6 +89,10 @@ pub struct ConnectorState {
     pub trouble: Option<Trouble>,
     /// How often it was started, the first time included.
     pub starts: u64,
+    /// Milliseconds that this machine's clock is ahead of Snowflake's, negative where it is behind; none before Snowflake has
+    /// answered.
+    #[serde(default)]
+    pub clock_ahead_ms: Option<i64>,
     /// From arrival in Kinesis to the proof that the row is committed.
     pub latency: Latency,
     /// Sums over all shards this worker ever held.
@@ -173,6 +177,9 @@ pub struct ShardState {
     pub records_per_second: f64,
     /// Bytes read each second, over the last ten seconds.
     pub bytes_per_second: f64,
+    /// From arrival in Kinesis to the proof that the row is committed.
+    #[serde(default)]
+    pub latency: Latency,
     /// Counts.
     #[serde(flatten)]
     pub totals: Totals,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use frazil_model::{ErrorKind, PositionError};
 
 /// A situation with Snowflake.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// No answer, and the call had no effect that matters: connection refused, name not found, time-out before sending.
     #[error(
@@ -38,10 +38,7 @@ pub enum Error {
         message: String,
     },
     /// Credentials or their rights are refused (401, 403, 390144, 390303).
-    #[error(
-        "Snowflake refuses user {user} ({call}: {code} {message}); check that the public key of this private key is set on \
-         the user (`ALTER USER ... SET RSA_PUBLIC_KEY`), and the user's role"
-    )]
+    #[error("Snowflake refuses user {user} ({call}: {code} {message}); check {check}, and the user's role")]
     Unauthorized {
         /// The call.
         call: &'static str,
@@ -51,6 +48,22 @@ pub enum Error {
         code: String,
         /// The service's words.
         message: String,
+        /// What to look at first.
+        check: &'static str,
+    },
+    /// The token endpoint gives no access token for these credentials.
+    #[error("the token endpoint {url} gives user {user} no access token: {code} {message}; check {check}")]
+    NoAccessToken {
+        /// The endpoint.
+        url: String,
+        /// The user.
+        user: String,
+        /// Its code (RFC 6749, section 5.2).
+        code: String,
+        /// Its words.
+        message: String,
+        /// What to look at first.
+        check: &'static str,
     },
     /// Another client opened the channel, or the service forgot our place in it.
     #[error("channel {channel} was opened by somebody else, or has lost our place: {message}")]
@@ -147,6 +160,28 @@ pub enum Error {
         /// What is wrong with it, without its text.
         detail: String,
     },
+    /// The file of a secret has no end, or nothing in it: somebody may be writing it.
+    #[error(
+        "the {what} of user {user} is not whole: {detail}; if nobody is writing it right now, write it anew"
+    )]
+    UnfinishedSecret {
+        /// Which one.
+        what: &'static str,
+        /// The user.
+        user: String,
+        /// Where it is, and what is missing.
+        detail: String,
+    },
+    /// A secret that proves who the user is cannot be used.
+    #[error("the {what} of user {user} cannot be used: {detail}")]
+    BadSecret {
+        /// Which one.
+        what: &'static str,
+        /// The user.
+        user: String,
+        /// What is wrong with it, without its text.
+        detail: String,
+    },
     /// The configuration cannot be used.
     #[error("{0}")]
     BadConfig(String),
@@ -162,14 +197,16 @@ impl Error {
             | Self::MustReopen { .. }
             | Self::UncommittedRows { .. }
             | Self::OpenInProgress { .. }
+            | Self::UnfinishedSecret { .. }
             | Self::BadAnswer { .. } => ErrorKind::Retry,
             Self::Throttled { .. } => ErrorKind::SlowDown,
-            Self::Unauthorized { .. } => ErrorKind::ReAuthenticate,
+            Self::Unauthorized { .. } | Self::NoAccessToken { .. } => ErrorKind::ReAuthenticate,
             Self::StaleContinuation { .. } | Self::AnotherWriter { .. } => ErrorKind::Fenced,
             Self::Missing { .. }
             | Self::Refused { .. }
             | Self::Sql { .. }
             | Self::BadKey { .. }
+            | Self::BadSecret { .. }
             | Self::BadConfig(_) => ErrorKind::Invalid,
             Self::ForeignToken { .. } => ErrorKind::Corrupt,
         }

@@ -354,7 +354,7 @@ fn like(name: &str) -> String {
 /// [`Error::Unreachable`], [`Error::BadConfig`].
 pub async fn service_date(config: &SnowflakeConfig) -> Result<Option<String>, Error> {
     let address = config.address()?;
-    let http = http::client(&address, config.ca_file.as_deref())?;
+    let http = http::client(&address, config)?;
     let answer = http.get(address.clone()).send().await;
     let answer = answer.map_err(|error| http::unreachable(address.as_str(), &error))?;
     let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());

@@ -1,8 +1,8 @@
 //! The SQL REST API: one statement in, typed columns and rows of texts out.
 //!
 //! Source: docs.snowflake.com, "SQL REST API reference". A statement that takes longer than the service waits (answer 202)
-//! is asked for until it is done; further partitions of a result are fetched in order. The key-pair JWT authenticates each
-//! request. Meant for questions of people and judges, not for bulk: a result is held in memory, at most
+//! is asked for until it is done; further partitions of a result are fetched in order. Each request carries a proof of who asks
+//! ([`crate::auth`]). Meant for questions of people and judges, not for bulk: a result is held in memory, at most
 //! 512 MiB.
 
 use std::sync::Arc;
@@ -12,13 +12,14 @@ use bytes::Bytes;
 use frazil_model::{Clock, Random, RetryPolicy};
 use reqwest::Method;
 use serde::Deserialize;
-use url::Url;
 
-use crate::auth::Signer;
+use crate::auth::Proof;
 use crate::client::SnowflakeConfig;
 use crate::error::Error;
-use crate::http::{self, Answer};
-use crate::wire::{self, Asked};
+use crate::http::Answer;
+use crate::service_clock::ClockSkew;
+use crate::session::Session;
+use crate::wire;
 
 /// The most bytes of a result.
 const MAX_RESULT_BYTES: usize = 512 * 1024 * 1024;
@@ -73,35 +74,30 @@ struct PartitionWire {
 /// The client.
 #[derive(Debug)]
 pub struct SqlClient {
-    http: reqwest::Client,
-    address: Url,
-    signer: Signer,
-    config: SnowflakeConfig,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    session: Arc<Session>,
 }
 
 impl SqlClient {
     /// A client; nothing is sent yet. Statements run in the configuration's database and schema, where it names any.
     ///
     /// # Errors
-    /// [`Error::BadKey`], [`Error::BadConfig`].
+    /// [`Error::BadKey`], [`Error::UnfinishedSecret`], [`Error::BadSecret`], [`Error::BadConfig`].
     pub fn new(
         config: SnowflakeConfig,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, Error> {
-        let address = config.address()?;
-        let signer = Signer::new(&config.account, &config.user, &config.private_key)?;
-        let http = http::client(&address, config.ca_file.as_deref())?;
-        Ok(Self {
-            http,
-            address,
-            signer,
-            config,
-            clock,
-            random,
-        })
+        Session::new(config, clock, random).map(Self::of)
+    }
+
+    pub(crate) fn of(session: Arc<Session>) -> Self {
+        Self { session }
+    }
+
+    /// How far this machine's clock is from the service's; `None` before the first answer that tells it.
+    #[must_use]
+    pub fn clock_skew(&self) -> Option<ClockSkew> {
+        self.session.clock.skew()
     }
 
     /// Runs one statement.
@@ -112,10 +108,12 @@ impl SqlClient {
     pub async fn execute(&self, statement: &str) -> Result<Rows, Error> {
         let mut body = serde_json::json!({ "statement": statement, "timeout": PATIENCE.as_secs() });
         let names = [
-            ("database", Some(&self.config.database)),
-            ("schema", Some(&self.config.schema)),
+            ("database", Some(&self.session.config.database)),
+            ("schema", Some(&self.session.config.schema)),
         ];
-        let names = names.into_iter().chain([("role", self.config.role.as_ref())]);
+        let names = names
+            .into_iter()
+            .chain([("role", self.session.config.role.as_ref())]);
         for (key, value) in names {
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 body[key] = serde_json::Value::String(value.clone());
@@ -128,22 +126,23 @@ impl SqlClient {
     }
 
     async fn begin(&self, body: &str) -> Result<Answer, Error> {
-        let begun = self.clock.now();
+        let begun = self.clock().now();
         let mut backoff = RetryPolicy::NETWORK.start();
-        let id = self.random.uuid();
+        let id = self.session.random.uuid();
         loop {
-            let mut url = self.url("/api/v2/statements");
-            url.query_pairs_mut().append_pair("requestId", &id);
-            let answer = self.ask(Method::POST, url, Some(body.to_owned())).await?;
-            if !matches!(answer.status, 429 | 503) || self.clock.now().since(begun) > PATIENCE {
+            let query = [("requestId", id.as_str())];
+            let answer = self
+                .ask(Method::POST, "/api/v2/statements", &query, Some(body))
+                .await?;
+            if !matches!(answer.status, 429 | 503) || self.clock().now().since(begun) > PATIENCE {
                 return Ok(answer);
             }
-            backoff.wait(&*self.clock, &*self.random).await;
+            backoff.wait(&**self.clock(), &*self.session.random).await;
         }
     }
 
     async fn until_done(&self, mut answer: Answer) -> Result<Answer, Error> {
-        let begun = self.clock.now();
+        let begun = self.clock().now();
         let mut backoff = RetryPolicy {
             first: Duration::from_millis(100),
             cap: Duration::from_secs(2),
@@ -151,20 +150,16 @@ impl SqlClient {
         .start();
         while answer.status == 202 {
             let handle = handle(&answer.body)?;
-            if self.clock.now().since(begun) > PATIENCE {
+            if self.clock().now().since(begun) > PATIENCE {
                 let message = format!("statement {handle} still runs after {PATIENCE:?}");
                 return Err(Error::Sql {
                     code: "000630".to_owned(),
                     message,
                 });
             }
-            backoff.wait(&*self.clock, &*self.random).await;
+            backoff.wait(&**self.clock(), &*self.session.random).await;
             answer = self
-                .ask(
-                    Method::GET,
-                    self.url(&format!("/api/v2/statements/{handle}")),
-                    None,
-                )
+                .ask(Method::GET, &format!("/api/v2/statements/{handle}"), &[], None)
                 .await?;
         }
         if answer.is_success() {
@@ -177,11 +172,7 @@ impl SqlClient {
                 message: complaint.message,
             });
         }
-        let asked = Asked {
-            call: CALL,
-            channel: "",
-            user: self.signer.user(),
-        };
+        let asked = self.session.asked(CALL, "");
         Err(wire::refusal(
             asked,
             answer.status,
@@ -200,10 +191,9 @@ impl SqlClient {
         let mut rows = wire.data;
         for partition in 1..partitions {
             let handle = handle(&first.body)?;
-            let mut url = self.url(&format!("/api/v2/statements/{handle}"));
-            url.query_pairs_mut()
-                .append_pair("partition", &partition.to_string());
-            let answer = self.ask(Method::GET, url, None).await?;
+            let (path, partition) = (format!("/api/v2/statements/{handle}"), partition.to_string());
+            let query = [("partition", partition.as_str())];
+            let answer = self.ask(Method::GET, &path, &query, None).await?;
             bytes += answer.body.len();
             if !answer.is_success() || bytes > MAX_RESULT_BYTES {
                 let detail = format!(
@@ -217,24 +207,30 @@ impl SqlClient {
         Ok(Rows { columns, rows })
     }
 
-    fn url(&self, path: &str) -> Url {
-        let mut url = self.address.clone();
-        url.set_path(path);
-        url
+    fn clock(&self) -> &Arc<dyn Clock> {
+        self.session.clock.ours()
     }
 
-    async fn ask(&self, method: Method, url: Url, body: Option<String>) -> Result<Answer, Error> {
-        let jwt = self.signer.jwt(self.clock.wall_ms())?;
-        let mut request = self
-            .http
-            .request(method, url)
-            .bearer_auth(jwt.reveal())
-            .timeout(PATIENCE);
-        request = request.header("X-Snowflake-Authorization-Token-Type", "KEYPAIR_JWT");
-        if let Some(body) = body {
-            request = request.header("Content-Type", "application/json").body(body);
-        }
-        http::send(request, self.address.as_str()).await
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Result<Answer, Error> {
+        let build = |_: &Proof| {
+            let request = self
+                .session
+                .request(method.clone(), path, query)
+                .timeout(PATIENCE);
+            match body {
+                Some(body) => request
+                    .header("Content-Type", "application/json")
+                    .body(body.to_owned()),
+                None => request,
+            }
+        };
+        self.session.ask(build).await
     }
 }
 

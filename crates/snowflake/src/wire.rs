@@ -8,9 +8,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::http::Answer;
 use crate::pipe::ChannelStatus;
 
 /// The most of an error's text that is kept.
@@ -173,6 +175,28 @@ pub(crate) struct Asked<'a> {
     pub(crate) call: &'static str,
     pub(crate) channel: &'a str,
     pub(crate) user: &'a str,
+    /// What to look at where the user is refused.
+    pub(crate) check: &'static str,
+}
+
+/// Whether an answer refuses what a request proves itself with, so that another proof may do.
+pub(crate) fn refuses_proof(status: u16, body: &[u8]) -> bool {
+    // docs.snowflake.com, "Key-pair authentication: troubleshooting", "SQL REST API: response codes"; a programmatic access
+    // token is refused with 394400 (snowflakedb/gosnowflake, driver tests).
+    status == 401
+        || (400..500).contains(&status)
+            && matches!(
+                complaint(body).code.as_str(),
+                "390144" | "390303" | "390318" | "394400"
+            )
+}
+
+/// The body of an answer that is a success.
+pub(crate) fn accepted(asked: Asked<'_>, answer: Answer) -> Result<Bytes, Error> {
+    if answer.is_success() {
+        return Ok(answer.body);
+    }
+    Err(refusal(asked, answer.status, answer.retry_after, &answer.body))
 }
 
 /// The situation behind an answer that is no success.
@@ -200,12 +224,13 @@ pub(crate) fn refusal(asked: Asked<'_>, status: u16, retry_after: Option<Duratio
                 message,
             };
         }
-        "390144" | "390303" => {
+        "390144" | "390303" | "390318" | "394400" => {
             return Error::Unauthorized {
                 call,
                 user: asked.user.to_owned(),
                 code,
                 message,
+                check: asked.check,
             };
         }
         _ => {}
@@ -237,6 +262,7 @@ pub(crate) fn refusal(asked: Asked<'_>, status: u16, retry_after: Option<Duratio
             user: asked.user.to_owned(),
             code,
             message,
+            check: asked.check,
         },
         // A 404 that names nothing comes from something in between (as the official SDK treats it).
         404 if code.is_empty() => Error::ServerFault {
@@ -273,6 +299,7 @@ mod tests {
         call: "append rows",
         channel: "C",
         user: "U",
+        check: "the key",
     };
 
     #[test]

@@ -1,4 +1,8 @@
-//! Who calls: key-pair JWTs of registered users, and the scoped tokens that are given for them.
+//! Who calls: key-pair JWTs of registered users, programmatic access tokens, access tokens of OAuth, and the scoped tokens that
+//! are given for each of them.
+//!
+//! Which it is says `X-Snowflake-Authorization-Token-Type`, and without that header the token's own form. The ingest host takes
+//! no access token, and no programmatic one: those buy a scoped token first.
 //!
 //! A key-pair JWT is RS256, `iss` = `ACCOUNT.USER.SHA256:<fingerprint>`, `sub` = `ACCOUNT.USER`, `iat` and `exp` in seconds
 //! or milliseconds, good for at most one hour after `iat` (Snowflake documentation, "Using key-pair authentication"). A
@@ -31,6 +35,28 @@ pub struct Login {
     pub user: String,
     /// The role asked for, as written.
     pub role: Option<String>,
+    /// Whether the token is bound to that role.
+    pub is_bound: bool,
+}
+
+/// What a caller's token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    KeyPair,
+    Ours,
+    Programmatic,
+}
+
+/// What an access token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AccessClaims {
+    /// Whose token it is.
+    pub(crate) issuer: String,
+    /// The integration that it was given by, where it is Snowflake's own.
+    pub(crate) integration: Option<String>,
+    pub(crate) user: String,
+    /// The role that it is bound to.
+    pub(crate) role: Option<String>,
 }
 
 impl Login {
@@ -40,6 +66,14 @@ impl Login {
             .as_deref()
             .filter(|role| !role.is_empty())
             .map(super::sql::folded)
+    }
+
+    /// The role that a request runs in which asks for this one; `Err` with it where the token is bound to another.
+    pub(crate) fn role_for(&self, asked: Option<String>) -> std::result::Result<Option<String>, String> {
+        match asked {
+            Some(asked) if self.is_bound && self.role_name().as_ref() != Some(&asked) => Err(asked),
+            asked => Ok(asked.or_else(|| self.role_name())),
+        }
     }
 }
 
@@ -92,6 +126,13 @@ struct ScopedClaims {
     exp: i64,
     #[serde(default)]
     role: Option<String>,
+    #[serde(default)]
+    bound: bool,
+    /// Of an access token: its issuer; a scoped token has none.
+    #[serde(default)]
+    access: Option<String>,
+    #[serde(default)]
+    integration: Option<String>,
 }
 
 impl Auth {
@@ -114,22 +155,58 @@ impl Auth {
         })
     }
 
-    /// Checks the `Authorization: Bearer` token, of either kind.
+    /// How long scoped tokens are good.
+    pub(crate) fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// Checks the `Authorization: Bearer` token, of any kind.
     ///
     /// # Errors
     /// What to answer.
     pub fn authenticate(&self, headers: &HeaderMap) -> std::result::Result<Login, AuthFailure> {
-        let token = bearer(headers)
-            .ok_or_else(|| failure("390101", "Authorization header not found in the request data."))?;
-        self.check(token)
+        let (kind, token) = presented(headers)?;
+        match kind {
+            Kind::KeyPair => self.check_key_pair(token),
+            Kind::Ours => self.check_ours(token).map(|(login, _)| login),
+            Kind::Programmatic => self.check_programmatic(token),
+        }
     }
 
-    /// Checks a token of either kind.
-    pub(crate) fn check(&self, token: &str) -> std::result::Result<Login, AuthFailure> {
-        match part::<JwtHeader>(token, 0).map(|header| header.alg).as_deref() {
-            Some("RS256") => self.check_key_pair(token),
-            Some("HS256") => self.check_scoped(token),
-            _ => Err(failure("390303", "Invalid OAuth access token.")),
+    /// Checks the token of a request to the ingest host, which is a scoped one, or a key pair's.
+    ///
+    /// # Errors
+    /// What to answer.
+    pub(crate) fn authenticate_scoped(&self, headers: &HeaderMap) -> std::result::Result<Login, AuthFailure> {
+        let (kind, token) = presented(headers)?;
+        match kind {
+            Kind::KeyPair => self.check_key_pair(token),
+            Kind::Ours => match self.check_ours(token)? {
+                (login, false) => Ok(login),
+                (_, true) => Err(invalid()),
+            },
+            Kind::Programmatic => Err(invalid()),
+        }
+    }
+
+    /// Checks a programmatic access token.
+    pub(crate) fn check_programmatic(&self, token: &str) -> std::result::Result<Login, AuthFailure> {
+        let found = self.catalog.token_of(token).ok().flatten();
+        let good = found.filter(|found| !found.is_disabled && now_ms() < found.expires_on_ms);
+        let good = good.ok_or_else(|| failure("394400", "Programmatic access token is invalid."))?;
+        Ok(Login {
+            user: good.user,
+            is_bound: good.role_restriction.is_some(),
+            // Stored as it is: quoted, so that it is not folded again.
+            role: good.role_restriction.map(|role| format!("\"{role}\"")),
+        })
+    }
+
+    /// Checks an access token.
+    pub(crate) fn check_access(&self, token: &str) -> std::result::Result<Login, AuthFailure> {
+        match self.check_ours(token)? {
+            (login, true) => Ok(login),
+            (_, false) => Err(invalid()),
         }
     }
 
@@ -186,29 +263,52 @@ impl Auth {
         Ok(Login {
             user: user.to_owned(),
             role,
+            is_bound: false,
         })
     }
 
     /// A new scoped token; never equal to an earlier one.
     pub(crate) fn issue(&self, login: &Login, scope: &str) -> String {
+        self.signed(
+            serde_json::json!({
+                "iss": "frazil-local",
+                "sub": login.user,
+                "role": login.role,
+                "bound": login.is_bound,
+                "scope": scope,
+            }),
+            self.lifetime,
+        )
+    }
+
+    /// A new access token.
+    pub(crate) fn access_token(&self, claims: &AccessClaims, life: Duration) -> String {
+        self.signed(
+            serde_json::json!({
+                "iss": claims.issuer,
+                "access": claims.issuer,
+                "integration": claims.integration,
+                "sub": claims.user,
+                "role": claims.role.as_ref().map(|role| format!("\"{role}\"")),
+                "bound": claims.role.is_some(),
+            }),
+            life,
+        )
+    }
+
+    fn signed(&self, mut claims: serde_json::Value, life: Duration) -> String {
         let now = now_ms() / 1000;
-        let claims = serde_json::json!({
-            "iss": "frazil-local",
-            "sub": login.user,
-            "role": login.role,
-            "scope": scope,
-            "iat": now,
-            "exp": now.saturating_add_unsigned(self.lifetime.as_secs()),
-            "jti": uuid::Uuid::new_v4().to_string(),
-        });
+        claims["iat"] = now.into();
+        claims["exp"] = now.saturating_add_unsigned(life.as_secs()).into();
+        claims["jti"] = uuid::Uuid::new_v4().to_string().into();
         let head = URL_SAFE_NO_PAD.encode(br#"{"typ":"JWT","alg":"HS256"}"#);
         let signed = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
         let tag = hmac::sign(&self.key, signed.as_bytes());
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
     }
 
-    fn check_scoped(&self, token: &str) -> std::result::Result<Login, AuthFailure> {
-        let invalid = || failure("390303", "Invalid OAuth access token.");
+    /// Who calls with a token that we signed, and whether it is an access token.
+    fn check_ours(&self, token: &str) -> std::result::Result<(Login, bool), AuthFailure> {
         let (signed, tag) = token.rsplit_once('.').ok_or_else(invalid)?;
         let tag = URL_SAFE_NO_PAD.decode(tag).map_err(|_| invalid())?;
         hmac::verify(&self.key, signed.as_bytes(), &tag).map_err(|_| invalid())?;
@@ -216,14 +316,58 @@ impl Auth {
         if now_ms() / 1000 >= claims.exp {
             return Err(failure("390318", "OAuth access token expired."));
         }
-        if !self.catalog.user_exists(&claims.sub).unwrap_or(false) {
+        if !self.catalog.user_exists(&claims.sub).unwrap_or(false) || !self.is_trusted(&claims) {
             return Err(invalid());
         }
-        Ok(Login {
+        let login = Login {
             user: claims.sub,
             role: claims.role,
+            is_bound: claims.bound,
+        };
+        Ok((login, claims.access.is_some()))
+    }
+
+    /// Whether an integration that is switched on takes the token; scoped ones need none.
+    fn is_trusted(&self, claims: &ScopedClaims) -> bool {
+        let Some(issuer) = &claims.access else {
+            return true;
+        };
+        let all = self.catalog.integrations().unwrap_or_default();
+        all.iter().any(|one| match &claims.integration {
+            Some(name) => one.is_enabled && one.name == *name && !one.is_external,
+            None => one.is_enabled && one.is_external && one.issuer.as_ref() == Some(issuer),
         })
     }
+}
+
+/// A text that nobody guesses.
+pub(crate) fn random_text(prefix: &str) -> Result<String> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Key("no randomness".into()))?;
+    Ok(format!("{prefix}-{}", URL_SAFE_NO_PAD.encode(bytes)))
+}
+
+fn invalid() -> AuthFailure {
+    failure("390303", "Invalid OAuth access token.")
+}
+
+/// The token of a request, and of which kind it is.
+fn presented(headers: &HeaderMap) -> std::result::Result<(Kind, &str), AuthFailure> {
+    let token = bearer(headers)
+        .ok_or_else(|| failure("390101", "Authorization header not found in the request data."))?;
+    let named = headers.get("x-snowflake-authorization-token-type");
+    let kind = match named.map(http::HeaderValue::as_bytes) {
+        Some(b"KEYPAIR_JWT") => Kind::KeyPair,
+        Some(b"OAUTH") => Kind::Ours,
+        Some(b"PROGRAMMATIC_ACCESS_TOKEN") => Kind::Programmatic,
+        Some(_) => return Err(invalid()),
+        None => match part::<JwtHeader>(token, 0).map(|header| header.alg).as_deref() {
+            Some("RS256") => Kind::KeyPair,
+            None if token.starts_with("fzpat-") => Kind::Programmatic,
+            _ => Kind::Ours,
+        },
+    };
+    Ok((kind, token))
 }
 
 /// The bearer token of a request.

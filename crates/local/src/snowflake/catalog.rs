@@ -18,6 +18,7 @@ mod pins;
 mod pipes;
 pub(crate) mod roles;
 mod schema;
+pub(crate) mod tokens;
 mod users;
 
 use std::path::Path;
@@ -60,6 +61,7 @@ impl Catalog {
         connection.execute_batch(schema::TABLES)?;
         connection.execute_batch(schema::GRANTS)?;
         connection.execute_batch(schema::ICEBERG)?;
+        connection.execute_batch(tokens::TABLES)?;
         Ok(Self {
             connection: Mutex::new(connection),
             pins: Arc::default(),

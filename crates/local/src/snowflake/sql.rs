@@ -14,12 +14,14 @@ pub(crate) mod binding;
 mod casts;
 mod ddl;
 mod define;
+mod files;
 mod formats;
 mod functions;
 mod grants;
 mod iceberg;
 mod information;
 mod insert;
+mod integrations;
 mod interactive;
 mod pipe;
 mod query;
@@ -32,6 +34,7 @@ mod show;
 mod structured;
 mod texts;
 mod timed;
+mod tokens;
 mod travel;
 mod users;
 mod variant;
@@ -54,6 +57,7 @@ use super::model::{ACCOUNTADMIN, TableKind};
 use crate::disk::Disk;
 
 use self::access::Access;
+use self::files::Files;
 pub use self::result::{QueryResult, ResultColumn};
 pub(crate) use self::select::Prepared;
 use self::words::Words;
@@ -259,7 +263,7 @@ fn no_database() -> SqlError {
 pub struct Engine {
     catalog: Arc<Catalog>,
     disk: Arc<dyn Disk>,
-    data_dir: PathBuf,
+    files: Files,
     account: String,
 }
 
@@ -282,7 +286,7 @@ impl Engine {
         Self {
             catalog,
             disk,
-            data_dir,
+            files: Files::new(data_dir),
             account: account.to_owned(),
         }
     }
@@ -365,13 +369,13 @@ impl Engine {
         functions::context(&mut statement, session, &self.account);
         match statement {
             Statement::Query(_) if describe_only => {
-                let running = query::start(&self.catalog, &self.data_dir, session, statement).await?;
+                let running = query::start(&self.catalog, &self.files, session, statement).await?;
                 Ok(QueryResult {
                     columns: running.columns(),
                     ..QueryResult::default()
                 })
             }
-            Statement::Query(_) => query::run(&self.catalog, &self.data_dir, session, statement).await,
+            Statement::Query(_) => query::run(&self.catalog, &self.files, session, statement).await,
             Statement::Insert(insert) => insert::run(self, session, insert).await,
             Statement::CreateTable(create) if iceberg.is_some() => {
                 iceberg::create(self, session, create, options, iceberg.unwrap_or_default()).await
@@ -405,6 +409,12 @@ impl Engine {
             return Ok(Some(done));
         }
         if let Some(done) = row_defaults::run(&self.catalog, session, words)? {
+            return Ok(Some(done));
+        }
+        if let Some(done) = tokens::run(&self.catalog, session, words)? {
+            return Ok(Some(done));
+        }
+        if let Some(done) = integrations::run(&self.catalog, session, words)? {
             return Ok(Some(done));
         }
         if let Some(done) = users::run(&self.catalog, words)? {

@@ -20,7 +20,9 @@ use serde_json::{Value, json};
 use super::Snowflake;
 use super::auth::Login;
 use super::catalog::now_ms;
-use super::sql::{Parameters, QueryResult, ResultColumn, Session, SqlError, binding, folded};
+use super::sql::{
+    Parameters, QueryResult, ROLE_REFUSED, ResultColumn, Session, SqlError, binding, folded, role_refused,
+};
 use super::statements::{Statement, Statements};
 
 /// Rows of one partition.
@@ -105,10 +107,14 @@ async fn run(
         return failure(StatusCode::BAD_REQUEST, "390142", message, None);
     };
     let named = |name: Option<String>| name.filter(|name| !name.is_empty()).map(|name| folded(&name));
+    let role = match login.role_for(named(request.role)) {
+        Ok(role) => role,
+        Err(role) => return failure(StatusCode::UNAUTHORIZED, ROLE_REFUSED, &role_refused(&role), None),
+    };
     let session = Session {
         database: named(request.database),
         schema: named(request.schema),
-        role: named(request.role).or_else(|| login.role_name()),
+        role,
         warehouse: named(request.warehouse),
         user: login.user,
     };

@@ -98,7 +98,7 @@ async fn dispatch(snowflake: &Arc<Snowflake>, request: Request) -> Result<Respon
 }
 
 fn login(snowflake: &Snowflake, headers: &HeaderMap) -> Result<Login, Refusal> {
-    Ok(snowflake.auth.authenticate(headers)?)
+    Ok(snowflake.auth.authenticate_scoped(headers)?)
 }
 
 /// Finds the pipe; the default pipe of a table is made on first use. The caller's role must have the privileges.

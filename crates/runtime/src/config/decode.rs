@@ -1,5 +1,6 @@
 //! From the tree to the types: which keys there are, their defaults, and what belongs together.
 
+mod destination;
 mod source;
 
 use std::cell::RefCell;
@@ -17,8 +18,7 @@ use super::tree::{self, Node, Value};
 use super::{
     ArrivalFormat, Config, ConnectorConfig, DEFAULT_CHECKPOINT_INTERVAL, DEFAULT_DEAD_LETTER_BYTES,
     DEFAULT_LEASE_TIMEOUT, DEFAULT_LISTEN, DEFAULT_MEMORY_BUDGET, DEFAULT_METADATA_KEY, DeadLetters,
-    DestinationConfig, HttpConfig, Leases, MEMORY_PER_CONNECTOR, MetadataConfig, OnRowError, PrivateKey,
-    Target, units,
+    HttpConfig, Leases, MEMORY_PER_CONNECTOR, MetadataConfig, OnRowError, units,
 };
 
 const SHORTEST_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
@@ -170,7 +170,7 @@ fn connector(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<ConnectorC
     fields.must_have("destination");
     let destination = fields
         .mapping("destination")
-        .and_then(|fields| destination(reading, fields));
+        .and_then(|fields| destination::destination(reading, fields));
     let leases = leases(reading, &mut fields, name.as_deref().unwrap_or_default());
     let metadata = match fields.mapping("metadata") {
         Some(fields) => metadata(fields),
@@ -202,52 +202,6 @@ fn connector(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<ConnectorC
         checkpoint_interval: checkpoint_interval.unwrap_or(DEFAULT_CHECKPOINT_INTERVAL),
         lease_timeout: lease_timeout.unwrap_or(DEFAULT_LEASE_TIMEOUT),
     })
-}
-
-fn destination(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<DestinationConfig> {
-    let account = fields.required("account", account);
-    let user = fields.required("user", name);
-    let role = fields.optional("role", name);
-    let key_text = fields.secret("private_key");
-    let key_file = fields.optional("private_key_file", |text| path(reading, text));
-    let encrypted = "this version cannot read an encrypted private key yet; give one without a passphrase";
-    fields.refuse("private_key_passphrase", encrypted);
-    let private_key = private_key(&fields, key_text, key_file);
-    let database = fields.required("database", name);
-    let schema = fields.required("schema", name);
-    let table = fields.optional("table", name).map(Target::Table);
-    let pipe = fields.optional("pipe", name).map(Target::Pipe);
-    match (fields.has("table"), fields.has("pipe")) {
-        (true, true) => fields.problem("pipe", "give either a table or a pipe, not both"),
-        (false, false) => fields.must_have("table"),
-        _ => {}
-    }
-    let url = fields.optional("url", address);
-    let ca_file = fields.optional("ca_file", |text| path(reading, text));
-    fields.finish();
-    Some(DestinationConfig {
-        account: account?,
-        user: user?,
-        role,
-        private_key: private_key?,
-        database: database?,
-        schema: schema?,
-        target: table.or(pipe)?,
-        url,
-        ca_file,
-    })
-}
-
-fn private_key(fields: &Fields<'_>, text: Option<Secret>, file: Option<PathBuf>) -> Option<PrivateKey> {
-    match (fields.has("private_key"), fields.has("private_key_file")) {
-        (true, true) => fields.problem(
-            "private_key",
-            "give either `private_key` or `private_key_file`, not both",
-        ),
-        (false, false) => fields.must_have("private_key_file"),
-        _ => {}
-    }
-    text.map(PrivateKey::Text).or_else(|| file.map(PrivateKey::File))
 }
 
 fn metadata_default() -> MetadataConfig {
@@ -356,6 +310,22 @@ fn lease_timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A proxy. It is never shown: it may hold a password.
+fn proxy(fields: &mut Fields<'_>) -> Option<Secret> {
+    let proxy = fields.secret("proxy")?;
+    if ["http://", "https://"]
+        .iter()
+        .any(|scheme| proxy.reveal().starts_with(scheme))
+    {
+        return Some(proxy);
+    }
+    fields.problem(
+        "proxy",
+        "expected an address, such as `http://proxy.example:3128`",
+    );
+    None
+}
+
 fn yes_or_no(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "expected `true` or `false`".to_owned())
 }
@@ -374,19 +344,6 @@ fn connector_name(text: &str) -> Result<String, String> {
     } else {
         Err(expected.to_owned())
     }
-}
-
-fn account(text: &str) -> Result<String, String> {
-    if text.to_ascii_lowercase().contains("snowflakecomputing") || text.contains('/') {
-        return Err(
-            "expected the account identifier alone, such as `myorg-myaccount`; an address goes to `url`"
-                .into(),
-        );
-    }
-    if matches(text, 1..=255, b"_.-") {
-        return Ok(text.to_owned());
-    }
-    Err("expected an account identifier, such as `myorg-myaccount`".to_owned())
 }
 
 /// A name as Snowflake or AWS stores it (Snowflake documentation, "Identifier requirements": at most 255 characters).

@@ -9,7 +9,8 @@ use std::path::Path;
 
 use frazil_model::Secret;
 
-use super::interpolate::{Variables, fill};
+use super::SecretSource;
+use super::interpolate::{Variables, fill, secret_file};
 use super::keys;
 use super::problem::{Place, Problem};
 use super::tree::{Key, Node, Value};
@@ -185,6 +186,35 @@ impl<'a> Fields<'a> {
             text => Ok(Secret::new(text)),
         };
         self.reading.scalar(node, &self.key(key), false, parse)
+    }
+
+    /// A secret that may be absent, or the file that it stands in and will be read from again.
+    pub(super) fn secret_source(&mut self, key: &'static str) -> Option<SecretSource> {
+        let text = self.secret(key)?;
+        let node = self.node(key)?;
+        let Value::Text(written) = &node.value else {
+            return None;
+        };
+        let file = secret_file(written, self.reading.base);
+        Some(file.map_or(SecretSource::Text(text), SecretSource::File))
+    }
+
+    /// A secret by one of two keys: itself, or the path of its file.
+    pub(super) fn secret_or_file(
+        &mut self,
+        key: &'static str,
+        file_key: &'static str,
+    ) -> Option<SecretSource> {
+        let text = self.secret_source(key);
+        let base = self.reading.base;
+        let file = self.optional(file_key, |text| match text {
+            "" => Err("expected a path".to_owned()),
+            text => Ok(base.join(text)),
+        });
+        if self.has(key) && self.has(file_key) {
+            self.problem(key, format!("give either `{key}` or `{file_key}`, not both"));
+        }
+        text.or_else(|| file.map(SecretSource::File))
     }
 
     /// A mapping that may be absent.

@@ -11,7 +11,7 @@
 //! A `$` before anything else stands for itself. What was put in is not looked at again, and never printed.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The largest secret that is read from a file, in bytes.
@@ -111,6 +111,12 @@ fn resolve(inside: &str, variables: &Variables, base: &Path) -> Result<(String, 
         }
     };
     Ok((format!("${{{name}}}"), value))
+}
+
+/// The file of a value that is one secret of a file and nothing else.
+pub(super) fn secret_file(text: &str, base: &Path) -> Option<PathBuf> {
+    let name = text.strip_prefix("${secret:file/")?.strip_suffix('}')?;
+    (!name.contains('}')).then(|| base.join(name))
 }
 
 fn check_name(name: &str) -> Result<(), String> {

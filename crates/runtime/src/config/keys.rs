@@ -1,7 +1,7 @@
 //! Every key there is, and which of them a mistyped one may have meant.
 
 /// Every key of the file, without list indexes; `docs/configuration.md` describes each.
-pub const KEYS: [&str; 55] = [
+pub const KEYS: [&str; 65] = [
     "connectors",
     "connectors[].name",
     "connectors[].source",
@@ -35,11 +35,21 @@ pub const KEYS: [&str; 55] = [
     "connectors[].destination.role",
     "connectors[].destination.private_key",
     "connectors[].destination.private_key_file",
+    "connectors[].destination.private_key_passphrase",
+    "connectors[].destination.token",
+    "connectors[].destination.token_file",
+    "connectors[].destination.oauth",
+    "connectors[].destination.oauth.token_endpoint",
+    "connectors[].destination.oauth.client_id",
+    "connectors[].destination.oauth.client_secret",
+    "connectors[].destination.oauth.refresh_token",
+    "connectors[].destination.oauth.scope",
     "connectors[].destination.database",
     "connectors[].destination.schema",
     "connectors[].destination.table",
     "connectors[].destination.pipe",
     "connectors[].destination.url",
+    "connectors[].destination.proxy",
     "connectors[].destination.ca_file",
     "connectors[].leases",
     "connectors[].state_file",

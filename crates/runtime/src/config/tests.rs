@@ -18,6 +18,9 @@ fn variables() -> Variables {
         ("PRIVATE_KEY", "canary-three"),
         ("PORT", "9000"),
         ("BAD", "canary four"),
+        ("PASSPHRASE", "canary-seven"),
+        ("CLIENT_SECRET", "canary-eight"),
+        ("REFRESH_TOKEN", "canary-nine"),
         ("EMPTY", ""),
     ])
 }
@@ -58,11 +61,15 @@ fn the_frame_golden() {
             account: "myorg-myaccount".into(),
             user: "FRAZIL".into(),
             role: Some("FRAZIL_ROLE".into()),
-            private_key: PrivateKey::File("/etc/frazil/keys/frazil.p8".into()),
+            authentication: Authentication::KeyPair {
+                private_key: SecretSource::File("/etc/frazil/keys/frazil.p8".into()),
+                passphrase: Some(SecretSource::Text(Secret::new("canary-seven"))),
+            },
             database: "EVENTS".into(),
             schema: "PUBLIC".into(),
             target: Target::Table("CLICKS".into()),
             url: Some("https://localhost:8443".into()),
+            proxy: None,
             ca_file: Some("/etc/frazil/ca.pem".into()),
         },
         leases: Leases::DynamoDb,
@@ -83,11 +90,29 @@ fn the_frame_golden() {
     let orders = &config.connectors[1];
     assert_eq!(orders.source.credentials, Credentials::Profile("prod".into()));
     assert_eq!(
-        orders.destination.private_key,
-        PrivateKey::Text(Secret::new("canary-three"))
+        orders.destination.authentication,
+        Authentication::KeyPair {
+            private_key: SecretSource::Text(Secret::new("canary-three")),
+            passphrase: None,
+        }
     );
     assert_eq!(orders.destination.target, Target::Pipe("ORDERS_PIPE".into()));
     assert_eq!(orders.dead_letters, DeadLetters::Discard);
+    let audit = &config.connectors[2].destination;
+    let oauth = OAuthConfig {
+        token_endpoint: Some("https://login.example.com/oauth2/token".into()),
+        client_id: "frazil".into(),
+        client_secret: SecretSource::Text(Secret::new("canary-eight")),
+        refresh_token: Some(SecretSource::Text(Secret::new("canary-nine"))),
+        scope: Some("session:role:FRAZIL_ROLE".into()),
+    };
+    assert_eq!(audit.authentication, Authentication::OAuth(oauth));
+    assert_eq!(audit.proxy, Some(Secret::new("http://ada:canary-ten@proxy:3128")));
+    let token = SecretSource::File("/etc/frazil/frazil.token".into());
+    assert_eq!(
+        config.connectors[3].destination.authentication,
+        Authentication::ProgrammaticAccessToken { token }
+    );
     assert_eq!(config.memory_budget, 512 << 20);
     assert_eq!(
         config.http,
@@ -340,13 +365,38 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ),
     (
         "private_key_file: k.p8",
-        "private_key: ''",
-        "4:55: connectors[0].destination.private_key: expected a secret, found an empty text",
+        "private_key_file: k.p8, token: canary",
+        "4:73: connectors[0].destination.token: the user proves itself in one way; give either `private_key_file` or `token`",
     ),
     (
         "private_key_file: k.p8",
-        "private_key_file: k.p8, private_key_passphrase: canary",
-        "4:90: connectors[0].destination.private_key_passphrase: this version cannot read an encrypted private key yet; give one without a passphrase",
+        "token: canary, token_file: t",
+        "4:49: connectors[0].destination.token: give either `token` or `token_file`, not both",
+    ),
+    (
+        "private_key_file: k.p8",
+        "token: canary, private_key_passphrase: canary",
+        "4:81: connectors[0].destination.private_key_passphrase: only has a meaning with `private_key_file` or `private_key`",
+    ),
+    (
+        "private_key_file: k.p8",
+        "oauth: {client_id: c, client_secret: canary}",
+        "4:50: connectors[0].destination.oauth: the key `token_endpoint` is missing",
+    ),
+    (
+        "private_key_file: k.p8",
+        "oauth: {client_id: c, client_secret: canary, token_endpoint: 'http://login.example.com'}",
+        "4:103: connectors[0].destination.oauth.token_endpoint: expected https: the client's secret goes there; found `http://login.example.com`",
+    ),
+    (
+        "private_key_file: k.p8",
+        "private_key_file: k.p8, proxy: 'canary:3128'",
+        "4:73: connectors[0].destination.proxy: expected an address, such as `http://proxy.example:3128`",
+    ),
+    (
+        "private_key_file: k.p8",
+        "private_key: ''",
+        "4:55: connectors[0].destination.private_key: expected a secret, found an empty text",
     ),
     (
         "table: T",
@@ -526,6 +576,29 @@ fn two_connectors_must_not_be_mistaken_for_each_other() {
 fn secrets_are_never_printed() {
     let config = parsed(FRAME).expect("valid");
     assert!(!format!("{config:?} {config:#?}").contains("canary"));
+}
+
+#[test]
+fn a_secret_of_a_file_stays_with_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["key", "pass"] {
+        std::fs::write(folder.path().join(name), "canary\n").expect("written");
+    }
+    let keys = "private_key: '${secret:file/key}', private_key_passphrase: '${secret:file/pass}'";
+    let text = MINIMAL.replace("private_key_file: k.p8", keys);
+    let file = folder.path().join("frazil.yaml");
+    let config = Config::parse(&text, &file, &variables()).expect("valid");
+    let expected = Authentication::KeyPair {
+        private_key: SecretSource::File(folder.path().join("key")),
+        passphrase: Some(SecretSource::File(folder.path().join("pass"))),
+    };
+    assert_eq!(config.connectors[0].destination.authentication, expected);
+    // What is put together of a file and something else is a text.
+    let text = text.replace("${secret:file/pass}", "x${secret:file/pass}");
+    let config = Config::parse(&text, &file, &variables()).expect("valid");
+    let expected = Some(SecretSource::Text(Secret::new("xcanary")));
+    let found = &config.connectors[0].destination.authentication;
+    assert!(matches!(found, Authentication::KeyPair { passphrase, .. } if *passphrase == expected));
 }
 
 #[test]

@@ -131,6 +131,7 @@ fn after_all_events() -> String {
         in_use_bytes: 12,
         highest_bytes: 13,
     }));
+    board.watch_clock("clicks", Box::new(|| Some(600_500)));
     let mut events = events();
     let shard = ShardId::new("shardId-000000000001").expect("valid");
     events.extend([
@@ -191,6 +192,7 @@ fn every_metric_moves() {
         "frazil_runtime_call_failures_total{connector=\"clicks\",part=\"kinesis\",kind=\"slow_down\"} 1",
         "frazil_snowflake_append_seconds_bucket{le=\"0.02\",connector=\"clicks\"} 1",
         "frazil_pipeline_memory_bytes 12.0",
+        "frazil_snowflake_clock_ahead_seconds{connector=\"clicks\"} 600.5",
         "# EOF",
     ] {
         assert!(text.lines().any(|found| found == line), "no {line:?} in\n{text}");

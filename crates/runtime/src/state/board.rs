@@ -17,11 +17,15 @@ const LONGEST_LATENCY_MS: u64 = 24 * 3600 * 1000;
 /// Where the board reads the memory in use.
 pub type MemoryGauge = Box<dyn Fn() -> MemoryState + Send + Sync>;
 
+/// Where the board reads how far a connector's service is behind this machine's clock, in milliseconds.
+pub type ClockGauge = Box<dyn Fn() -> Option<i64> + Send + Sync>;
+
 /// The state of the process, kept up to date.
 pub struct Board {
     clock: Arc<dyn Clock>,
     started_ms: i64,
     memory: Mutex<MemoryGauge>,
+    clocks: Mutex<BTreeMap<String, ClockGauge>>,
     connectors: Mutex<BTreeMap<String, Connector>>,
 }
 
@@ -51,6 +55,8 @@ struct Shard {
     read: Option<(Duration, Instant)>,
     records: Rate,
     bytes: Rate,
+    /// None before the first span.
+    latency: Option<Histogram<u64>>,
     totals: Totals,
     accepted: Option<String>,
     committed: Option<String>,
@@ -58,15 +64,29 @@ struct Shard {
     stall: Option<Stall>,
 }
 
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_LATENCY_MS, 2).expect("the bounds are valid")
+}
+
+fn quantiles(latency: &Histogram<u64>) -> Latency {
+    let rows = latency.len();
+    let measured = |value: u64| (rows > 0).then_some(value);
+    Latency {
+        rows,
+        p50_ms: measured(latency.value_at_quantile(0.5)),
+        p99_ms: measured(latency.value_at_quantile(0.99)),
+        max_ms: measured(latency.max()),
+    }
+}
+
 impl Connector {
     fn new() -> Self {
-        let latency = Histogram::new_with_bounds(1, LONGEST_LATENCY_MS, 2).expect("the bounds are valid");
         Self {
             phase: Phase::Starting,
             worker: None,
             trouble: None,
             starts: 0,
-            latency,
+            latency: histogram(),
             shards: BTreeMap::new(),
         }
     }
@@ -162,11 +182,15 @@ impl Connector {
                 up_to,
                 latency,
             } => {
-                if let Some(latency) = latency {
-                    let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+                let ms = latency.map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
+                if let Some(ms) = ms {
                     self.latency.saturating_record_n(ms, *rows);
                 }
                 let shard = self.shard(shard);
+                if let Some(ms) = ms {
+                    let latency = shard.latency.get_or_insert_with(histogram);
+                    latency.saturating_record_n(ms, *rows);
+                }
                 shard.totals.rows_committed += rows;
                 shard.totals.row_errors += row_errors;
                 shard.committed = Some(up_to.to_string());
@@ -191,20 +215,14 @@ impl Connector {
             shard.state(id, owner.as_ref(), now)
         });
         let shards = shards.collect();
-        let rows = self.latency.len();
-        let measured = |value: u64| (rows > 0).then_some(value);
         ConnectorState {
             name: name.to_owned(),
             phase: self.phase,
             worker: owner,
             trouble: self.trouble.clone(),
             starts: self.starts,
-            latency: Latency {
-                rows,
-                p50_ms: measured(self.latency.value_at_quantile(0.5)),
-                p99_ms: measured(self.latency.value_at_quantile(0.99)),
-                max_ms: measured(self.latency.max()),
-            },
+            clock_ahead_ms: None,
+            latency: quantiles(&self.latency),
             totals,
             shards,
         }
@@ -227,6 +245,7 @@ impl Shard {
             lag_ms: lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)),
             records_per_second: self.records.per_second(now),
             bytes_per_second: self.bytes.per_second(now),
+            latency: self.latency.as_ref().map(quantiles).unwrap_or_default(),
             totals: self.totals,
             accepted: self.accepted.clone(),
             committed: self.committed.clone(),
@@ -247,6 +266,7 @@ impl Board {
             started_ms: clock.wall_ms(),
             clock,
             memory: Mutex::new(Box::new(MemoryState::default)),
+            clocks: Mutex::default(),
             connectors: Mutex::new(connectors),
         }
     }
@@ -254,6 +274,17 @@ impl Board {
     /// Says where the memory in use is read.
     pub fn watch_memory(&self, gauge: MemoryGauge) {
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = gauge;
+    }
+
+    /// Says where a connector's difference of clocks is read.
+    pub fn watch_clock(&self, connector: &str, gauge: ClockGauge) {
+        let mut clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        clocks.insert(connector.to_owned(), gauge);
+    }
+
+    fn clock_ahead_ms(&self, connector: &str) -> Option<i64> {
+        let clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        clocks.get(connector).and_then(|gauge| gauge())
     }
 
     fn connectors(&self) -> MutexGuard<'_, BTreeMap<String, Connector>> {
@@ -293,7 +324,10 @@ impl Board {
             connectors: self
                 .connectors()
                 .iter_mut()
-                .map(|(name, connector)| connector.state(name, now))
+                .map(|(name, connector)| ConnectorState {
+                    clock_ahead_ms: self.clock_ahead_ms(name),
+                    ..connector.state(name, now)
+                })
                 .collect(),
         }
     }

@@ -65,6 +65,12 @@ fn auth(lifetime: Duration) -> (tempfile::TempDir, Arc<Catalog>, Auth) {
     (folder, catalog, auth)
 }
 
+fn check(auth: &Auth, token: &str) -> std::result::Result<Login, AuthFailure> {
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+    auth.authenticate(&headers)
+}
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
@@ -89,7 +95,7 @@ fn role_in_the_scope_is_kept() {
         "iat": now_ms() / 1000, "exp": now_ms() / 1000 + 60, "scp": "session:role:Loader",
     });
     assert_eq!(
-        auth.check(&signer.sign(&claims)).unwrap().role.as_deref(),
+        check(&auth, &signer.sign(&claims)).unwrap().role.as_deref(),
         Some("Loader")
     );
 }
@@ -143,15 +149,16 @@ fn scoped_tokens_differ_and_survive_a_restart() {
     let login = Login {
         user: "ALICE".into(),
         role: Some("R".into()),
+        is_bound: false,
     };
     let (one, other) = (auth.issue(&login, "127.0.0.1"), auth.issue(&login, "127.0.0.1"));
     assert_ne!(one, other);
     drop((auth, catalog));
     let catalog = Arc::new(Catalog::open(&folder.path().join("catalog.db")).unwrap());
     let again = Auth::new(Arc::clone(&catalog), "LOCAL", HOUR).unwrap();
-    assert_eq!(again.check(&one).unwrap(), login);
+    assert_eq!(check(&again, &one).unwrap(), login);
     catalog.drop_user("ALICE").unwrap();
-    assert_eq!(again.check(&one).unwrap_err().code, "390303");
+    assert_eq!(check(&again, &one).unwrap_err().code, "390303");
 }
 
 #[test]
@@ -162,10 +169,11 @@ fn expired_or_changed_scoped_token_is_refused() {
         &Login {
             user: "ALICE".into(),
             role: None,
+            is_bound: false,
         },
         "127.0.0.1",
     );
-    assert_eq!(auth.check(&token).unwrap_err().code, "390318");
+    assert_eq!(check(&auth, &token).unwrap_err().code, "390318");
     let changed = format!("{}x", &token[..token.len() - 1]);
-    assert_eq!(auth.check(&changed).unwrap_err().code, "390303");
+    assert_eq!(check(&auth, &changed).unwrap_err().code, "390303");
 }

@@ -126,6 +126,14 @@ impl Catalog {
             .optional()?)
     }
 
+    /// The fingerprint of one of a user's keys: 1 is RSA_PUBLIC_KEY, 2 RSA_PUBLIC_KEY_2.
+    pub(crate) fn fingerprint(&self, user: &str, slot: u8) -> Result<Option<String>> {
+        let connection = self.lock();
+        let mut statement =
+            connection.prepare_cached("SELECT fingerprint FROM user_keys WHERE user = ?1 AND slot = ?2")?;
+        Ok(statement.query_row((user, slot), |row| row.get(0)).optional()?)
+    }
+
     /// Whether the user is registered.
     pub(crate) fn user_exists(&self, user: &str) -> Result<bool> {
         Ok(self

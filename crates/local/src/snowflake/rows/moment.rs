@@ -41,9 +41,13 @@ pub(super) fn time(text: &str) -> Option<i64> {
 
 /// Nanoseconds since 1970. An offset is dropped where `as_written`, else applied.
 pub(super) fn timestamp(text: &str, as_written: bool) -> Option<i64> {
-    if let Some(nanos) = integer(text) {
+    if let Some(nanos) = usual(text.as_bytes(), as_written).or_else(|| integer(text)) {
         return Some(nanos);
     }
+    general(text, as_written)
+}
+
+fn general(text: &str, as_written: bool) -> Option<i64> {
     let with_offset = DateTime::parse_from_rfc3339(text)
         .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f %z"))
         .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"))
@@ -58,6 +62,48 @@ pub(super) fn timestamp(text: &str, as_written: bool) -> Option<i64> {
         return None;
     }
     naive.and_utc().timestamp_nanos_opt()
+}
+
+/// The form that nearly all timestamps have, `YYYY-MM-DDTHH:MM:SS[.F]` with `T` and an offset (`Z`, `+HH:MM`) or none, or with a
+/// space and none. It says what the general way says, at a tenth of its cost; anything else is left to that.
+fn usual(text: &[u8], as_written: bool) -> Option<i64> {
+    let number = |from: usize, to: usize| -> Option<u32> {
+        text.get(from..to)?.iter().try_fold(0, |sum: u32, byte| {
+            byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0'))
+        })
+    };
+    let is = |at: usize, byte: u8| text.get(at) == Some(&byte);
+    if !(is(4, b'-') && is(7, b'-') && (is(10, b'T') || is(10, b' ')) && is(13, b':') && is(16, b':')) {
+        return None;
+    }
+    let year = i32::try_from(number(0, 4)?).ok()?;
+    let day = NaiveDate::from_ymd_opt(year, number(5, 7)?, number(8, 10)?)?;
+    let moment = day.and_hms_opt(number(11, 13)?, number(14, 16)?, number(17, 19)?)?;
+    let mut at = 19;
+    let mut nanos = 0;
+    if is(at, b'.') {
+        let digits = text[20..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if !(1..=9).contains(&digits) {
+            return None;
+        }
+        at = 20 + digits;
+        nanos = number(20, at)? * 10_u32.pow(9 - u32::try_from(digits).ok()?);
+    }
+    let offset_minutes = match &text[at..] {
+        [] => 0,
+        [b'Z'] if is(10, b'T') => 0,
+        [sign @ (b'+' | b'-'), _, _, b':', _, _] if is(10, b'T') => {
+            let (hours, minutes) = (number(at + 1, at + 3)?, number(at + 4, at + 6)?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            let minutes = i64::from(hours * 60 + minutes);
+            if *sign == b'-' { -minutes } else { minutes }
+        }
+        _ => return None,
+    };
+    let seconds = moment.and_utc().timestamp() - if as_written { 0 } else { offset_minutes * 60 };
+    seconds.checked_mul(1_000_000_000)?.checked_add(i64::from(nanos))
 }
 
 fn without_offset(text: &str) -> Option<NaiveDateTime> {
@@ -125,6 +171,47 @@ mod tests {
         for (text, as_written, expected) in cases {
             assert_eq!(timestamp(text, as_written), expected, "{text}");
         }
+    }
+
+    /// Texts around the usual form, most of them broken somewhere.
+    #[test]
+    fn the_usual_form_is_read_as_the_general_way_reads_it() {
+        let stems = [
+            "2026-01-02T12:04:05",
+            "2026-01-02 12:04:05",
+            "2026-02-29T00:00:00",
+            "2024-02-29T23:59:59",
+            "1969-12-31T23:59:59",
+            "0001-01-01T00:00:00",
+            "9999-12-31T00:00:00",
+            "2026-06-30T23:59:60",
+            "2026-01-02T24:00:00",
+            "2026-01-02T12:60:05",
+            "2026-1-02T12:04:05",
+            "2026-01-02t12:04:05",
+            "+2026-01-02T12:04:05",
+        ];
+        let fractions = ["", ".", ".1", ".000001", ".123456789", ".1234567890", ".12x"];
+        let ends = [
+            "", "Z", "z", " Z", "+02:00", "-02:00", "-00:00", "+23:59", "+24:00", "+02:60", "+0200", "+02",
+            " +02:00", "+0a:00", "é",
+        ];
+        let (mut usually, mut read) = (0, 0);
+        for stem in stems {
+            for fraction in fractions {
+                for end in ends {
+                    for as_written in [true, false] {
+                        let text = format!("{stem}{fraction}{end}");
+                        let fast = usual(text.as_bytes(), as_written);
+                        let slow = general(&text, as_written);
+                        assert!(fast.is_none() || fast == slow, "{text}: {fast:?}, {slow:?}");
+                        usually += usize::from(fast.is_some());
+                        read += usize::from(slow.is_some());
+                    }
+                }
+            }
+        }
+        assert!(usually > 100 && usually <= read, "{usually} of {read}");
     }
 
     #[test]

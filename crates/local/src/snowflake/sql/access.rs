@@ -8,7 +8,7 @@
 //! does not exist for it. Secondary roles do not count here, so a role that works here works there.
 
 use super::words::{Words, error_table_of};
-use super::{Name, QueryResult, Result, Session, SqlError, travel};
+use super::{Name, QueryResult, Result, Session, SqlError, tokens, travel};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::grants::{Kind, Object};
 
@@ -112,7 +112,7 @@ impl<'a> Access<'a> {
             .try_for_each(|privilege| self.require(&found, privilege))
     }
 
-    fn account(&self, privilege: &str) -> Result<()> {
+    pub(super) fn account(&self, privilege: &str) -> Result<()> {
         if self
             .catalog
             .may(self.role(), false, privilege, &Object::Account)?
@@ -214,6 +214,9 @@ impl<'a> Access<'a> {
         {
             *last = table.to_owned();
         }
+        if verb == "ALTER" && kind == "USER" && tokens::is_of_oneself(words, at) {
+            return Ok(());
+        }
         match verb {
             "CREATE" => self.create(kind, &made, &name, or_replace),
             "ALTER" | "DROP" | "UNDROP" | "TRUNCATE" | "DESC" | "DESCRIBE" => self.change(verb, kind, &name),
@@ -255,10 +258,20 @@ impl<'a> Access<'a> {
         }
     }
 
+    /// Fails if the role may not change a user; everybody may change itself.
+    pub(super) fn user(&self, name: &str) -> Result<()> {
+        if name == self.session.user {
+            return Ok(());
+        }
+        self.account("CREATE USER")
+    }
+
     fn change(&self, verb: &str, kind: &str, name: &[String]) -> Result<()> {
         if matches!(kind, "USER") {
-            let own = verb != "DROP" && name == [self.session.user.clone()];
-            return if own { Ok(()) } else { self.account("CREATE USER") };
+            return match name {
+                [name] if verb != "DROP" => self.user(name),
+                _ => self.account("CREATE USER"),
+            };
         }
         let Some(found) = self.find(kind, name)? else {
             return Ok(());
@@ -358,6 +371,7 @@ fn kind(words: &Words, at: usize, verb: &str) -> Option<(&'static str, String, u
         (&["INTERACTIVE", "TABLE"], "TABLE"),
         (&["EXTERNAL", "VOLUME"], "EXTERNAL VOLUME"),
         (&["SECURITY", "INTEGRATION"], "INTEGRATION"),
+        (&["INTEGRATION"], "INTEGRATION"),
         (&["TABLE"], "TABLE"),
         (&["PIPE"], "PIPE"),
         (&["DATABASE"], "DATABASE"),

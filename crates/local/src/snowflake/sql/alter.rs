@@ -9,13 +9,12 @@
 //!
 //! Source: Snowflake documentation, "ALTER TABLE", "ALTER TABLE ... ALTER COLUMN", "ALTER ICEBERG TABLE".
 
-use std::path::Path;
-
 use sqlparser::ast::ColumnDef as Parsed;
 use sqlparser::dialect::SnowflakeDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
+use super::files::Files;
 use super::show::type_text;
 use super::words::Words;
 use super::{Engine, Name, QueryResult, Result, Session, SqlError, define, iceberg, query};
@@ -24,7 +23,7 @@ use crate::snowflake::model::{ColumnDef, DataType, RETENTION_DAYS, TableDef, Tab
 
 /// Runs the statement if it is an ALTER TABLE.
 pub(super) async fn run(engine: &Engine, session: &Session, words: &Words) -> Result<Option<QueryResult>> {
-    let (catalog, data_dir) = (&engine.catalog, engine.data_dir.as_path());
+    let (catalog, files) = (&engine.catalog, &engine.files);
     let kinds = [
         &["ALTER", "TABLE"][..],
         &["ALTER", "ICEBERG", "TABLE"],
@@ -67,7 +66,7 @@ pub(super) async fn run(engine: &Engine, session: &Session, words: &Words) -> Re
     let required = change.required();
     catalog.alter_table(table.id, |table| change.apply(table))?;
     for column in required {
-        if let Some(text) = holds_null(catalog, data_dir, session, &name, &column).await? {
+        if let Some(text) = holds_null(catalog, files, session, &name, &column).await? {
             catalog.alter_table(table.id, |table| {
                 let found = table.columns.iter_mut().find(|known| known.name == column);
                 found.into_iter().for_each(|found| found.nullable = true);
@@ -82,7 +81,7 @@ pub(super) async fn run(engine: &Engine, session: &Session, words: &Words) -> Re
 /// Whether rows lack a value of a column, and what to say then. New rows obey already: the constraint was set before.
 async fn holds_null(
     catalog: &Catalog,
-    data_dir: &Path,
+    files: &Files,
     session: &Session,
     name: &Name,
     column: &str,
@@ -96,7 +95,7 @@ async fn holds_null(
         .map_err(SqlError::syntax)?
         .pop()
         .ok_or_else(|| SqlError::syntax("the statement is empty"))?;
-    let found = query::run(catalog, data_dir, session, statement).await?;
+    let found = query::run(catalog, files, session, statement).await?;
     Ok((!found.rows.is_empty()).then(|| SqlError {
         code: "002023",
         sql_state: "22000",

@@ -129,7 +129,7 @@ pub(super) async fn create(
     let engine = engine.clone();
     let made = tokio::task::spawn_blocking(move || {
         let (disk, catalog) = (engine.disk.as_ref(), &engine.catalog);
-        let row = iceberg::create(disk, catalog, &engine.data_dir, &place, &new.columns)?;
+        let row = iceberg::create(disk, catalog, engine.files.folder(), &place, &new.columns)?;
         let created = catalog.create_iceberg_table(&new, &row, mode);
         if !matches!(created, Ok(made) if made != Created::Existed) {
             crate::snowflake::segments::remove(disk, &row.metadata);

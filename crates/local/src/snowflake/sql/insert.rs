@@ -123,7 +123,7 @@ async fn collect(
     source: Box<Query>,
 ) -> Result<(Vec<Field>, Vec<Vec<Picked>>)> {
     let statement = Statement::Query(source);
-    let mut running = query::start(&engine.catalog, &engine.data_dir, session, statement).await?;
+    let mut running = query::start(&engine.catalog, &engine.files, session, statement).await?;
     let fields: Vec<Field> = running
         .fields
         .iter()

@@ -3,7 +3,6 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::Fields;
@@ -12,13 +11,13 @@ use datafusion::catalog::CatalogProvider;
 use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use sqlparser::ast::{Query, Statement, visit_relations};
 
 use super::access::Access;
 use super::define::parts;
+use super::files::Files;
 use super::words::error_table_of;
 use super::{
     Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, information, result, rewrite,
@@ -28,17 +27,14 @@ use crate::snowflake::catalog::Catalog;
 use crate::snowflake::error_table;
 use crate::snowflake::model::{DataType, SegmentKind, TableSnapshot};
 
-/// Memory of one query.
-const QUERY_MEMORY: usize = 1024 * 1024 * 1024;
-
 /// Runs a SELECT.
 pub(super) async fn run(
     catalog: &Catalog,
-    data_dir: &Path,
+    files: &Files,
     session: &Session,
     statement: Statement,
 ) -> Result<QueryResult> {
-    let mut running = start(catalog, data_dir, session, statement).await?;
+    let mut running = start(catalog, files, session, statement).await?;
     let columns = running.columns();
     let (mut rows, mut bytes) = (Vec::new(), 0);
     while let Some(batch) = running.next().await? {
@@ -73,19 +69,19 @@ impl Running {
 /// Plans a SELECT and begins to run it.
 pub(super) async fn start(
     catalog: &Catalog,
-    data_dir: &Path,
+    files: &Files,
     session: &Session,
     mut statement: Statement,
 ) -> Result<Running> {
-    travel::resolve(catalog, data_dir, session, &mut statement).await?;
-    let (snapshots, described) = snapshots(catalog, data_dir, session, &statement)?;
+    travel::resolve(catalog, files, session, &mut statement).await?;
+    let (snapshots, described) = snapshots(catalog, files, session, &statement)?;
     rewrite::run(&mut statement, &variants(&snapshots))?;
     let is_timed = timed::is_named(&statement);
     if is_timed {
         let common = common_names(&statement);
         timed::leave_out_of_wildcards(&mut statement, &common);
     }
-    let context = context(session)?;
+    let context = context(session, files);
     variant::register(&context);
     casts::register(&context);
     texts::register(&context);
@@ -94,7 +90,7 @@ pub(super) async fn start(
     }
     for (name, snapshot) in &snapshots {
         let until_ms = travel::moment_of(&name.name).map(|(_, at_ms)| at_ms);
-        let table = view::of(&context, snapshot, data_dir, is_timed, until_ms)?;
+        let table = view::of(&context, snapshot, files, is_timed, until_ms)?;
         let table = structured::shown(&context, &snapshot.table.columns, table).map_err(run_error)?;
         register(&context, name, table)?;
     }
@@ -117,7 +113,7 @@ pub(super) async fn start(
 /// A snapshot of each table that is named, and the views of INFORMATION_SCHEMA that are; names of WITH are none.
 fn snapshots(
     catalog: &Catalog,
-    data_dir: &Path,
+    files: &Files,
     session: &Session,
     statement: &Statement,
 ) -> Result<(HashMap<Name, TableSnapshot>, HashSet<Name>)> {
@@ -137,7 +133,7 @@ fn snapshots(
             }
             if let Entry::Vacant(vacant) = found.entry(name) {
                 Access::of(catalog, session).read(vacant.key())?;
-                let snapshot = snapshot(catalog, data_dir, vacant.key())?;
+                let snapshot = snapshot(catalog, files, vacant.key())?;
                 vacant.insert(snapshot);
             }
             Ok(())
@@ -153,10 +149,10 @@ fn snapshots(
     failed.map_or(Ok((found, described)), Err)
 }
 
-fn snapshot(catalog: &Catalog, data_dir: &Path, name: &Name) -> Result<TableSnapshot> {
+fn snapshot(catalog: &Catalog, files: &Files, name: &Name) -> Result<TableSnapshot> {
     let (database, schema) = (&name.database, &name.schema);
     if let Some((table, at_ms)) = travel::moment_of(&name.name) {
-        return travel::snapshot(catalog, data_dir, name, table, at_ms);
+        return travel::snapshot(catalog, files, name, table, at_ms);
     }
     let Some(table) = error_table_of(&name.name) else {
         let found = catalog.snapshot(database, schema, &name.name, SegmentKind::Rows)?;
@@ -198,7 +194,7 @@ fn variants(snapshots: &HashMap<Name, TableSnapshot>) -> HashSet<String> {
     names
 }
 
-fn context(session: &Session) -> Result<SessionContext> {
+fn context(session: &Session, files: &Files) -> SessionContext {
     let database = session.database.clone().unwrap_or_else(|| "NONE".to_owned());
     let schema = session.schema.clone().unwrap_or_else(|| "PUBLIC".to_owned());
     let mut config = SessionConfig::new()
@@ -210,11 +206,7 @@ fn context(session: &Session) -> Result<SessionContext> {
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.parquet.schema_force_view_types = false;
     options.execution.parquet.skip_metadata = false;
-    let runtime = RuntimeEnvBuilder::new()
-        .with_memory_limit(QUERY_MEMORY, 1.0)
-        .build_arc()
-        .map_err(run_error)?;
-    Ok(SessionContext::new_with_config_rt(config, runtime))
+    SessionContext::new_with_config_rt(config, files.runtime())
 }
 
 fn register(context: &SessionContext, name: &Name, table: Arc<dyn TableProvider>) -> Result<()> {

@@ -14,6 +14,7 @@ mod interactive;
 mod rights;
 mod structured;
 mod texts;
+mod tokens;
 mod travel;
 
 struct Bench {

@@ -7,7 +7,6 @@
 //! the ids of statements are not kept.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Statement,
@@ -16,6 +15,7 @@ use sqlparser::ast::{
 use sqlparser::dialect::SnowflakeDialect;
 use sqlparser::parser::Parser;
 
+use super::files::Files;
 use super::{Name, Result, Session, SqlError, query};
 use crate::disk::RealDisk;
 use crate::snowflake::catalog::history::Past;
@@ -36,7 +36,7 @@ pub(super) fn moment_of(name: &str) -> Option<(&str, i64)> {
 /// A table as it was.
 pub(super) fn snapshot(
     catalog: &Catalog,
-    data_dir: &Path,
+    files: &Files,
     name: &Name,
     table: &str,
     at_ms: i64,
@@ -47,7 +47,7 @@ pub(super) fn snapshot(
         && iceberg::is_it(&snapshot.table)
     {
         // The pin of the snapshot keeps the files that expire meanwhile.
-        let disk = RealDisk::new(data_dir);
+        let disk = RealDisk::new(files.folder());
         match iceberg::past(&disk, catalog, snapshot.table.id, at_ms)? {
             Some((segments, schema)) => {
                 (snapshot.segments, snapshot.iceberg_schema) = (segments, Some(schema))
@@ -75,7 +75,7 @@ pub(super) fn snapshot(
 /// Puts the moments of a query's tables into their names.
 pub(super) async fn resolve(
     catalog: &Catalog,
-    data_dir: &Path,
+    files: &Files,
     session: &Session,
     statement: &mut Statement,
 ) -> Result<()> {
@@ -83,7 +83,7 @@ pub(super) async fn resolve(
     let _ = statement.visit(&mut found);
     let mut moments = Vec::with_capacity(found.0.len());
     for version in found.0 {
-        moments.push(moment(catalog, data_dir, session, &version).await?);
+        moments.push(moment(catalog, files, session, &version).await?);
     }
     if moments.is_empty() {
         return Ok(());
@@ -138,12 +138,7 @@ impl VisitorMut for Renamed {
 }
 
 /// The last millisecond whose commits are seen.
-async fn moment(
-    catalog: &Catalog,
-    data_dir: &Path,
-    session: &Session,
-    version: &TableVersion,
-) -> Result<i64> {
+async fn moment(catalog: &Catalog, files: &Files, session: &Session, version: &TableVersion) -> Result<i64> {
     let wanted = || SqlError::syntax("AT and BEFORE want TIMESTAMP => or OFFSET =>");
     let TableVersion::Function(Expr::Function(function)) = version else {
         return Err(wanted());
@@ -161,7 +156,7 @@ async fn moment(
         .map_err(SqlError::syntax)?
         .pop()
         .ok_or_else(wanted)?;
-    let rows = Box::pin(query::run(catalog, data_dir, session, statement))
+    let rows = Box::pin(query::run(catalog, files, session, statement))
         .await?
         .rows;
     let text = rows

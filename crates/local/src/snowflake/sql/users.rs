@@ -229,13 +229,11 @@ fn show(catalog: &Catalog) -> Result<QueryResult> {
 }
 
 fn describe(catalog: &Catalog, name: &str) -> Result<QueryResult> {
-    let user = catalog.users()?.into_iter().find(|user| user.name == name);
-    let prints = user.map(|user| user.fingerprints).unwrap_or_default();
     let row = |property: &str, value: Option<String>| vec![Some(property.to_owned()), value];
     let rows = vec![
         row("NAME", Some(name.to_owned())),
-        row("RSA_PUBLIC_KEY_FP", prints.first().cloned()),
-        row("RSA_PUBLIC_KEY_2_FP", prints.get(1).cloned()),
+        row("RSA_PUBLIC_KEY_FP", catalog.fingerprint(name, 1)?),
+        row("RSA_PUBLIC_KEY_2_FP", catalog.fingerprint(name, 2)?),
     ];
     Ok(QueryResult::texts(&["property", "value"], rows))
 }

@@ -4,7 +4,6 @@
 //! that were committed behind the moment of a time travel are left out; where a query names
 //! `METADATA$ROW_LAST_COMMIT_TIME`, it is a last column, NULL for rows from before the option was switched on.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
@@ -17,6 +16,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, lit, when};
 use datafusion::prelude::SessionContext;
 
+use super::files::Files;
 use super::query::run_error;
 use super::{Result, SqlError};
 use crate::snowflake::iceberg;
@@ -28,14 +28,14 @@ use crate::snowflake::rows::schema;
 pub(super) fn of(
     context: &SessionContext,
     snapshot: &TableSnapshot,
-    data_dir: &Path,
+    kept: &Files,
     is_timed: bool,
     until_ms: Option<i64>,
 ) -> Result<Arc<dyn TableProvider>> {
     // The files of an Iceberg table are those of its snapshot of then.
     let until_ms = until_ms.filter(|_| snapshot.iceberg_schema.is_none());
     let stamped = is_timed || until_ms.is_some();
-    let files = files(snapshot, data_dir, stamped)?;
+    let files = files(snapshot, kept, stamped)?;
     let is_renamed = |column: &crate::snowflake::model::ColumnDef| column.stored.is_some();
     if !stamped && !snapshot.table.columns.iter().any(is_renamed) {
         return Ok(files);
@@ -73,7 +73,7 @@ fn shaped(
     Ok(frame.select(selected)?.into_view())
 }
 
-fn files(snapshot: &TableSnapshot, data_dir: &Path, stamped: bool) -> Result<Arc<dyn TableProvider>> {
+fn files(snapshot: &TableSnapshot, kept: &Files, stamped: bool) -> Result<Arc<dyn TableProvider>> {
     let mut schema = match &snapshot.iceberg_schema {
         Some(text) => iceberg::arrow_schema(text)?,
         None => schema(&snapshot.table.columns),
@@ -88,7 +88,7 @@ fn files(snapshot: &TableSnapshot, data_dir: &Path, stamped: bool) -> Result<Arc
         return Ok(Arc::new(EmptyTable::new(schema)));
     }
     let path = |relative: &str| {
-        let path = std::path::absolute(data_dir.join(relative)).map_err(SqlError::running)?;
+        let path = std::path::absolute(kept.folder().join(relative)).map_err(SqlError::running)?;
         // Not parsed from text: brackets and stars of a folder's name are no pattern.
         let url = url::Url::from_file_path(&path);
         let url = url.map_err(|()| SqlError::running("the data folder's path makes no address"))?;
@@ -103,5 +103,6 @@ fn files(snapshot: &TableSnapshot, data_dir: &Path, stamped: bool) -> Result<Arc
     let config = ListingTableConfig::new_with_multi_paths(paths)
         .with_listing_options(options)
         .with_schema(schema);
-    Ok(Arc::new(ListingTable::try_new(config).map_err(run_error)?))
+    let table = ListingTable::try_new(config).map_err(run_error)?;
+    Ok(Arc::new(table.with_cache(Some(kept.statistics()))))
 }

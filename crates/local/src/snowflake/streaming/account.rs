@@ -9,11 +9,15 @@ use serde_json::json;
 use super::super::Snowflake;
 use super::super::auth;
 use super::super::model::PipeRow;
+use super::super::sql::{ROLE_REFUSED, folded, role_refused};
 use super::answer::{self, Refusal};
 use super::{files, rights};
 
 /// The ingest host that the account names. Clients add the port of the account URL themselves.
 const HOST: &str = "127.0.0.1";
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const PROGRAMMATIC: &str = "programmatic_access_token";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// `GET /v2/streaming/hostname`: bare text, as the official SDK needs it.
@@ -22,7 +26,8 @@ pub(super) fn hostname(snowflake: &Snowflake, headers: &HeaderMap) -> Result<Res
     Ok(answer::text(HOST.to_owned()))
 }
 
-/// `POST /oauth/token`: a scoped token for a key-pair JWT, which stands in the Authorization header or as `assertion`.
+/// `POST /oauth/token`: a scoped token for a key-pair JWT, which stands in the Authorization header or as `assertion`; or in
+/// exchange for a programmatic access token or an access token (RFC 8693), which stand in the header or as `subject_token`.
 pub(super) fn token(snowflake: &Snowflake, headers: &HeaderMap, body: &[u8]) -> Result<Response, Refusal> {
     let form: Vec<(String, String)> = form(body);
     let field = |name: &str| {
@@ -30,14 +35,23 @@ pub(super) fn token(snowflake: &Snowflake, headers: &HeaderMap, body: &[u8]) -> 
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.as_str())
     };
-    if field("grant_type") != Some(JWT_BEARER) {
-        let message = format!("frazil local exchanges key-pair tokens only: grant_type must be {JWT_BEARER}");
-        return Err(Refusal::new(400, "unsupported_grant_type", message));
-    }
-    let jwt = field("assertion")
-        .or_else(|| auth::bearer(headers))
-        .unwrap_or_default();
-    let mut login = snowflake.auth.check_key_pair(jwt)?;
+    let bearer = auth::bearer(headers).unwrap_or_default();
+    let subject = field("subject_token").unwrap_or(bearer);
+    let mut login = match (field("grant_type"), field("subject_token_type")) {
+        (Some(JWT_BEARER), _) => snowflake
+            .auth
+            .check_key_pair(field("assertion").unwrap_or(bearer))?,
+        (Some(EXCHANGE), Some(PROGRAMMATIC)) => snowflake.auth.check_programmatic(subject)?,
+        (Some(EXCHANGE), Some(ACCESS_TOKEN)) => snowflake.auth.check_access(subject)?,
+        (Some(EXCHANGE), _) => {
+            let message = format!("subject_token_type must be {PROGRAMMATIC} or {ACCESS_TOKEN}");
+            return Err(Refusal::new(400, "invalid_request", message));
+        }
+        _ => {
+            let message = format!("grant_type must be {JWT_BEARER} or {EXCHANGE}");
+            return Err(Refusal::new(400, "unsupported_grant_type", message));
+        }
+    };
     let scope = field("scope").unwrap_or_default();
     let mut words = scope.split_ascii_whitespace();
     let host = words.next().unwrap_or_default();
@@ -50,7 +64,9 @@ pub(super) fn token(snowflake: &Snowflake, headers: &HeaderMap, body: &[u8]) -> 
         ));
     }
     if let Some(role) = words.find_map(|word| word.strip_prefix("session:role:")) {
-        login.role = Some(role.to_owned());
+        let role = login.role_for(Some(folded(role)));
+        let role = role.map_err(|role| Refusal::new(401, ROLE_REFUSED, role_refused(&role)))?;
+        login.role = role.map(|role| format!("\"{role}\""));
     }
     rights::role(&snowflake.catalog, &login)?;
     Ok(answer::text(snowflake.auth.issue(&login, host)))

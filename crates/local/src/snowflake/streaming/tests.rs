@@ -7,6 +7,7 @@ mod faults;
 mod files;
 mod pipes;
 mod rights;
+mod tokens;
 
 use std::time::{Duration, Instant};
 

@@ -1,12 +1,12 @@
 //! The Kinesis side of a connector.
 
-use frazil_model::{Secret, StreamName};
+use frazil_model::StreamName;
 
 use super::super::fields::{Fields, Reading};
 use super::super::{
     ConsumerType, Credentials, Decompress, HashRangeCheck, InitialPosition, RoleConfig, SourceConfig, units,
 };
-use super::{address, matches, name, path};
+use super::{address, matches, name, path, proxy};
 
 /// The longest name of a consumer (Kinesis API reference, `RegisterStreamConsumer`).
 const MAX_CONSUMER_NAME: usize = 128;
@@ -49,7 +49,7 @@ pub(super) fn source(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<So
     });
     let use_fips = fields.optional("use_fips", yes_or_no);
     let use_dual_stack = fields.optional("use_dual_stack", yes_or_no);
-    let proxy = fields.secret("proxy");
+    let proxy = proxy(&mut fields);
     let ca_file = fields.optional("ca_file", |text| path(reading, text));
     let endpoint = fields.optional("endpoint", address);
     let dynamodb_endpoint = fields.optional("dynamodb_endpoint", address);
@@ -61,16 +61,6 @@ pub(super) fn source(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<So
         fields.problem(
             "application_name",
             "names the consumer of enhanced fan-out, too, and may have at most 128 characters for it",
-        );
-    }
-    let is_address = |proxy: &Secret| {
-        let text = proxy.reveal();
-        text.starts_with("http://") || text.starts_with("https://")
-    };
-    if proxy.as_ref().is_some_and(|proxy| !is_address(proxy)) {
-        fields.problem(
-            "proxy",
-            "expected an address, such as `http://proxy.example:3128`",
         );
     }
     fields.finish();

@@ -1,0 +1,196 @@
+//! Security integrations by SQL: CREATE, ALTER ... SET ENABLED, DROP, SHOW, and SYSTEM$SHOW_OAUTH_CLIENT_SECRETS.
+//!
+//! Source: Snowflake documentation, "CREATE SECURITY INTEGRATION (Snowflake OAuth)" and "(External OAuth)",
+//! "SYSTEM$SHOW_OAUTH_CLIENT_SECRETS". Of the former a custom client with a secret; of the latter the issuer counts. Their other
+//! options are taken and not used. What tokens they stand for is [`crate::snowflake::oauth`]'s.
+
+use sqlparser::tokenizer::Token;
+
+use super::access::Access;
+use super::show::moment;
+use super::words::Words;
+use super::{QueryResult, Result, Session, SqlError, executed};
+use crate::snowflake::auth::random_text;
+use crate::snowflake::catalog::tokens::Integration;
+use crate::snowflake::catalog::{Catalog, now_ms};
+
+/// Options that are taken and not used, by how they begin.
+const UNUSED: [&str; 9] = [
+    "OAUTH_CLIENT_TYPE",
+    "OAUTH_REDIRECT_URI",
+    "OAUTH_ALLOW",
+    "OAUTH_ENFORCE",
+    "OAUTH_USE",
+    "OAUTH_ISSUE",
+    "EXTERNAL_OAUTH_",
+    "PRE_AUTHORIZED_ROLES_LIST",
+    "BLOCKED_ROLES_LIST",
+];
+/// 90 days.
+const REFRESH_VALIDITY_S: i64 = 7_776_000;
+
+/// Runs the statement if it is about integrations.
+pub(super) fn run(catalog: &Catalog, session: &Session, words: &Words) -> Result<Option<QueryResult>> {
+    if words.are(0, &["SHOW", "INTEGRATIONS"]) || words.are(0, &["SHOW", "SECURITY", "INTEGRATIONS"]) {
+        return show(catalog).map(Some);
+    }
+    if words.are(0, &["SELECT", "SYSTEM$SHOW_OAUTH_CLIENT_SECRETS"]) {
+        Access::of(catalog, session).account("CREATE INTEGRATION")?;
+        return secrets(catalog, words).map(Some);
+    }
+    let replaces = words.are(1, &["OR", "REPLACE"]);
+    let mut at = if replaces { 3 } else { 1 };
+    at += usize::from(words.are(at, &["SECURITY"]));
+    if !words.are(at, &["INTEGRATION"]) {
+        return Ok(None);
+    }
+    at += 1;
+    let skipped = [&["IF", "NOT", "EXISTS"][..], &["IF", "EXISTS"]];
+    let skipped = skipped.iter().find(|phrase| words.are(at, phrase));
+    at += skipped.map_or(0, |phrase| phrase.len());
+    let name = words
+        .word(at)
+        .ok_or_else(|| SqlError::syntax("an integration's name is missing"))?;
+    let there = catalog.integration(name)?.is_some();
+    let done = |text: String| Ok(Some(QueryResult::status(text)));
+    match words.word(0).unwrap_or_default() {
+        "CREATE" if there && skipped.is_some() => {
+            done(format!("{name} already exists, statement succeeded."))
+        }
+        "CREATE" if there && !replaces => Err(SqlError::exists("INTEGRATION", name)),
+        "CREATE" => {
+            let new = read(name, words, at + 1)?;
+            if there {
+                catalog.drop_integration(name)?;
+            }
+            catalog.put_integration(&new)?;
+            done(format!("Integration {name} successfully created."))
+        }
+        "DROP" | "ALTER" if !there && skipped.is_some() => Ok(Some(executed())),
+        "DROP" | "ALTER" if !there => Err(SqlError::missing("Integration", name)),
+        "DROP" => {
+            catalog.drop_integration(name)?;
+            done(format!("{name} successfully dropped."))
+        }
+        "ALTER" if words.are(at + 1, &["SET", "ENABLED"]) && words.get(at + 3) == Some(&Token::Eq) => {
+            catalog.enable_integration(name, yes(words, at + 4)?)?;
+            Ok(Some(executed()))
+        }
+        "ALTER" => Err(SqlError::unsupported(
+            "another change of an integration than SET ENABLED",
+        )),
+        _ => Ok(None),
+    }
+}
+
+fn yes(words: &Words, at: usize) -> Result<bool> {
+    match words.word(at).or(words.text(at)) {
+        Some(word) if word.eq_ignore_ascii_case("TRUE") => Ok(true),
+        Some(word) if word.eq_ignore_ascii_case("FALSE") => Ok(false),
+        _ => Err(SqlError::syntax("TRUE or FALSE is expected")),
+    }
+}
+
+fn read(name: &str, words: &Words, mut at: usize) -> Result<Integration> {
+    let mut new = Integration {
+        name: name.to_owned(),
+        is_external: false,
+        is_enabled: false,
+        issuer: None,
+        client_id: random_text("fzclient")?,
+        client_secret: random_text("fzsecret")?,
+        refresh_validity_s: REFRESH_VALIDITY_S,
+        is_single_use: false,
+        comment: None,
+        created_on_ms: now_ms(),
+    };
+    let mut kind = None;
+    while at < words.len() {
+        let option = words.word(at).unwrap_or_default();
+        if words.get(at + 1) != Some(&Token::Eq) {
+            return Err(SqlError::syntax(format!("{option} wants a value")));
+        }
+        let text = words.text(at + 2).or(words.word(at + 2)).map(ToOwned::to_owned);
+        let is = |wanted: &str| {
+            text.as_deref()
+                .is_some_and(|text| text.eq_ignore_ascii_case(wanted))
+        };
+        match option {
+            "TYPE" => kind = text.map(|kind| kind.to_uppercase()),
+            "ENABLED" => new.is_enabled = yes(words, at + 2)?,
+            "COMMENT" => new.comment = text,
+            "EXTERNAL_OAUTH_ISSUER" => new.issuer = text,
+            "OAUTH_CLIENT" if is("CUSTOM") => {}
+            "OAUTH_CLIENT" => return Err(SqlError::unsupported("an OAUTH_CLIENT other than CUSTOM")),
+            "OAUTH_SINGLE_USE_REFRESH_TOKENS_REQUIRED" => new.is_single_use = yes(words, at + 2)?,
+            "OAUTH_REFRESH_TOKEN_VALIDITY" => {
+                let Some(Token::Number(number, _)) = words.get(at + 2) else {
+                    return Err(SqlError::syntax(
+                        "OAUTH_REFRESH_TOKEN_VALIDITY is a number of seconds",
+                    ));
+                };
+                let seconds = number.parse().ok();
+                new.refresh_validity_s = seconds
+                    .ok_or_else(|| SqlError::syntax("OAUTH_REFRESH_TOKEN_VALIDITY is a number of seconds"))?;
+            }
+            option if UNUSED.iter().any(|unused| option.starts_with(unused)) => {
+                let end = match words.get(at + 2) {
+                    Some(Token::LParen) => words.closing(at + 2),
+                    _ => None,
+                };
+                at = end.unwrap_or(at + 2) + 1;
+                continue;
+            }
+            other => {
+                let what = format!("the option {other} of a security integration");
+                return Err(SqlError::unsupported(&what));
+            }
+        }
+        at += 3;
+    }
+    match kind.as_deref() {
+        Some("OAUTH") => {}
+        Some("EXTERNAL_OAUTH") if new.issuer.is_some() => new.is_external = true,
+        Some("EXTERNAL_OAUTH") => return Err(SqlError::syntax("EXTERNAL_OAUTH_ISSUER is missing")),
+        _ => {
+            return Err(SqlError::unsupported(
+                "integrations of a TYPE other than OAUTH and EXTERNAL_OAUTH",
+            ));
+        }
+    }
+    Ok(new)
+}
+
+fn secrets(catalog: &Catalog, words: &Words) -> Result<QueryResult> {
+    let ends = words.get(2) == Some(&Token::LParen) && words.get(4) == Some(&Token::RParen);
+    let name = words.text(3).filter(|_| ends && words.len() == 5);
+    let name = name.ok_or_else(|| SqlError::unsupported("this form of SYSTEM$SHOW_OAUTH_CLIENT_SECRETS"))?;
+    let found = catalog.integration(name)?.filter(|found| !found.is_external);
+    let found = found.ok_or_else(|| SqlError::missing("Integration", name))?;
+    let told = serde_json::json!({
+        "OAUTH_CLIENT_ID": found.client_id,
+        "OAUTH_CLIENT_SECRET": found.client_secret,
+    });
+    let column = format!("SYSTEM$SHOW_OAUTH_CLIENT_SECRETS('{name}')");
+    Ok(QueryResult::texts(&[&column], vec![vec![Some(told.to_string())]]))
+}
+
+fn show(catalog: &Catalog) -> Result<QueryResult> {
+    let rows = catalog.integrations()?.into_iter().map(|found| {
+        let kind = if found.is_external {
+            "EXTERNAL_OAUTH - CUSTOM"
+        } else {
+            "OAUTH - CUSTOM"
+        };
+        vec![
+            Some(found.name),
+            Some(kind.to_owned()),
+            Some("SECURITY".to_owned()),
+            Some(found.is_enabled.to_string()),
+            found.comment,
+            moment(found.created_on_ms),
+        ]
+    });
+    let columns = ["name", "type", "category", "enabled", "comment", "created_on"];
+    Ok(QueryResult::texts(&columns, rows.collect()))
+}

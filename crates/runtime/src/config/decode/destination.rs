@@ -1,0 +1,134 @@
+//! The Snowflake side of a connector.
+
+use super::super::fields::{Fields, Reading};
+use super::super::{Authentication, DestinationConfig, OAuthConfig, Target};
+use super::{address, matches, name, path, proxy};
+
+pub(super) fn destination(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<DestinationConfig> {
+    let account = fields.required("account", account);
+    let user = fields.required("user", name);
+    let role = fields.optional("role", name);
+    let authentication = authentication(&mut fields);
+    let database = fields.required("database", name);
+    let schema = fields.required("schema", name);
+    let table = fields.optional("table", name).map(Target::Table);
+    let pipe = fields.optional("pipe", name).map(Target::Pipe);
+    match (fields.has("table"), fields.has("pipe")) {
+        (true, true) => fields.problem("pipe", "give either a table or a pipe, not both"),
+        (false, false) => fields.must_have("table"),
+        _ => {}
+    }
+    let url = fields.optional("url", address);
+    let proxy = proxy(&mut fields);
+    let ca_file = fields.optional("ca_file", |text| path(reading, text));
+    fields.finish();
+    Some(DestinationConfig {
+        account: account?,
+        user: user?,
+        role,
+        authentication: authentication?,
+        database: database?,
+        schema: schema?,
+        target: table.or(pipe)?,
+        url,
+        proxy,
+        ca_file,
+    })
+}
+
+/// What proves who the user is: which keys there are says in which way.
+fn authentication(fields: &mut Fields<'_>) -> Option<Authentication> {
+    let private_key = fields.secret_or_file("private_key", "private_key_file");
+    let passphrase = fields.secret_source("private_key_passphrase");
+    let token = fields.secret_or_file("token", "token_file");
+    let oauth = fields.mapping("oauth").and_then(oauth);
+    let ways = [
+        &["private_key", "private_key_file"][..],
+        &["token", "token_file"],
+        &["oauth"],
+    ];
+    let given: Vec<&str> = ways
+        .iter()
+        .filter_map(|keys| keys.iter().find(|key| fields.has(key)).copied())
+        .collect();
+    if fields.has("private_key_passphrase") && !ways[0].iter().any(|key| fields.has(key)) {
+        fields.problem(
+            "private_key_passphrase",
+            "only has a meaning with `private_key_file` or `private_key`",
+        );
+    }
+    match given[..] {
+        [] => {
+            fields.must_have("private_key_file");
+            None
+        }
+        ["oauth"] => oauth.map(Authentication::OAuth),
+        ["token" | "token_file"] => Some(Authentication::ProgrammaticAccessToken { token: token? }),
+        [_] => Some(Authentication::KeyPair {
+            private_key: private_key?,
+            passphrase,
+        }),
+        [first, second, ..] => {
+            fields.problem(
+                second,
+                format!("the user proves itself in one way; give either `{first}` or `{second}`"),
+            );
+            None
+        }
+    }
+}
+
+fn oauth(mut fields: Fields<'_>) -> Option<OAuthConfig> {
+    let token_endpoint = fields.optional("token_endpoint", endpoint);
+    let client_id = fields.required("client_id", name);
+    fields.must_have("client_secret");
+    let client_secret = fields.secret_source("client_secret");
+    let refresh_token = fields.secret_source("refresh_token");
+    let scope = fields.optional("scope", name);
+    // The account's own endpoint knows refresh tokens only.
+    if !fields.has("refresh_token") {
+        fields.must_have("token_endpoint");
+    }
+    fields.finish();
+    Some(OAuthConfig {
+        token_endpoint,
+        client_id: client_id?,
+        client_secret: client_secret?,
+        refresh_token,
+        scope,
+    })
+}
+
+/// A token endpoint: what goes there gives rights, so it is encrypted, or stays on this machine.
+fn endpoint(text: &str) -> Result<String, String> {
+    let expected = || "expected an address, such as `https://login.example.com/oauth2/token`".to_owned();
+    let url = url::Url::parse(text).map_err(|_| expected())?;
+    let is_local = match url.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    match url.scheme() {
+        _ if !url.username().is_empty() || url.password().is_some() => {
+            Err("expected an address without a user; give `client_id` and `client_secret`".to_owned())
+        }
+        "https" if url.has_host() => Ok(text.to_owned()),
+        "http" if is_local => Ok(text.to_owned()),
+        "http" => Err("expected https: the client's secret goes there".to_owned()),
+        _ => Err(expected()),
+    }
+}
+
+fn account(text: &str) -> Result<String, String> {
+    if text.to_ascii_lowercase().contains("snowflakecomputing") || text.contains('/') {
+        return Err(
+            "expected the account identifier alone, such as `myorg-myaccount`; an address goes to `url`"
+                .into(),
+        );
+    }
+    if matches(text, 1..=255, b"_.-") {
+        return Ok(text.to_owned());
+    }
+    Err("expected an account identifier, such as `myorg-myaccount`".to_owned())
+}
