@@ -24,6 +24,20 @@ const KEPT_BYTES: usize = 256 * 1024 * 1024;
 pub(crate) struct Done {
     pub(crate) result: Result<QueryResult, SqlError>,
     pub(crate) session: Session,
+    /// Of its cells, counted once: each new statement asks all that are kept.
+    bytes: usize,
+}
+
+impl Done {
+    fn new(result: Result<QueryResult, SqlError>, session: Session) -> Self {
+        let cells = result.iter().flat_map(|result| &result.rows).flatten();
+        let bytes = cells.map(|cell| cell.as_ref().map_or(0, String::len) + 24).sum();
+        Self {
+            result,
+            session,
+            bytes,
+        }
+    }
 }
 
 /// A statement that was begun.
@@ -50,12 +64,7 @@ impl Statement {
     }
 
     fn bytes(&self) -> usize {
-        let done = self.done.borrow();
-        let Some(Ok(result)) = done.as_ref().map(|done| &done.result) else {
-            return 0;
-        };
-        let cells = result.rows.iter().flatten();
-        cells.map(|cell| cell.as_ref().map_or(0, String::len) + 24).sum()
+        self.done.borrow().as_ref().map_or(0, |done| done.bytes)
     }
 }
 
@@ -106,7 +115,7 @@ impl Statements {
                 result = engine.execute_with(&mut session, &sql, &parameters) => result,
                 () = cancel.cancelled() => Err(SqlError::canceled()),
             };
-            sender.send_replace(Some(Arc::new(Done { result, session })));
+            sender.send_replace(Some(Arc::new(Done::new(result, session))));
         });
         statement
     }
