@@ -115,7 +115,7 @@ def main():
         ours = [os.environ["STREAM_ROWS"], a["snowflakeUrl"], a["account"], user, key, "SPEED", "PUBLIC", "OURS"]
         all_told["ours"].append(measured([*ours, str(CHANNELS), str(ROWS)]))
         sdk = [sys.executable, __file__, a["account"], user, key, a["snowflakeTlsUrl"], "SPEED", "PUBLIC", "SDK"]
-        all_told["sdk"].append(measured(sdk, {"SSL_CERT_FILE": a["caFile"]}))
+        all_told["sdk"].append(measured(sdk, {"SSL_CERT_FILE": a["certificate"]}))
         for name, table, times in (("ours", "OURS", 1), ("sdk", "SDK", turn + 1)):
             count = int(local.sql(f"SELECT COUNT(*) AS C FROM SPEED.PUBLIC.{table}")[0]["C"])
             assert count == times * CHANNELS * ROWS, (name, count)

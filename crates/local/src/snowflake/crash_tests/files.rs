@@ -68,7 +68,6 @@ impl Client {
                     etag,
                     iv: IV,
                     length: bytes.len() as u64,
-                    raw_length: None,
                 }];
                 let batch = Incoming {
                     continuation_token: Some(token),

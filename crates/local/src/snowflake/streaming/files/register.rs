@@ -41,8 +41,6 @@ struct Described {
     #[serde(default)]
     fragment_start_byte_offset: Option<u64>,
     #[serde(default)]
-    fragment_length_uncompressed_bytes: Option<u64>,
-    #[serde(default)]
     fragment_start_offset_token: Option<String>,
     #[serde(default)]
     fragment_end_offset_token: Option<String>,
@@ -55,8 +53,6 @@ pub(in super::super::super) struct Wanted {
     pub(in super::super::super) etag: String,
     pub(in super::super::super) iv: [u8; IV_BYTES],
     pub(in super::super::super) length: u64,
-    /// Of the rows, if the client told it.
-    pub(in super::super::super) raw_length: Option<u64>,
 }
 
 /// What the files of one call are together.
@@ -206,7 +202,6 @@ fn wanted(described: Vec<Described>, pipe: &PipeRow) -> Result<Vec<Wanted>, Refu
             etag,
             iv,
             length: file.file_length_bytes,
-            raw_length: file.fragment_length_uncompressed_bytes,
         });
     }
     if total > FILE_LIMIT as u64 {
@@ -232,9 +227,6 @@ fn rows_of(stage: &Stage, key: &[u8], wanted: &[Wanted]) -> Result<Rows, NoRows>
             Err(decode::Refused::TooLarge) => return Err(NoRows::TooLarge),
             Err(decode::Refused::Damaged) => return Err(damaged("is no zstd under the pipe's key")),
         };
-        if file.raw_length.is_some_and(|registered| registered != length) {
-            return Err(damaged("has another uncompressed length than registered"));
-        }
         raw_length += length;
         // Frames behind one another are one stream: rows keep their order.
         if zstd.is_empty() {
