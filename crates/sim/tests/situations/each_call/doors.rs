@@ -125,7 +125,7 @@ fn name_of(purpose: Purpose) -> &'static str {
         Purpose::Beat => "UpdateItem beat",
         Purpose::Retire => "UpdateItem retire",
         Purpose::Pin => "UpdateItem pin",
-        Purpose::Migrate | Purpose::Rewind | Purpose::Remove => "UpdateItem other",
+        Purpose::Migrate | Purpose::Rewind | Purpose::Remove | Purpose::Probe => "UpdateItem other",
     }
 }
 
