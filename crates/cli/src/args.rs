@@ -34,6 +34,8 @@ pub(crate) enum Verb {
     Run(Run),
     /// Try everything that the connectors of a configuration need, without changing anything
     Check(Check),
+    /// Print what administrators run before a connector can: key, IAM policy, SQL, hosts; changes nothing
+    Setup(Setup),
     /// Run the local Kinesis, DynamoDB and Snowflake, to point any tool at
     #[cfg(feature = "local")]
     Local(Local),
@@ -100,6 +102,64 @@ pub(crate) struct Check {
     /// The findings as a JSON array
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// One thing to set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SetupPart {
+    /// Shell lines that make the key
+    Keys,
+    /// The IAM policy
+    Iam,
+    /// SQL of user, role and grants
+    Snowflake,
+    /// SQL of the table and its grants
+    Table,
+    /// SQL of the pipe and its grant
+    Pipe,
+    /// The hosts that a worker dials
+    Hosts,
+}
+
+/// What the table is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum TableKind {
+    /// A table that gets a column for each key
+    Standard,
+    /// A table of fixed columns
+    Static,
+    /// A table that other engines read, too
+    Iceberg,
+    /// A table for queries of low latency, of fixed columns
+    Interactive,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Setup {
+    /// What to print (all, if not given)
+    #[arg(value_enum)]
+    pub(crate) parts: Vec<SetupPart>,
+    /// The configuration
+    #[arg(short, long, default_value = "frazil.yaml")]
+    pub(crate) config: PathBuf,
+    /// Its connector (the first, if not given)
+    #[arg(long)]
+    pub(crate) connector: Option<String>,
+    /// With the rights that a takeover of another program's checkpoints needs
+    #[arg(long)]
+    pub(crate) migration: bool,
+    /// The AWS account that the worker runs in, for the policy
+    #[arg(long)]
+    pub(crate) aws_account: Option<String>,
+    /// The kind of table
+    #[arg(long, value_enum, default_value_t = TableKind::Standard)]
+    pub(crate) table: TableKind,
+    /// The external volume of an Iceberg table
+    #[arg(long, default_value = "SNOWFLAKE_MANAGED")]
+    pub(crate) volume: String,
+    /// The table that the configured pipe writes into
+    #[arg(long)]
+    pub(crate) into: Option<String>,
 }
 
 #[cfg(feature = "local")]
@@ -172,7 +232,7 @@ pub(crate) struct Sql {
     /// The statement
     #[arg(required_unless_present = "file")]
     pub(crate) statement: Option<String>,
-    /// A script instead: its statements run in order, up to the first that fails
+    /// A script instead ("-" for standard input): its statements run in order, up to the first that fails
     #[arg(short, long, conflicts_with = "statement")]
     pub(crate) file: Option<PathBuf>,
     /// The configuration whose first destination is asked

@@ -13,6 +13,7 @@ mod rewind;
 mod run;
 mod script;
 mod send;
+mod setup;
 mod signals;
 mod sql;
 mod status;
@@ -77,6 +78,7 @@ async fn run_verb(verb: Verb) -> Result<Exit, Failure> {
         #[cfg(feature = "local")]
         Verb::Demo(args) => demo::run(args).await,
         Verb::Run(args) => run::run(args).await,
+        Verb::Setup(args) => setup::run(args).await,
         Verb::Check(args) => check::run(args).await,
         #[cfg(feature = "local")]
         Verb::Local(args) => local::run(args).await,

@@ -32,8 +32,11 @@ pub(crate) async fn run(args: args::Sql) -> Result<Exit, Failure> {
 
 /// Runs the statements of a file, each in the role, database and schema that the last USE chose.
 async fn play(file: &Path, mut config: SnowflakeConfig, shown: impl Fn(&Rows)) -> Result<Exit, Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", file.display())))?;
+    let text = match file.to_str() {
+        Some("-") => std::io::read_to_string(std::io::stdin()),
+        _ => std::fs::read_to_string(file),
+    };
+    let text = text.map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", file.display())))?;
     let statements = script::statements(&text);
     if statements.is_empty() {
         let text = format!("{} holds no statement", file.display());

@@ -540,3 +540,143 @@ fn a_record_that_no_commit_survives_becomes_a_letter_and_all_others_rows_with_th
         "{latency}"
     );
 }
+
+#[test]
+fn what_setup_prints_makes_a_connector_run_and_each_grant_of_it_is_needed() {
+    let local = Local::start();
+    let data = local.folder.path().join("data");
+    let config = local.configuration("user: FRAZIL", "user: writer\n      role: CONNECTOR");
+    let text = std::fs::read_to_string(&config).expect("a configuration");
+    let text = text
+        .replace("database: D", "database: NEW")
+        .replace("table: T", "table: EVENTS");
+    std::fs::write(&config, text).expect("written");
+    let output = frazil()
+        .args(["setup", "snowflake", "table", "-c"])
+        .arg(&config)
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let script = String::from_utf8(output.stdout).expect("text");
+    let run = |script: &str| {
+        let path = local.folder.path().join("setup.sql");
+        std::fs::write(&path, script).expect("written");
+        let output = frazil()
+            .args(["sql", "--data"])
+            .arg(&data)
+            .arg("--file")
+            .arg(&path)
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{script}\n{}", told(&output));
+    };
+    let refused = || -> Vec<String> {
+        let output = frazil()
+            .args(["check", "--json", "-c"])
+            .arg(&config)
+            .output()
+            .expect("it runs");
+        let findings: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let findings = findings.as_array().expect("findings");
+        assert!(findings.len() > 10, "{findings:?}");
+        let refused = findings.iter().filter(|finding| finding["state"] == "refused");
+        refused
+            .map(|finding| finding["id"].as_str().expect("an id").to_owned())
+            .collect()
+    };
+    assert!(!refused().is_empty(), "nothing is there yet");
+    run(&script);
+    assert_eq!(refused(), Vec::<String>::new(), "{script}");
+    // Each grant, taken back, is missed; given again, it is not.
+    let mut tried = 0;
+    for grant in script.lines().filter(|line| line.starts_with("GRANT ")) {
+        let revoke = grant.replacen("GRANT ", "REVOKE ", 1);
+        let revoke = revoke
+            .replacen(" TO ROLE ", " FROM ROLE ", 1)
+            .replacen(" TO USER ", " FROM USER ", 1);
+        run(&format!("USE ROLE ACCOUNTADMIN;\n{revoke}"));
+        assert!(!refused().is_empty(), "{grant} is not needed");
+        run(&format!("USE ROLE ACCOUNTADMIN;\n{grant}"));
+        assert_eq!(refused(), Vec::<String>::new(), "{grant}");
+        tried += 1;
+    }
+    assert_eq!(tried, 5, "{script}");
+    // And rows come through it.
+    let events = local.folder.path().join("events.ndjson");
+    std::fs::write(&events, "{\"n\":1}\n{\"n\":2}\n").expect("written");
+    let output = frazil()
+        .arg("send")
+        .arg(&events)
+        .args(["--stream", "clicks", "--local"])
+        .arg(local.addresses["kinesisUrl"].as_str().expect("an address"))
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let mut worker = Worker::start(&config);
+    worker.until(|lines| {
+        let spans = lines.iter().filter(|line| line.contains("SpanCommitted"));
+        spans
+            .filter_map(|line| number_behind(line, " rows: "))
+            .sum::<u64>()
+            >= 2
+    });
+}
+
+#[test]
+fn each_part_of_a_set_up_is_a_document_of_its_own_and_all_kinds_of_tables_are_made() {
+    let local = Local::start();
+    let data = local.folder.path().join("data");
+    let print = |config: &Path, arguments: &[&str]| {
+        let output = frazil()
+            .arg("setup")
+            .args(arguments)
+            .arg("-c")
+            .arg(config)
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let sql = |script: &str| {
+        let mut client = frazil()
+            .args(["sql", "--file", "-", "--data"])
+            .arg(&data)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let mut input = client.stdin.take().expect("piped");
+        std::io::Write::write_all(&mut input, script.as_bytes()).expect("taken");
+        drop(input);
+        let output = client.wait_with_output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{script}\n{}", told(&output));
+    };
+    let mut made = 0;
+    for kind in ["standard", "static", "iceberg", "interactive"] {
+        let config = local.configuration("table: T", &format!("table: {}", kind.to_uppercase()));
+        sql(&print(&config, &["snowflake", "table", "--table", kind]));
+        made += 1;
+    }
+    assert_eq!(made, 4);
+    let config = local.configuration("table: T", "pipe: P");
+    let statements = print(&config, &["pipe", "--into", "STATIC"]);
+    sql(&print(&config, &["snowflake"]));
+    sql(&statements);
+    let policy: serde_json::Value = serde_json::from_str(&print(&config, &["iam"])).expect("JSON");
+    assert_eq!(policy["Version"], "2012-10-17");
+    // Whole, it is a page for people.
+    let all = print(&config, &["--into", "STATIC"]);
+    assert_eq!(
+        all.matches("\n-- ").count() + 1,
+        6 + all.matches("\n-- put").count(),
+        "{all}"
+    );
+    assert!(!all.contains(CANARY), "a secret was told");
+    let key =
+        std::fs::read_to_string(local.addresses["privateKeyFile"].as_str().expect("a path")).expect("a key");
+    assert!(
+        !all.contains(key.lines().nth(3).expect("a line")),
+        "the key was told"
+    );
+}
