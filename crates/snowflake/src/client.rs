@@ -19,7 +19,7 @@ use frazil_model::{Clock, Random, Secret};
 use reqwest::RequestBuilder;
 use url::Url;
 
-use self::scoped::ScopedTokens;
+use self::scoped::{KnownHost, ScopedTokens};
 use crate::account;
 use crate::auth::Authentication;
 use crate::error::Error;
@@ -80,6 +80,7 @@ struct Ingest {
 pub struct SnowpipeClient {
     session: Arc<Session>,
     tokens: Arc<Renewing<ScopedTokens>>,
+    host: KnownHost,
 }
 
 impl std::fmt::Debug for SnowpipeClient {
@@ -110,9 +111,14 @@ impl SnowpipeClient {
         random: Arc<dyn Random>,
     ) -> Result<Self, Error> {
         let session = Session::new(config, Arc::clone(&clock), Arc::clone(&random))?;
-        let tokens = ScopedTokens::new(Arc::clone(&session));
+        let host = KnownHost::default();
+        let tokens = ScopedTokens::new(Arc::clone(&session), host.clone());
         let tokens = Arc::new(Renewing::new(tokens, clock, random));
-        Ok(Self { session, tokens })
+        Ok(Self {
+            session,
+            tokens,
+            host,
+        })
     }
 
     /// How far this machine's clock is from the service's; `None` before the first answer that tells it.
@@ -163,6 +169,12 @@ impl SnowpipeClient {
         if wire::refuses_proof(answer.status, &answer.body) {
             let renewed = self.tokens.get(Some(current.edition)).await?;
             answer = self.session.send(signed(&renewed.token)).await?;
+        }
+        if answer.status == wire::FAILED_OVER {
+            // Another host takes this pipe's rows now: it is asked for, and its channels are opened there. Should that fail, the
+            // next call finds the same answer, and asks again.
+            self.host.forget();
+            drop(self.tokens.get(Some(current.edition)).await);
         }
         wire::accepted(asked, answer)
     }

@@ -169,6 +169,10 @@ pub(crate) fn complaint(body: &[u8]) -> Complaint {
     }
 }
 
+/// The pipe has moved to another ingest host: its channels must be opened there (the official SDK, 1.9.1, calls this answer
+/// `SfApiPipeFailedOverError` and wants its client made anew).
+pub(crate) const FAILED_OVER: u16 = 410;
+
 /// What was asked, for errors.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'a> {
@@ -271,7 +275,7 @@ pub(crate) fn refusal(asked: Asked<'_>, status: u16, retry_after: Option<Duratio
             status,
             message,
         },
-        409 => Error::MustReopen {
+        409 | FAILED_OVER => Error::MustReopen {
             channel,
             code,
             message,
@@ -300,7 +304,8 @@ mod tests {
 
     #[test]
     fn every_shape_of_a_refusal_has_its_situation() {
-        let cases: [(u16, &str, ErrorKind); 13] = [
+        let cases: [(u16, &str, ErrorKind); 14] = [
+            (410, r#"{"code":"PIPE_FAILED_OVER"}"#, ErrorKind::Retry),
             (
                 400,
                 r#"{"error_code":"STALE_CONTINUATION_TOKEN_SEQUENCER","code":"X","message":"m"}"#,

@@ -4,7 +4,7 @@
 //! the grants are those that the official SDK (1.9.1) was seen to ask for. A key pair's JWT stands in the header alone; a token
 //! is the subject of an exchange (RFC 8693), and stands in both.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,18 +22,34 @@ use crate::wire;
 /// The life of a scoped token that does not tell it (clients assume about an hour).
 const ASSUMED_LIFE: Duration = Duration::from_secs(30 * 60);
 
+/// The ingest host, as far as it is known.
+#[derive(Clone, Default)]
+pub(super) struct KnownHost(Arc<Mutex<Option<Url>>>);
+
+impl KnownHost {
+    fn get(&self) -> Option<Url> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, host: Option<Url>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = host;
+    }
+
+    /// It is asked for again with the next token.
+    pub(super) fn forget(&self) {
+        self.set(None);
+    }
+}
+
 /// The tokens of one user for the ingest host.
 pub(super) struct ScopedTokens {
     session: Arc<Session>,
-    address: OnceLock<Url>,
+    host: KnownHost,
 }
 
 impl ScopedTokens {
-    pub(super) fn new(session: Arc<Session>) -> Self {
-        Self {
-            session,
-            address: OnceLock::new(),
-        }
+    pub(super) fn new(session: Arc<Session>, host: KnownHost) -> Self {
+        Self { session, host }
     }
 
     async fn discover(&self) -> Result<Url, Error> {
@@ -106,11 +122,12 @@ impl Issuer for ScopedTokens {
     const WHAT: &'static str = "scoped token";
 
     async fn issue(&self) -> Result<(Ingest, Duration), Error> {
-        let address = match self.address.get() {
-            Some(address) => address.clone(),
+        let address = match self.host.get() {
+            Some(address) => address,
             None => {
                 let found = self.discover().await?;
-                self.address.get_or_init(|| found).clone()
+                self.host.set(Some(found.clone()));
+                found
             }
         };
         let token = self.token(&address).await?;

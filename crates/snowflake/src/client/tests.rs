@@ -42,6 +42,8 @@ struct Service {
     token_statuses: Mutex<Vec<u16>>,
     /// Scoped tokens up to this number are refused.
     refused_up_to: AtomicU64,
+    /// So many calls of the ingest host are told that the pipe has moved.
+    failed_over: AtomicU64,
 }
 
 impl Service {
@@ -115,6 +117,12 @@ impl Service {
                 {
                     return refused("390303");
                 }
+                let moved = self
+                    .failed_over
+                    .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+                if moved.is_ok() {
+                    return (StatusCode::GONE, String::new());
+                }
                 (StatusCode::OK, r#"{"channel_statuses":{}}"#.to_owned())
             }
         }
@@ -161,6 +169,7 @@ impl World {
             bearers: Mutex::new(vec!["pat-one".to_owned()]),
             token_statuses: Mutex::default(),
             refused_up_to: AtomicU64::new(0),
+            failed_over: AtomicU64::new(0),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
@@ -308,6 +317,19 @@ async fn a_refused_scoped_token_is_renewed_once_and_the_call_sent_again() {
     let error = world.status().await.expect_err("refused twice");
     assert_eq!(error.kind(), frazil_model::ErrorKind::ReAuthenticate);
     assert_eq!(world.tokens(), 3);
+}
+
+#[tokio::test]
+async fn a_pipe_that_has_moved_is_asked_for_again_and_its_channels_are_opened_there() {
+    let world = World::new(key_pair(text(pem!("pkcs8"))), 0).await;
+    world.status().await.expect("the first host");
+    let hosts = || world.service.seen("/v2/streaming/hostname").len();
+    assert_eq!(hosts(), 1);
+    world.service.failed_over.store(1, Ordering::SeqCst);
+    let error = world.status().await.expect_err("it moved");
+    assert!(matches!(error, Error::MustReopen { .. }), "{error}");
+    world.status().await.expect("the next host");
+    assert_eq!((hosts(), world.tokens()), (2, 2));
 }
 
 #[tokio::test]

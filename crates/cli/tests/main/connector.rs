@@ -1,0 +1,233 @@
+//! A connector from its set-up to its rows, as processes.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::{CANARY, Local, frazil, told};
+
+/// A worker under way; killed when dropped.
+struct Worker {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Worker {
+    fn start(config: &Path) -> Self {
+        let mut child = frazil()
+            .env("FRAZIL_LOG", "frazil_model=debug,frazil_runtime=info")
+            .args(["run", "-c"])
+            .arg(config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let log = BufReader::new(child.stderr.take().expect("piped"));
+        // A run that does not come to its end fails as one whose log has ended.
+        let id = child.id().to_string();
+        std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_secs(120));
+            drop(Command::new("kill").arg(&id).status());
+        });
+        Self { child, log }
+    }
+
+    /// Reads the log until `enough` of its lines so far.
+    fn until(&mut self, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        while !enough(&lines) {
+            let mut line = String::new();
+            let read = self.log.read_line(&mut line).expect("text");
+            assert!(read > 0, "the worker ended: {lines:#?}");
+            lines.push(line);
+        }
+        lines
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The number behind these words of a line.
+fn number_behind(line: &str, words: &str) -> Option<u64> {
+    let rest = line.split_once(words)?.1;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[test]
+fn a_record_that_no_commit_survives_becomes_a_letter_and_all_others_rows_with_their_latency() {
+    let local = Local::start();
+    let data = local.folder.path().join("data");
+    let sql = |statement: &str| {
+        let output = frazil()
+            .args(["sql", "--json", "--data"])
+            .arg(&data)
+            .arg(statement)
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("JSON")
+    };
+    sql("ALTER TABLE D.PUBLIC.T SET ROW_TIMESTAMP = TRUE");
+    // More new columns than evolution adds at once: the channel becomes invalid, each time.
+    let wide: Vec<String> = (0..150).map(|n| format!("\"c{n}\":{n}")).collect();
+    let lines: Vec<String> = (0..300)
+        .map(|n| match n {
+            137 => format!("{{\"n\":{n},{}}}", wide.join(",")),
+            _ => format!("{{\"n\":{n}}}"),
+        })
+        .collect();
+    let events = local.folder.path().join("events.ndjson");
+    std::fs::write(&events, lines.join("\n")).expect("written");
+    local.send(&events);
+    let letters = local.folder.path().join("letters");
+    let kept = format!(
+        "name: one\n    dead_letters: {{file: {{path: {}}}}}",
+        letters.display()
+    );
+    let config = local.configuration("name: one", &kept);
+    let mut worker = Worker::start(&config);
+    let committed = |lines: &[String]| -> u64 {
+        let spans = lines.iter().filter(|line| line.contains("SpanCommitted"));
+        spans.filter_map(|line| number_behind(line, " rows: ")).sum()
+    };
+    let log = worker.until(|lines| committed(lines) >= 299);
+    assert_eq!(committed(&log), 299);
+    let suspected = log
+        .iter()
+        .filter(|line| line.contains("channel failed on rows"))
+        .count();
+    assert!((4..40).contains(&suspected), "{suspected} looks for the record");
+    let kept = std::fs::read_dir(&letters).expect("a folder").flatten();
+    let text: String = kept
+        .filter_map(|file| std::fs::read_to_string(file.path()).ok())
+        .collect();
+    let letters: Vec<&str> = text.lines().collect();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert!(letters[0].contains("\"refused_by_service\""), "{}", letters[0]);
+    let found = sql("SELECT COUNT(*) AS C, COUNT(DISTINCT N) AS D, SUM(N) AS S FROM D.PUBLIC.T");
+    let wanted = serde_json::json!([{ "C": 299, "D": 299, "S": 299 * 300 / 2 - 137 }]);
+    assert_eq!(found, wanted);
+    let output = frazil()
+        .args(["latency", "--table", "--json", "-c"])
+        .arg(&config)
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let latency: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(latency[0]["rows"], 299, "{latency}");
+    assert!(
+        latency[1]["p50_ms"].as_u64().is_some_and(|ms| ms > 0),
+        "{latency}"
+    );
+}
+
+#[test]
+fn what_setup_prints_makes_a_connector_run_and_each_grant_of_it_is_needed() {
+    let local = Local::start();
+    let config = local.configuration("user: FRAZIL", "user: writer\n      role: CONNECTOR");
+    let text = std::fs::read_to_string(&config).expect("a configuration");
+    let text = text
+        .replace("database: D", "database: NEW")
+        .replace("table: T", "table: EVENTS");
+    std::fs::write(&config, text).expect("written");
+    let output = frazil()
+        .args(["setup", "snowflake", "table", "-c"])
+        .arg(&config)
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let script = String::from_utf8(output.stdout).expect("text");
+    let run = |script: &str| local.play(script);
+    let refused = || -> Vec<String> {
+        let output = frazil()
+            .args(["check", "--json", "-c"])
+            .arg(&config)
+            .output()
+            .expect("it runs");
+        let findings: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let findings = findings.as_array().expect("findings");
+        assert!(findings.len() > 10, "{findings:?}");
+        let refused = findings.iter().filter(|finding| finding["state"] == "refused");
+        refused
+            .map(|finding| finding["id"].as_str().expect("an id").to_owned())
+            .collect()
+    };
+    assert!(!refused().is_empty(), "nothing is there yet");
+    run(&script);
+    assert_eq!(refused(), Vec::<String>::new(), "{script}");
+    // Each grant, taken back, is missed; given again, it is not.
+    let mut tried = 0;
+    for grant in script.lines().filter(|line| line.starts_with("GRANT ")) {
+        let revoke = grant.replacen("GRANT ", "REVOKE ", 1);
+        let revoke = revoke
+            .replacen(" TO ROLE ", " FROM ROLE ", 1)
+            .replacen(" TO USER ", " FROM USER ", 1);
+        run(&format!("USE ROLE ACCOUNTADMIN;\n{revoke}"));
+        assert!(!refused().is_empty(), "{grant} is not needed");
+        run(&format!("USE ROLE ACCOUNTADMIN;\n{grant}"));
+        assert_eq!(refused(), Vec::<String>::new(), "{grant}");
+        tried += 1;
+    }
+    assert_eq!(tried, 5, "{script}");
+    // And rows come through it.
+    let events = local.folder.path().join("events.ndjson");
+    std::fs::write(&events, "{\"n\":1}\n{\"n\":2}\n").expect("written");
+    local.send(&events);
+    let mut worker = Worker::start(&config);
+    worker.until(|lines| {
+        let spans = lines.iter().filter(|line| line.contains("SpanCommitted"));
+        spans
+            .filter_map(|line| number_behind(line, " rows: "))
+            .sum::<u64>()
+            >= 2
+    });
+}
+
+#[test]
+fn each_part_of_a_set_up_is_a_document_of_its_own_and_all_kinds_of_tables_are_made() {
+    let local = Local::start();
+    let print = |config: &Path, arguments: &[&str]| {
+        let output = frazil()
+            .arg("setup")
+            .args(arguments)
+            .arg("-c")
+            .arg(config)
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let sql = |script: &str| local.play(script);
+    let mut made = 0;
+    for kind in ["standard", "static", "iceberg", "interactive"] {
+        let config = local.configuration("table: T", &format!("table: {}", kind.to_uppercase()));
+        sql(&print(&config, &["snowflake", "table", "--table", kind]));
+        made += 1;
+    }
+    assert_eq!(made, 4);
+    let config = local.configuration("table: T", "pipe: P");
+    let statements = print(&config, &["pipe", "--into", "STATIC"]);
+    sql(&print(&config, &["snowflake"]));
+    sql(&statements);
+    let policy: serde_json::Value = serde_json::from_str(&print(&config, &["iam"])).expect("JSON");
+    assert_eq!(policy["Version"], "2012-10-17");
+    // Whole, it is a page for people.
+    let all = print(&config, &["--into", "STATIC"]);
+    assert_eq!(
+        all.matches("\n-- ").count() + 1,
+        6 + all.matches("\n-- put").count(),
+        "{all}"
+    );
+    assert!(!all.contains(CANARY), "a secret was told");
+    let key =
+        std::fs::read_to_string(local.addresses["privateKeyFile"].as_str().expect("a path")).expect("a key");
+    assert!(
+        !all.contains(key.lines().nth(3).expect("a line")),
+        "the key was told"
+    );
+}
