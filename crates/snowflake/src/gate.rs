@@ -1,7 +1,7 @@
 //! One account's patience, shared by all that ask it.
 //!
 //! How it works: [`Gated`] stands before a [`Snowpipe`]. When a call is answered 429, the [`AccountGate`] closes for as long as
-//! the service asks (`Retry-After`), or for a back-off that doubles while calls are refused. While it is closed no call is
+//! the service asks (`Retry-After`), or for a back-off that doubles until nothing was refused for a minute. While it is closed no call is
 //! sent: each is answered [`Error::Throttled`] here, with the time that is left, and its caller waits as it would have
 //! for the service's own answer. A part of chance in that time keeps the callers from coming back together. Appends also have
 //! a bound of how many are under way at once; those that wait go in the order in which they came.
@@ -24,6 +24,8 @@ use crate::pipe::{Append, ChannelStatus, ContinuationToken, Opened, Snowpipe, Ta
 pub const MOST_APPENDS: usize = 64;
 /// The longest closing that is taken from an answer; after it the service is asked again.
 const LONGEST: Duration = Duration::from_secs(300);
+/// After so long without a refusal a success makes the next back-off begin anew.
+const QUIET: Duration = Duration::from_secs(60);
 const REFUSED: RetryPolicy = RetryPolicy {
     first: Duration::from_secs(1),
     cap: Duration::from_secs(60),
@@ -33,6 +35,7 @@ const REFUSED: RetryPolicy = RetryPolicy {
 struct State {
     closed_until: Option<Instant>,
     refused: Backoff,
+    refused_at: Option<Instant>,
 }
 
 /// Whether an account may be asked now.
@@ -54,6 +57,7 @@ impl AccountGate {
             state: Mutex::new(State {
                 closed_until: None,
                 refused: REFUSED.start(),
+                refused_at: None,
             }),
             appends: Semaphore::new(MOST_APPENDS),
         }
@@ -82,10 +86,11 @@ impl AccountGate {
 
     /// Takes in what a call that was sent came to.
     fn meet<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
+        let now = self.clock.now();
         let mut state = self.state();
         match &answer {
             Err(Error::Throttled { retry_after, .. }) => {
-                let now = self.clock.now();
+                state.refused_at = Some(now);
                 // Of many that were under way together only the first counts for the back-off.
                 if state.closed_until.is_none_or(|until| until <= now) {
                     let wait = state.refused.next_wait(&*self.random);
@@ -96,8 +101,12 @@ impl AccountGate {
                     state.closed_until = state.closed_until.max(Some(asked));
                 }
             }
-            Ok(_) => state.refused.reset(),
-            Err(_) => {}
+            // What one call may, another may not yet: one success among refusals ends nothing.
+            Ok(_) if state.refused_at.is_some_and(|at| now.since(at) > QUIET) => {
+                state.refused_at = None;
+                state.refused.reset();
+            }
+            _ => {}
         }
         drop(state);
         answer
@@ -223,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_time_it_waits_longer_after_each_refusal_and_begins_anew_after_a_success() {
+    async fn without_a_time_it_waits_longer_after_each_refusal_and_begins_anew_after_a_quiet_minute() {
         let (fake, one, _, clock) = gated();
         let mut waits = Vec::new();
         for _ in 0..8 {
@@ -244,6 +253,14 @@ mod tests {
         }
         assert!(waits[7] > waits[0] * 4, "{waits:?}");
         assert!(waits[7] <= Duration::from_secs(61), "{waits:?}");
+        one.open_channel("A", false).await.expect("open");
+        fake.fault("open", Fault::Throttled);
+        assert!(one.open_channel("A", false).await.is_err());
+        assert!(
+            left(one.open_channel("A", false).await) > Duration::from_millis(1300),
+            "a success among refusals ended them"
+        );
+        clock.advance(Duration::from_secs(130)).await;
         one.open_channel("A", false).await.expect("open");
         fake.fault("open", Fault::Throttled);
         assert!(one.open_channel("A", false).await.is_err());

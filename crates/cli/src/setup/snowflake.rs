@@ -56,8 +56,9 @@ pub(super) fn keys(connector: &ConnectorConfig) -> String {
         None => "-nocrypt",
     };
     format!(
-        "openssl genrsa 2048 | openssl pkcs8 -topk8 -inform PEM {sealed} -out {private}\n\
-         chmod 600 {private}\n\
+        "# a key that is there already is left alone\n\
+         test ! -e {private} &&\n  \
+         (umask 077; openssl genrsa 2048 | openssl pkcs8 -topk8 -inform PEM {sealed} -out {private}) &&\n  \
          openssl rsa -in {private} -pubout -out {public}"
     )
 }

@@ -2,14 +2,19 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use crate::{CANARY, Local, frazil, told};
+
+/// How long a worker may take for what a test waits for.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A worker under way; killed when dropped.
 struct Worker {
     child: Child,
-    log: BufReader<std::process::ChildStderr>,
+    log: mpsc::Receiver<String>,
 }
 
 impl Worker {
@@ -22,24 +27,20 @@ impl Worker {
             .stderr(Stdio::piped())
             .spawn()
             .expect("it runs");
-        let log = BufReader::new(child.stderr.take().expect("piped"));
-        // A run that does not come to its end fails as one whose log has ended.
-        let id = child.id().to_string();
-        std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_secs(120));
-            drop(Command::new("kill").arg(&id).status());
-        });
+        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let (sender, log) = mpsc::channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
         Self { child, log }
     }
 
     /// Reads the log until `enough` of its lines so far.
-    fn until(&mut self, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
-        let mut lines = Vec::new();
+    fn until(&self, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let (mut lines, end) = (Vec::new(), Instant::now() + LIMIT);
         while !enough(&lines) {
-            let mut line = String::new();
-            let read = self.log.read_line(&mut line).expect("text");
-            assert!(read > 0, "the worker ended: {lines:#?}");
-            lines.push(line);
+            let line = self
+                .log
+                .recv_timeout(end.saturating_duration_since(Instant::now()));
+            lines.push(line.unwrap_or_else(|error| panic!("{error}: {lines:#?}")));
         }
         lines
     }
@@ -90,7 +91,7 @@ fn a_record_that_no_commit_survives_becomes_a_letter_and_all_others_rows_with_th
         letters.display()
     );
     let config = local.configuration("name: one", &kept);
-    let mut worker = Worker::start(&config);
+    let worker = Worker::start(&config);
     let committed = |lines: &[String]| -> u64 {
         let spans = lines.iter().filter(|line| line.contains("SpanCommitted"));
         spans.filter_map(|line| number_behind(line, " rows: ")).sum()
@@ -178,7 +179,7 @@ fn what_setup_prints_makes_a_connector_run_and_each_grant_of_it_is_needed() {
     let events = local.folder.path().join("events.ndjson");
     std::fs::write(&events, "{\"n\":1}\n{\"n\":2}\n").expect("written");
     local.send(&events);
-    let mut worker = Worker::start(&config);
+    let worker = Worker::start(&config);
     worker.until(|lines| {
         let spans = lines.iter().filter(|line| line.contains("SpanCommitted"));
         spans

@@ -65,7 +65,7 @@ fn general(text: &str, as_written: bool) -> Option<i64> {
 }
 
 /// The form that nearly all timestamps have, `YYYY-MM-DDTHH:MM:SS[.F]` with `T` and an offset (`Z`, `+HH:MM`) or none, or with a
-/// space and none. It says what the general way says, at a tenth of its cost; anything else is left to that.
+/// space and none. It says what the general way says, which tries its formats one by one; anything else is left to that.
 fn usual(text: &[u8], as_written: bool) -> Option<i64> {
     let number = |from: usize, to: usize| -> Option<u32> {
         text.get(from..to)?.iter().try_fold(0, |sum: u32, byte| {
