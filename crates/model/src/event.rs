@@ -126,6 +126,15 @@ pub enum Event {
         /// After here reading goes on.
         from: Option<Position>,
     },
+    /// The shard goes to another pipe of its table; on the one before nothing is outstanding.
+    PipeLeft {
+        /// The shard.
+        shard: ShardId,
+        /// The pipe before.
+        from: String,
+        /// The pipe from now on.
+        to: String,
+    },
     /// Reading begins.
     ShardStarted {
         /// The shard.
@@ -367,6 +376,9 @@ impl Events {
             Event::ChannelGone { shard, channel, from } => {
                 let from = from.as_ref().map(tracing::field::display);
                 tracing::warn!(connector, %shard, %channel, from, "channel had to exist and is gone");
+            }
+            Event::PipeLeft { shard, from, to } => {
+                tracing::info!(connector, %shard, %from, %to, "pipe left for another");
             }
             Event::ShardStarted { shard, from } => {
                 tracing::info!(connector, %shard, %from, "reading started")

@@ -16,7 +16,6 @@ use std::time::Duration;
 use frazil_kinesis::{FanOutConsumer, StreamDescription};
 use frazil_lease::{HeldShards, LeaseCoordinator, ShardState, Tenure};
 use frazil_model::{Event, RetryPolicy, ShardId};
-use frazil_snowflake::StatusPoller;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +24,7 @@ use crate::audit::Audit;
 use crate::batch::Compressors;
 use crate::error::Error;
 use crate::options::{ConnectorOptions, OnRowError, Parts};
+use crate::pipes::OpenPipes;
 use crate::shard::{self, Ended, Wanted, Way};
 use crate::topology::{Expired, Topology};
 
@@ -89,7 +89,7 @@ struct Begun {
     consumer: Option<Arc<FanOutConsumer>>,
     leases: LeaseCoordinator,
     held: watch::Receiver<HeldShards>,
-    statuses: StatusPoller,
+    pipes: Arc<OpenPipes>,
     compressors: Arc<Compressors>,
     topology: Topology,
     candidates: watch::Sender<Arc<Vec<ShardId>>>,
@@ -247,7 +247,7 @@ impl Begun {
             options: Arc::clone(&self.options),
             parts: self.parts.clone(),
             leases: self.leases.clone(),
-            statuses: self.statuses.clone(),
+            pipes: Arc::clone(&self.pipes),
             compressors: Arc::clone(&self.compressors),
             stream: Arc::clone(&self.stream),
             hash_range: self.topology.hash_range(&tenure.shard),

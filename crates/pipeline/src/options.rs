@@ -7,10 +7,10 @@ use frazil_kinesis::Kinesis;
 use frazil_lease::LeaseStore;
 use frazil_lease::admin::TableAdmin;
 use frazil_model::{Clock, Events, Random};
-use frazil_snowflake::Snowpipe;
 
 use crate::budget::MemoryBudget;
 use crate::dead_letters::DeadLetterSink;
+use crate::pipes::Pipes;
 use crate::shape::{Decompress, HashRangeCheck, MetadataOptions};
 
 /// Where an application without any position starts (Kinesis API reference, `ShardIteratorType`).
@@ -70,9 +70,6 @@ pub struct ConnectorOptions {
     pub on_row_error: Option<OnRowError>,
     /// A moved position is remembered at most this often, but for hand-over, end and stop.
     pub checkpoint_interval: Duration,
-    /// The destination as people read it: `ACCOUNT.DATABASE.SCHEMA.PIPE`. It stands in each shard's row, and a worker with
-    /// another one refuses the shard.
-    pub destination: String,
     /// Nobody else may write to this connector's channels, because nothing but this process shares its shards out
     /// (`leases: none`): a channel that another writer opened ends the connector.
     pub sole_writer: bool,
@@ -94,7 +91,7 @@ pub struct ConnectorOptions {
 impl ConnectorOptions {
     /// Options with the documented defaults.
     #[must_use]
-    pub fn new(application: &str, region: &str, destination: &str) -> Self {
+    pub fn new(application: &str, region: &str) -> Self {
         Self {
             application: application.to_owned(),
             region: region.to_owned(),
@@ -106,7 +103,6 @@ impl ConnectorOptions {
             decompress: Decompress::default(),
             on_row_error: None,
             checkpoint_interval: Duration::from_secs(60),
-            destination: destination.to_owned(),
             sole_writer: false,
             accept_destination: false,
             lease_timeout: Duration::from_secs(30),
@@ -127,8 +123,8 @@ pub struct Parts {
     pub leases: Arc<dyn LeaseStore>,
     /// The lease table as a whole, to take over another program's; none where that is not wanted.
     pub tables: Option<Arc<dyn TableAdmin>>,
-    /// The pipe.
-    pub snowpipe: Arc<dyn Snowpipe>,
+    /// The pipes of the table. A shard whose rows went to another one before is refused.
+    pub pipes: Pipes,
     /// Where dead letters are kept.
     pub dead_letters: Arc<dyn DeadLetterSink>,
     /// Time.

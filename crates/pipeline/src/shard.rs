@@ -24,12 +24,13 @@ use std::time::Duration;
 use frazil_kinesis::{ChildShard, FanOutConsumer, FanOutReader, HashKeyRange, ShardReader, StartAt};
 use frazil_lease::{LeaseCoordinator, Tenure};
 use frazil_model::{ErrorKind, Event, Position, RetryPolicy, ShardId};
-use frazil_snowflake::{ChannelParts, StatusPoller, channel_name};
+use frazil_snowflake::{ChannelParts, channel_name};
 use tokio::sync::watch;
 
 use crate::batch::Compressors;
 use crate::error::Error;
 use crate::options::{ConnectorOptions, OnRowError, Parts};
+use crate::pipes::OpenPipes;
 use crate::shard::expiry::Doubts;
 use crate::shard::rate::Rate;
 use crate::shard::reading::{IDLE_TOLD, Reading};
@@ -86,7 +87,7 @@ pub(crate) struct Way {
     pub(crate) options: Arc<ConnectorOptions>,
     pub(crate) parts: Parts,
     pub(crate) leases: LeaseCoordinator,
-    pub(crate) statuses: StatusPoller,
+    pub(crate) pipes: Arc<OpenPipes>,
     pub(crate) compressors: Arc<Compressors>,
     pub(crate) stream: Arc<frazil_kinesis::StreamDescription>,
     /// What enhanced fan-out reads with; none: polling.
@@ -115,7 +116,7 @@ impl Way {
         }
     }
 
-    fn channel_name(&self, generation: u64) -> String {
+    fn channel_name(&self, destination: &str, generation: u64) -> String {
         channel_name(&ChannelParts {
             application: &self.options.application,
             account: self.stream.account(),
@@ -123,7 +124,7 @@ impl Way {
             stream: self.stream.name.as_str(),
             stream_created_ms: self.stream.created_ms,
             shard: self.shard.as_str(),
-            destination: &self.options.destination,
+            destination,
             generation,
         })
     }
@@ -169,6 +170,14 @@ impl Way {
             channel: channel.to_owned(),
             committed: committed.cloned(),
             again,
+        });
+    }
+
+    fn tell_pipe_left(&self, from: &str, to: &str) {
+        self.parts.events.emit(Event::PipeLeft {
+            shard: self.shard.clone(),
+            from: from.to_owned(),
+            to: to.to_owned(),
         });
     }
 

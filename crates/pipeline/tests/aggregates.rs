@@ -11,7 +11,7 @@ use frazil_model::random::SeededRandom;
 use frazil_model::{Event, Events, Position};
 use frazil_pipeline::dead_letters::Discard;
 use frazil_pipeline::shape::{HashRangeCheck, OUT_OF_HASH_RANGE};
-use frazil_pipeline::{Connector, ConnectorOptions, MemoryBudget, Parts};
+use frazil_pipeline::{Connector, ConnectorOptions, MemoryBudget, Parts, Pipes};
 use frazil_snowflake::fake::FakeSnowpipe;
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -44,14 +44,14 @@ impl Stage {
             kinesis: self.kinesis.clone(),
             leases: Arc::new(self.leases.another_door()),
             tables: None,
-            snowpipe: self.snowpipe.clone(),
+            pipes: Pipes::only("A.D.S.T-STREAMING", self.snowpipe.clone()),
             dead_letters: Arc::new(Discard),
             clock: Arc::new(self.clock.clone()),
             random: Arc::new(SeededRandom::new(self.workers)),
             events: self.events.clone(),
             budget: MemoryBudget::new(0),
         };
-        let mut options = ConnectorOptions::new("clicks", "eu-central-1", "A.D.S.T-STREAMING");
+        let mut options = ConnectorOptions::new("clicks", "eu-central-1");
         options.hash_range_check = check;
         let connector = Connector::new(options, parts);
         tokio::spawn(async move {

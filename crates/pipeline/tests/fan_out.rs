@@ -8,7 +8,7 @@ use frazil_kinesis::fake::FakeKinesis;
 use frazil_lease::fake::MemoryLeases;
 use frazil_model::{Events, PausedClock, SeededRandom};
 use frazil_pipeline::dead_letters::Discard;
-use frazil_pipeline::{Connector, ConnectorOptions, ConsumerType, MemoryBudget, Parts};
+use frazil_pipeline::{Connector, ConnectorOptions, ConsumerType, MemoryBudget, Parts, Pipes};
 use frazil_snowflake::fake::FakeSnowpipe;
 use tokio_util::sync::CancellationToken;
 
@@ -48,13 +48,13 @@ impl Bench {
     /// Runs a connector until the table has this many rows, and stops it.
     async fn run(&mut self, consumer_type: ConsumerType, rows: u64) {
         self.runs += 1;
-        let mut options = ConnectorOptions::new("app", "eu-central-1", "A.B.C.D");
+        let mut options = ConnectorOptions::new("app", "eu-central-1");
         options.consumer_type = consumer_type;
         let parts = Parts {
             kinesis: self.kinesis.clone(),
             leases: Arc::new(self.leases.another_door()),
             tables: None,
-            snowpipe: self.snowpipe.clone(),
+            pipes: Pipes::only("A.B.C.D", self.snowpipe.clone()),
             dead_letters: Arc::new(Discard),
             clock: Arc::new(self.clock.clone()),
             random: Arc::new(SeededRandom::new(self.runs)),

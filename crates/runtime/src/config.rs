@@ -226,6 +226,10 @@ pub struct DestinationConfig {
     pub schema: String,
     /// Table or pipe, likewise.
     pub target: Target,
+    /// More pipes of the same table, for more shards than one pipe has channels.
+    pub more_pipes: Vec<String>,
+    /// Pipes that shards were on, and are to leave.
+    pub leaving_pipes: Vec<String>,
     /// Another address of the account.
     pub url: Option<String>,
     /// A proxy for Snowflake and the token endpoint; it may hold a password.
@@ -284,6 +288,18 @@ pub enum Target {
     Table(String),
     /// A pipe of the user's own.
     Pipe(String),
+}
+
+impl Target {
+    /// The pipe: a table's default pipe has its name and `-STREAMING` (docs.snowflake.com, "Snowpipe Streaming:
+    /// high-performance architecture").
+    #[must_use]
+    pub fn pipe(&self) -> String {
+        match self {
+            Self::Table(table) => format!("{table}-STREAMING"),
+            Self::Pipe(pipe) => pipe.clone(),
+        }
+    }
 }
 
 /// Where ownership of shards and positions are kept.

@@ -380,7 +380,10 @@ impl Observer for Metrics {
             Event::DataExpired { .. } => one(&self.expirations),
             Event::MayRepeat { .. } => one(&self.repeats),
             // These move gauges, which are read from the board.
-            Event::ConnectorStopped | Event::ShardStarted { .. } | Event::ShardMoves { .. } => {}
+            Event::ConnectorStopped
+            | Event::ShardStarted { .. }
+            | Event::ShardMoves { .. }
+            | Event::PipeLeft { .. } => {}
         }
     }
 }

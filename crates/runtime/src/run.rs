@@ -20,7 +20,7 @@ use frazil_model::{Clock, ErrorKind, Events, Random, RetryPolicy};
 use frazil_pipeline::dead_letters::{DeadLetterSink, Discard, FileDeadLetters};
 use frazil_pipeline::shape::{ArrivalFormat, Decompress, HashRangeCheck, MetadataOptions};
 use frazil_pipeline::{
-    Connector, ConnectorOptions, ConsumerType, InitialPosition, MemoryBudget, OnRowError, Parts,
+    Connector, ConnectorOptions, ConsumerType, InitialPosition, MemoryBudget, OnRowError, Parts, Pipe, Pipes,
 };
 pub use frazil_pipeline::{Error, listed_shard};
 use frazil_snowflake::{
@@ -125,9 +125,13 @@ fn authentication(configured: &config::Authentication) -> Authentication {
     }
 }
 
-/// The Snowflake side that a configuration means.
+/// The Snowflake side that a configuration means, with the pipe it names first.
 #[must_use]
 pub fn snowflake(configured: &config::DestinationConfig) -> SnowflakeConfig {
+    on_pipe(configured, configured.target.pipe())
+}
+
+fn on_pipe(configured: &config::DestinationConfig, pipe: String) -> SnowflakeConfig {
     SnowflakeConfig {
         account: configured.account.clone(),
         user: configured.user.clone(),
@@ -138,23 +142,13 @@ pub fn snowflake(configured: &config::DestinationConfig) -> SnowflakeConfig {
         ca_file: configured.ca_file.clone(),
         database: configured.database.clone(),
         schema: configured.schema.clone(),
-        pipe: match &configured.target {
-            config::Target::Table(table) => format!("{table}-STREAMING"),
-            config::Target::Pipe(pipe) => pipe.clone(),
-        },
+        pipe,
     }
 }
 
 fn options(configured: &ConnectorConfig, run: &RunOptions) -> ConnectorOptions {
-    let (source, to) = (&configured.source, snowflake(&configured.destination));
-    let destination = format!(
-        "{}.{}.{}.{}",
-        to.account.to_uppercase(),
-        to.database,
-        to.schema,
-        to.pipe
-    );
-    let mut options = ConnectorOptions::new(&source.application_name, &source.region, &destination);
+    let source = &configured.source;
+    let mut options = ConnectorOptions::new(&source.application_name, &source.region);
     options.display_name.clone_from(&run.display_name);
     options.initial_position = match source.initial_position {
         config::InitialPosition::Latest => InitialPosition::Latest,
@@ -267,6 +261,41 @@ pub async fn aws(source: &config::SourceConfig, clock: &Arc<dyn Clock>) -> Resul
     )?)
 }
 
+/// The doors to the pipes of a connector; the account's patience stands before all of them.
+fn pipes(
+    configured: &ConnectorConfig,
+    run: &RunOptions,
+    board: &Board,
+    gate: &Arc<AccountGate>,
+) -> Result<Pipes, Error> {
+    let destination = &configured.destination;
+    let client = |pipe: String| {
+        let to = on_pipe(destination, pipe);
+        let name = format!(
+            "{}.{}.{}.{}",
+            to.account.to_uppercase(),
+            to.database,
+            to.schema,
+            to.pipe
+        );
+        let client = SnowpipeClient::new(to, Arc::clone(&run.clock), Arc::clone(&run.random))?;
+        Ok::<_, Error>((name, client))
+    };
+    let gated = |(destination, client): (String, SnowpipeClient)| Pipe {
+        destination,
+        snowpipe: Arc::new(Gated::new(Arc::new(client), Arc::clone(gate))),
+    };
+    let all = |names: &[String]| -> Result<Vec<Pipe>, Error> {
+        names.iter().map(|pipe| client(pipe.clone()).map(gated)).collect()
+    };
+    let first = client(destination.target.pipe())?;
+    let watched = first.1.clone();
+    let ahead_ms = move || watched.clock_skew().map(|skew| skew.ahead_ms);
+    board.watch_clock(&configured.name, Box::new(ahead_ms));
+    let (more, leaving) = (all(&destination.more_pipes)?, all(&destination.leaving_pipes)?);
+    Ok(Pipes::of(gated(first), more, leaving))
+}
+
 async fn parts(
     configured: &ConnectorConfig,
     run: &RunOptions,
@@ -278,11 +307,7 @@ async fn parts(
     let clock = Arc::clone(&run.clock);
     let kinesis = kinesis(&configured.source, &clock).await?;
     let (leases, tables) = leases(configured, &clock).await?;
-    let to = snowflake(&configured.destination);
-    let snowpipe = SnowpipeClient::new(to, Arc::clone(&clock), Arc::clone(&run.random))?;
-    let watched = snowpipe.clone();
-    let ahead_ms = move || watched.clock_skew().map(|skew| skew.ahead_ms);
-    board.watch_clock(&configured.name, Box::new(ahead_ms));
+    let pipes = pipes(configured, run, board, gate)?;
     let dead_letters: Arc<dyn DeadLetterSink> = match &configured.dead_letters {
         config::DeadLetters::Discard => Arc::new(Discard),
         config::DeadLetters::File { path, max_bytes } => {
@@ -293,7 +318,7 @@ async fn parts(
         kinesis: Arc::new(kinesis),
         leases,
         tables,
-        snowpipe: Arc::new(Gated::new(Arc::new(snowpipe), Arc::clone(gate))),
+        pipes,
         dead_letters,
         clock,
         random: Arc::clone(&run.random),

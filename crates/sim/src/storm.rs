@@ -9,7 +9,7 @@ use frazil_kinesis::fake::{FakeKinesis, Fault as KinesisFault, StreamFault};
 use frazil_lease::fake::{Fault as LeaseFault, MemoryLeases, Operation};
 use frazil_lease::update::Purpose;
 use frazil_model::{Clock, Events, PausedClock, Random, SeededRandom, ShardId};
-use frazil_pipeline::{Connector, ConnectorOptions, ConsumerType, MemoryBudget, Parts};
+use frazil_pipeline::{Connector, ConnectorOptions, ConsumerType, MemoryBudget, Parts, Pipes};
 use frazil_snowflake::fake::{FakeSnowpipe, Fault as SnowpipeFault};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -336,14 +336,14 @@ impl Storm {
             kinesis: self.kinesis.clone(),
             leases: Arc::new(self.leases.another_door()),
             tables: None,
-            snowpipe: self.snowpipe.clone(),
+            pipes: Pipes::only("A.D.S.T-STREAMING", self.snowpipe.clone()),
             dead_letters: self.letters.clone(),
             clock: Arc::new(self.clock.clone()),
             random: Arc::new(SeededRandom::new(self.seed.wrapping_mul(1000) + self.started)),
             events: Events::new("storm", Vec::new()),
             budget: MemoryBudget::new(0),
         };
-        let mut options = ConnectorOptions::new("storm", "eu-central-1", "A.D.S.T-STREAMING");
+        let mut options = ConnectorOptions::new("storm", "eu-central-1");
         if self.random.below(100) >= self.polling {
             options.consumer_type = ConsumerType::EnhancedFanOut;
         }

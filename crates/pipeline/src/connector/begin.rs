@@ -11,7 +11,6 @@ use frazil_lease::admin::Layout;
 use frazil_lease::migrate::{ListedShard, MigrateOptions, Migration, Outcome, migration_table};
 use frazil_lease::{LeaseCoordinator, LeaseOptions, Pin, PinnedShard, PinnedStart, StreamIdentity};
 use frazil_model::{Event, ShardId, WorkerId};
-use frazil_snowflake::StatusPoller;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -19,6 +18,7 @@ use super::{Begun, Connector, START};
 use crate::audit::Audit;
 use crate::error::Error;
 use crate::options::{ConsumerType, InitialPosition, OnRowError};
+use crate::pipes::OpenPipes;
 use crate::topology::{Pinned, Topology};
 
 impl Connector {
@@ -40,12 +40,8 @@ impl Connector {
             })
             .await?;
         let pin = self.healing("pin", || self.pin(&leases, &identity)).await?;
-        let statuses = StatusPoller::start(
-            Arc::clone(&self.parts.snowpipe),
-            Arc::clone(&self.parts.clock),
-            Arc::clone(&self.parts.random),
-            self.parts.events.clone(),
-        );
+        let parts = &self.parts;
+        let pipes = OpenPipes::start(&parts.pipes, &parts.clock, &parts.random, &parts.events);
         Ok(Begun {
             options: Arc::clone(&self.options),
             on_row_error,
@@ -54,7 +50,7 @@ impl Connector {
             consumer,
             held: leases.held(),
             leases,
-            statuses,
+            pipes: Arc::new(pipes),
             compressors: Arc::default(),
             topology: Topology::new(pinned(&pin), []),
             candidates,
@@ -106,16 +102,20 @@ impl Connector {
     /// Asks for the status of a channel that is not there: key, names and rights are wrong for every shard, or for none.
     /// Answers what is to be done at row errors.
     async fn reach_destination(&self) -> Result<OnRowError, Error> {
-        let snowpipe = &self.parts.snowpipe;
-        snowpipe.channel_status(&["FRAZIL_START".to_owned()]).await?;
+        let nobodys = ["FRAZIL_START".to_owned()];
+        for pipe in self.parts.pipes.all() {
+            pipe.snowpipe.channel_status(&nobodys).await?;
+        }
         if let Some(configured) = self.options.on_row_error {
             return Ok(configured);
         }
-        let keeps_errors = snowpipe.table().await?.and_then(|facts| facts.error_logging);
-        Ok(match keeps_errors {
-            Some(true) => OnRowError::Continue,
-            Some(false) | None => OnRowError::Stop,
-        })
+        for pipe in self.parts.pipes.all() {
+            let facts = pipe.snowpipe.table().await?;
+            if facts.and_then(|facts| facts.error_logging) != Some(true) {
+                return Ok(OnRowError::Stop);
+            }
+        }
+        Ok(OnRowError::Continue)
     }
 
     /// Takes another program's checkpoints over, where the application's table is one of those.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use frazil_kinesis::StartAt;
-use frazil_lease::{ChannelMark, ShardStart, ShardState, Tenure};
+use frazil_lease::{ChannelMark, Checkpoint, CheckpointOutcome, ShardStart, ShardState, Tenure};
 use frazil_model::Position;
 use frazil_snowflake::{Counts, Uncommitted};
 
 use crate::error::Error;
+use crate::pipes::Placed;
 use crate::shape::{HashRangeCheck, ShapeOptions};
 use crate::shard::Way;
 
@@ -25,21 +26,50 @@ pub(super) async fn own_row(way: &Way, tenure: &Tenure) -> Result<ShardState, Er
 }
 
 pub(super) fn refuse_stopped(way: &Way, row: &ShardState) -> Result<(), Error> {
-    let shard = way.shard.clone();
-    if let Some(mark) = &row.stop {
-        return Err(Error::Stopped {
-            shard,
-            mark: mark.clone(),
-        });
-    }
-    let (before, now) = (row.destination.as_ref(), &way.options.destination);
-    match before.filter(|before| *before != now && !way.options.accept_destination) {
-        Some(before) => Err(Error::DestinationChanged {
-            shard,
-            before: before.clone(),
-            now: now.clone(),
-        }),
+    match &row.stop {
         None => Ok(()),
+        Some(mark) => Err(Error::Stopped {
+            shard: way.shard.clone(),
+            mark: mark.clone(),
+        }),
+    }
+}
+
+/// The pipe that the shard is to write to.
+pub(super) fn placed(way: &Way, row: &ShardState) -> Result<Placed, Error> {
+    let before = row.destination.as_deref();
+    match way.pipes.place(&way.shard, before) {
+        Some(placed) => Ok(placed),
+        None if way.options.accept_destination => Ok(way.pipes.place_anew(&way.shard)),
+        None => Err(Error::DestinationChanged {
+            shard: way.shard.clone(),
+            before: before.unwrap_or_default().to_owned(),
+            now: way.pipes.names().to_owned(),
+        }),
+    }
+}
+
+/// Writes the shard's pipe into its row, if another one stands there, or none: what was appended is found only where the row
+/// says, whatever the configuration says by then.
+pub(super) async fn take_place(
+    way: &Way,
+    tenure: &Tenure,
+    row: &ShardState,
+    destination: &str,
+) -> Result<(), Error> {
+    if row.destination.as_deref() == Some(destination) {
+        return Ok(());
+    }
+    let place = Checkpoint {
+        counters: row.counters,
+        destination: Some(destination.to_owned()),
+        ..Checkpoint::default()
+    };
+    match way.leases.checkpoint(tenure, place).await? {
+        CheckpointOutcome::Done => Ok(()),
+        CheckpointOutcome::LeaseLost => Err(Error::LeaseLost {
+            shard: way.shard.clone(),
+        }),
     }
 }
 

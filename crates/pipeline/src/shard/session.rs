@@ -18,10 +18,12 @@ use crate::budget::Reservation;
 use crate::dead_letters::DeadLetter;
 use crate::error::Error;
 use crate::options::OnRowError;
+use crate::pipes::{Pipe, Placed};
 use crate::shape::Shaper;
 use crate::shard::memory::Held;
 use crate::shard::place::{
-    beginning, is_gone, own_row, proved_baseline, refuse_stopped, shaping, start_behind, uncommitted,
+    beginning, is_gone, own_row, placed, proved_baseline, refuse_stopped, shaping, start_behind, take_place,
+    uncommitted,
 };
 use crate::shard::reading::{Pages, Read};
 use crate::shard::{Course, Ended, Wanted, Way, until};
@@ -42,9 +44,14 @@ pub(super) async fn run(
 ) -> Result<Ended, Error> {
     let mut ending = wanted.clone();
     let session = async {
-        match Session::open(way, tenure, course).await? {
-            None => Ok(Ended::Finished(Vec::new())),
-            Some(mut session) => session.work(wanted).await,
+        loop {
+            let Some(mut session) = Session::open(way, tenure, &mut *course).await? else {
+                return Ok(Ended::Finished(Vec::new()));
+            };
+            match session.placed.next.take() {
+                None => return session.work(wanted).await,
+                Some(next) => session.leave(next).await?,
+            }
         }
     };
     tokio::select! {
@@ -55,10 +62,10 @@ pub(super) async fn run(
 }
 
 /// What the lease row remembers of a channel.
-fn mark_of(way: &Way, channel: &Channel) -> ChannelMark {
+fn mark_of(pipe: &Pipe, channel: &Channel) -> ChannelMark {
     ChannelMark {
         name: channel.name().to_owned(),
-        pipe: way.options.destination.clone(),
+        pipe: pipe.destination.clone(),
         created_on_ms: channel.created_on_ms(),
     }
 }
@@ -66,6 +73,7 @@ fn mark_of(way: &Way, channel: &Channel) -> ChannelMark {
 struct Session<'a> {
     way: &'a Way,
     tenure: &'a Tenure,
+    placed: Placed,
     channel: Channel,
     status: StatusWatch,
     pages: Pages,
@@ -112,18 +120,20 @@ impl<'a> Session<'a> {
             return Ok(None);
         }
         refuse_stopped(way, &row)?;
-        let name = way.channel_name(tenure.generation);
-        let parts = &way.parts;
-        let (pipe, clock) = (Arc::clone(&parts.snowpipe), Arc::clone(&parts.clock));
+        let (placed, parts) = (placed(way, &row)?, &way.parts);
+        let destination = &placed.on.pipe.destination;
+        let name = way.channel_name(destination, tenure.generation);
+        let (pipe, clock) = (Arc::clone(&placed.on.pipe.snowpipe), Arc::clone(&parts.clock));
         let uncommitted = uncommitted(way, &row).await;
         let random = Arc::clone(&parts.random);
         let opened = Channel::open(pipe, &name, uncommitted, Arc::clone(&clock), random).await?;
         let (mut channel, status) = opened;
         // I7: only a read after the open proves that nobody took the shard in between.
         let row = own_row(way, tenure).await?;
+        take_place(way, tenure, &row, destination).await?;
         let token = channel.token().cloned();
         let after = token.clone().max(row.position.clone());
-        let mark = mark_of(way, &channel);
+        let mark = mark_of(&placed.on.pipe, &channel);
         let gone = is_gone(&row, &mark, token.as_ref());
         if let Some(counts) = proved_baseline(&row, &mark, token.as_ref()) {
             channel.set_baseline(Baseline::Proved(counts));
@@ -146,7 +156,7 @@ impl<'a> Session<'a> {
         let now = clock.now();
         let mut session = Self {
             pages: Pages::start(way.reading(start, row.read_until_ms)),
-            status: way.statuses.watch(&name),
+            status: placed.on.statuses.watch(&name),
             shaper,
             builder: BatchBuilder::default(),
             letters: Vec::new(),
@@ -168,6 +178,7 @@ impl<'a> Session<'a> {
             commit_due: now + way.options.commit_timeout,
             way,
             tenure,
+            placed,
             channel,
             course,
         };
@@ -478,7 +489,14 @@ impl<'a> Session<'a> {
             shard: self.way.shard.clone(),
         });
         // Only now its token is of no use any more. A channel that stays is removed by the service after 30 idle days.
-        if let Err(error) = self.way.parts.snowpipe.drop_channel(self.channel.name()).await {
+        if let Err(error) = self
+            .placed
+            .on
+            .pipe
+            .snowpipe
+            .drop_channel(self.channel.name())
+            .await
+        {
             tracing::debug!(shard = %self.way.shard, %error, "channel of a finished shard not dropped");
         }
         Ok(Ended::Finished(self.read_to_end.take().unwrap_or_default()))

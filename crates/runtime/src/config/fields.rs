@@ -160,6 +160,28 @@ impl<'a> Fields<'a> {
         self.reading.scalar(node, &self.key(key), true, parse)
     }
 
+    /// A list of single values; empty where it is absent.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let Some(node) = self.node(key) else {
+            return (!self.has(key)).then(Vec::new);
+        };
+        let Value::List(items) = &node.value else {
+            let found = node.value.describe();
+            self.problem(key, format!("expected a list, found {found}"));
+            return None;
+        };
+        let name = self.key(key);
+        let item = |(index, item): (usize, &Node)| {
+            self.reading
+                .scalar(item, &format!("{name}[{index}]"), true, &parse)
+        };
+        items.iter().enumerate().map(item).collect()
+    }
+
     /// A single value that must be there.
     pub(super) fn required<T>(
         &mut self,

@@ -1,7 +1,7 @@
 //! Every key there is, and which of them a mistyped one may have meant.
 
 /// Every key of the file, without list indexes; `docs/configuration.md` describes each.
-pub const KEYS: [&str; 65] = [
+pub const KEYS: [&str; 67] = [
     "connectors",
     "connectors[].name",
     "connectors[].source",
@@ -48,6 +48,8 @@ pub const KEYS: [&str; 65] = [
     "connectors[].destination.schema",
     "connectors[].destination.table",
     "connectors[].destination.pipe",
+    "connectors[].destination.more_pipes",
+    "connectors[].destination.leaving_pipes",
     "connectors[].destination.url",
     "connectors[].destination.proxy",
     "connectors[].destination.ca_file",

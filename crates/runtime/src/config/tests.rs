@@ -68,6 +68,8 @@ fn the_frame_golden() {
             database: "EVENTS".into(),
             schema: "PUBLIC".into(),
             target: Target::Table("CLICKS".into()),
+            more_pipes: Vec::new(),
+            leaving_pipes: Vec::new(),
             url: Some("https://localhost:8443".into()),
             proxy: None,
             ca_file: Some("/etc/frazil/ca.pem".into()),
@@ -408,6 +410,26 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "table: T",
         "table: T, pipe: P",
         "4:106: connectors[0].destination.pipe: give either a table or a pipe, not both",
+    ),
+    (
+        "table: T",
+        "table: T, more_pipes: [P, T-STREAMING]",
+        "4:112: connectors[0].destination.more_pipes: names the pipe T-STREAMING, which is named already",
+    ),
+    (
+        "table: T",
+        "pipe: P, more_pipes: [Q, R], leaving_pipes: [Q]",
+        "4:134: connectors[0].destination.leaving_pipes: names the pipe Q, which is named already",
+    ),
+    (
+        "table: T",
+        "table: T, leaving_pipes: P",
+        "4:115: connectors[0].destination.leaving_pipes: expected a list, found a single value",
+    ),
+    (
+        "table: T",
+        "table: T, more_pipes: [P, [Q]]",
+        "4:116: connectors[0].destination.more_pipes[1]: expected a single value, found a list",
     ),
     (
         "- name: a",

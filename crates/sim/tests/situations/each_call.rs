@@ -25,7 +25,7 @@ use frazil_kinesis::fake::FakeKinesis;
 use frazil_lease::fake::MemoryLeases;
 use frazil_lease::row::{Row, decode};
 use frazil_model::{Clock, Events, PausedClock, Random, SeededRandom};
-use frazil_pipeline::{Connector, ConnectorOptions, MemoryBudget, Parts};
+use frazil_pipeline::{Connector, ConnectorOptions, MemoryBudget, Parts, Pipes};
 use frazil_sim::Letters;
 use frazil_snowflake::fake::FakeSnowpipe;
 use tokio::task::JoinHandle;
@@ -153,14 +153,14 @@ impl Scenario {
             kinesis: doors.clone(),
             leases: doors.clone(),
             tables: None,
-            snowpipe: doors,
+            pipes: Pipes::only("A.D.S.T-STREAMING", doors),
             dead_letters: self.letters.clone(),
             clock: Arc::new(ProcessClock(Arc::clone(&process))),
             random: Arc::new(SeededRandom::new(self.started)),
             events: Events::new("c", Vec::new()),
             budget: MemoryBudget::new(0),
         };
-        let mut options = ConnectorOptions::new("app", "eu-central-1", "A.D.S.T-STREAMING");
+        let mut options = ConnectorOptions::new("app", "eu-central-1");
         options.checkpoint_interval = Duration::from_secs(4);
         let connector = Connector::new(options, parts);
         let stop = CancellationToken::new();

@@ -5,6 +5,7 @@ mod each_call;
 mod memory;
 mod model;
 mod openflow;
+mod pipes;
 mod positions;
 mod retention;
 mod scale;

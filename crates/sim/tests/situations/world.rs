@@ -10,7 +10,9 @@ use frazil_lease::update::Update;
 use frazil_lease::{LeaseStore, Scope, ShardState, Written};
 use frazil_model::event::Observer;
 use frazil_model::{Event, Events, PausedClock, SeededRandom, ShardId, StreamName};
-use frazil_pipeline::{Connector, ConnectorOptions, ConsumerType, InitialPosition, MemoryBudget, Parts};
+use frazil_pipeline::{
+    Connector, ConnectorOptions, ConsumerType, InitialPosition, MemoryBudget, Parts, Pipes,
+};
 use frazil_sim::Letters;
 use frazil_snowflake::TableFacts;
 use frazil_snowflake::fake::FakeSnowpipe;
@@ -59,6 +61,8 @@ pub(crate) struct World {
     pub(crate) kinesis: Arc<FakeKinesis>,
     pub(crate) leases: MemoryLeases,
     pub(crate) snowpipe: Arc<FakeSnowpipe>,
+    /// The pipes of the table, where it is not `snowpipe` alone.
+    pub(crate) pipes: Option<Pipes>,
     pub(crate) letters: Arc<Letters>,
     pub(crate) clock: PausedClock,
     pub(crate) initial_position: InitialPosition,
@@ -89,6 +93,7 @@ impl World {
             kinesis: Arc::new(FakeKinesis::on_clock("s", shards, Arc::new(clock.clone()))),
             leases: MemoryLeases::default(),
             snowpipe: Arc::default(),
+            pipes: None,
             letters: Arc::default(),
             clock,
             initial_position: InitialPosition::TrimHorizon,
@@ -121,18 +126,20 @@ impl World {
     pub(crate) fn connector(&mut self) -> (Connector, CancellationToken, MemoryLeases) {
         self.started += 1;
         let leases = self.leases.another_door();
+        let only = || Pipes::only("A.D.S.T-STREAMING", self.snowpipe.clone());
+        let pipes = self.pipes.clone().unwrap_or_else(only);
         let parts = Parts {
             kinesis: self.kinesis.clone(),
             leases: Arc::new(leases.clone()),
             tables: Some(Arc::new(leases.clone())),
-            snowpipe: self.snowpipe.clone(),
+            pipes,
             dead_letters: self.letters.clone(),
             clock: Arc::new(self.clock.clone()),
             random: Arc::new(SeededRandom::new(self.started)),
             events: Events::new("c", vec![self.told.clone()]),
             budget: self.budget.clone(),
         };
-        let mut options = ConnectorOptions::new("app", "eu-central-1", "A.D.S.T-STREAMING");
+        let mut options = ConnectorOptions::new("app", "eu-central-1");
         options.initial_position = self.initial_position;
         options.consumer_type = self.consumer_type;
         (Connector::new(options, parts), CancellationToken::new(), leases)

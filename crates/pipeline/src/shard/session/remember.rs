@@ -100,8 +100,25 @@ impl Session<'_> {
 
     /// Writes a checkpoint and waits for it.
     pub(super) async fn checkpoint(&mut self, ended: bool) -> Result<(), Error> {
-        let position = self.committed.clone();
         let checkpoint = self.as_checkpoint(ended);
+        self.write(checkpoint).await
+    }
+
+    /// Goes to another pipe: what was accepted on this one is committed or discarded since the open, and where that ends and
+    /// where the shard writes from now on is one write.
+    pub(super) async fn leave(&mut self, next: String) -> Result<(), Error> {
+        self.pages.stop();
+        let checkpoint = Checkpoint {
+            destination: Some(next.clone()),
+            ..self.as_checkpoint(false)
+        };
+        self.write(checkpoint).await?;
+        self.way.tell_pipe_left(&self.placed.on.pipe.destination, &next);
+        Ok(())
+    }
+
+    async fn write(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
+        let position = checkpoint.position.clone();
         self.was_idle = false;
         let outcome = self.way.leases.checkpoint(self.tenure, checkpoint).await?;
         self.meet_outcome(outcome, position)
@@ -132,7 +149,7 @@ impl Session<'_> {
                 rows_inserted,
                 row_errors,
             },
-            destination: Some(self.way.options.destination.clone()),
+            destination: Some(self.placed.on.pipe.destination.clone()),
             read_until_ms: self.read_until_ms,
         }
     }

@@ -159,7 +159,7 @@ impl Session<'_> {
     ) -> Result<(), Error> {
         self.way.tell_gone(&self.mark.name, after);
         let Some(before) = &row.channel else { return Ok(()) };
-        let facts = self.way.parts.snowpipe.table().await?;
+        let facts = self.placed.on.pipe.snowpipe.table().await?;
         let Some(facts) = facts.filter(|facts| facts.created_on_ms > before.created_on_ms) else {
             return Ok(());
         };

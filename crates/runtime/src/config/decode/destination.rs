@@ -18,6 +18,14 @@ pub(super) fn destination(reading: &Reading<'_>, mut fields: Fields<'_>) -> Opti
         (false, false) => fields.must_have("table"),
         _ => {}
     }
+    let target = table.or(pipe);
+    let (more_pipes, leaving_pipes) = (
+        fields.list("more_pipes", name),
+        fields.list("leaving_pipes", name),
+    );
+    if let (Some(target), Some(more), Some(leaving)) = (&target, &more_pipes, &leaving_pipes) {
+        each_pipe_once(&fields, target, more, leaving);
+    }
     let url = fields.optional("url", address);
     let proxy = proxy(&mut fields);
     let ca_file = fields.optional("ca_file", |text| path(reading, text));
@@ -29,11 +37,25 @@ pub(super) fn destination(reading: &Reading<'_>, mut fields: Fields<'_>) -> Opti
         authentication: authentication?,
         database: database?,
         schema: schema?,
-        target: table.or(pipe)?,
+        target: target?,
+        more_pipes: more_pipes?,
+        leaving_pipes: leaving_pipes?,
         url,
         proxy,
         ca_file,
     })
+}
+
+fn each_pipe_once(fields: &Fields<'_>, target: &Target, more: &[String], leaving: &[String]) {
+    let mut named = vec![target.pipe()];
+    for (key, pipes) in [("more_pipes", more), ("leaving_pipes", leaving)] {
+        for pipe in pipes {
+            if named.contains(pipe) {
+                fields.problem(key, format!("names the pipe {pipe}, which is named already"));
+            }
+            named.push(pipe.clone());
+        }
+    }
 }
 
 /// What proves who the user is: which keys there are says in which way.
