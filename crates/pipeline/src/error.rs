@@ -85,6 +85,17 @@ pub enum Error {
         /// What is configured.
         now: String,
     },
+    /// The pipes of a connector write to different tables.
+    #[error(
+        "the pipes of this connector write to different tables: {one} and {other}; take out of `destination.more_pipes` and \
+         `destination.leaving_pipes` what is not of the same table"
+    )]
+    SeveralTables {
+        /// A table.
+        one: String,
+        /// Another.
+        other: String,
+    },
     /// Accepted, and not committed for long.
     #[error(
         "channel {channel} accepted rows and committed none of them for {waited:?}; it will be opened again"
@@ -173,6 +184,7 @@ impl Error {
             Self::RowErrors { .. }
             | Self::Stopped { .. }
             | Self::TableRecreated { .. }
+            | Self::SeveralTables { .. }
             | Self::DestinationChanged { .. } => ErrorKind::Invalid,
             Self::NotCommitted { .. } | Self::MustReopen { .. } | Self::NoMemory { .. } => ErrorKind::Retry,
             Self::LeaseLost { .. } | Self::AnotherWriter { .. } => ErrorKind::Fenced,
@@ -199,6 +211,7 @@ impl Error {
             | Self::Stopped { .. }
             | Self::TableRecreated { .. }
             | Self::DestinationChanged { .. }
+            | Self::SeveralTables { .. }
             | Self::AnotherWriter { .. }
             | Self::LeaseLost { .. } => false,
             Self::Kinesis(_)
@@ -225,7 +238,9 @@ impl Error {
             Self::CountMismatch { .. } | Self::ReaderDied { .. } => StallReason::Corrupt,
             Self::AnotherWriter { .. } => StallReason::ForeignOwner,
             Self::RowErrors { .. } | Self::Stopped { .. } => StallReason::RowError,
-            Self::DestinationChanged { .. } | Self::TableRecreated { .. } => StallReason::DestinationChanged,
+            Self::DestinationChanged { .. } | Self::TableRecreated { .. } | Self::SeveralTables { .. } => {
+                StallReason::DestinationChanged
+            }
             Self::NotCommitted { .. } => StallReason::NotCommitted,
             Self::NoMemory { .. } => StallReason::MemoryBudget,
         }

@@ -9,8 +9,8 @@
 //! and only then begins on the next.
 //!
 //! What it guarantees: a pipe that comes into the list, goes out of it, or changes its place in it, moves no shard by itself;
-//! rows are written once whatever the list was before (I1). What it does not: it cannot know that all pipes write to the same
-//! table where the role may not see them.
+//! rows are written once whatever the list was before (I1). Pipes of different tables are refused at the
+//! start ([`crate::Error::SeveralTables`]). What it does not: it cannot know the table of a pipe that the role may not see.
 
 use std::sync::Arc;
 

@@ -270,11 +270,8 @@ impl Snowpipe for SnowpipeClient {
 
     async fn table(&self) -> Result<Option<TableFacts>, Error> {
         let config = &self.session.config;
-        let Some(name) = table::table_of(&config.pipe) else {
-            return Ok(None);
-        };
         let sql = SqlClient::of(Arc::clone(&self.session));
-        table::facts(&sql, &config.database, &config.schema, name).await
+        table::facts(&sql, &config.database, &config.schema, &config.pipe).await
     }
 }
 

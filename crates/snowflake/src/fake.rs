@@ -394,6 +394,6 @@ impl Snowpipe for FakeSnowpipe {
     }
 
     async fn table(&self) -> Result<Option<TableFacts>, Error> {
-        Ok(self.all().table)
+        Ok(self.all().table.clone())
     }
 }

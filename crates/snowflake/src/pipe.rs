@@ -80,8 +80,10 @@ pub struct Opened {
 }
 
 /// What the destination says of the table behind a pipe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TableFacts {
+    /// Database, schema and name, each in quotes.
+    pub name: String,
     /// When the table was made, in milliseconds since 1970 UTC: one of the same name made later is another table.
     pub created_on_ms: i64,
     /// Whether it keeps rows that do not fit it in an error table (`ERROR_LOGGING`).
@@ -140,7 +142,7 @@ pub trait Snowpipe: Send + Sync + std::fmt::Debug {
     /// [`Error::MustReopen`] where it is not there, and those of any call.
     async fn drop_channel(&self, channel: &str) -> Result<(), Error>;
 
-    /// What is known of the table behind the pipe; none where the pipe does not tell its table, or the role may not see it.
+    /// What is known of the table behind the pipe; none where the role may not see the pipe or its table.
     ///
     /// # Errors
     /// Those of any call that may heal.

@@ -100,22 +100,33 @@ impl Connector {
     }
 
     /// Asks for the status of a channel that is not there: key, names and rights are wrong for every shard, or for none.
-    /// Answers what is to be done at row errors.
+    /// Answers what is to be done at row errors. All pipes must write to one table, as far as the role sees it.
     async fn reach_destination(&self) -> Result<OnRowError, Error> {
         let nobodys = ["FRAZIL_START".to_owned()];
         for pipe in self.parts.pipes.all() {
             pipe.snowpipe.channel_status(&nobodys).await?;
         }
-        if let Some(configured) = self.options.on_row_error {
+        if let Some(configured) = self.options.on_row_error
+            && self.parts.pipes.all().count() == 1
+        {
             return Ok(configured);
         }
+        let mut table: Option<String> = None;
+        let mut default = OnRowError::Continue;
         for pipe in self.parts.pipes.all() {
             let facts = pipe.snowpipe.table().await?;
-            if facts.and_then(|facts| facts.error_logging) != Some(true) {
-                return Ok(OnRowError::Stop);
+            if facts.as_ref().and_then(|facts| facts.error_logging) != Some(true) {
+                default = OnRowError::Stop;
+            }
+            let Some(other) = facts.map(|facts| facts.name) else {
+                continue;
+            };
+            match table.replace(other.clone()) {
+                Some(one) if one != other => return Err(Error::SeveralTables { one, other }),
+                _ => {}
             }
         }
-        Ok(OnRowError::Continue)
+        Ok(self.options.on_row_error.unwrap_or(default))
     }
 
     /// Takes another program's checkpoints over, where the application's table is one of those.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use frazil_model::ShardId;
 use frazil_pipeline::{Pipe, Pipes};
+use frazil_snowflake::TableFacts;
 use frazil_snowflake::fake::FakeSnowpipe;
 use serde_json::Value;
 
-use crate::world::{ARRIVAL_MS, World};
+use crate::world::{ARRIVAL_MS, World, table};
 
 const SHARDS: usize = 4;
 
@@ -168,6 +169,26 @@ async fn shards_leave_a_pipe_after_what_it_committed_and_each_row_is_there_once(
 #[tokio::test]
 async fn shards_that_leave_a_pipe_read_again_what_it_had_only_accepted() {
     shards_leave(false).await;
+}
+
+#[tokio::test]
+async fn pipes_of_different_tables_are_refused_before_anything_is_read() {
+    let mut tables = Table::new();
+    tables.configure(&["A"], &["B"]);
+    let facts = |name: &str| {
+        let name = name.to_owned();
+        table(0, true).map(|facts| TableFacts { name, ..facts })
+    };
+    tables.pipes["A"].set_table(facts("ONE"));
+    tables.pipes["B"].set_table(facts("OTHER"));
+    tables.put(1);
+    let (connector, stop, _) = tables.world.connector();
+    let refused = connector.run(stop).await.expect_err("two tables");
+    assert!(
+        matches!(&refused, frazil_pipeline::Error::SeveralTables { one, other } if one == "ONE" && other == "OTHER"),
+        "{refused}"
+    );
+    assert_eq!((tables.channels("A"), tables.channels("B")), (0, 0));
 }
 
 #[tokio::test]

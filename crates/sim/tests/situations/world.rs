@@ -281,6 +281,7 @@ impl World {
 /// What is known of the table.
 pub(crate) fn table(created_on_ms: i64, error_logging: bool) -> Option<TableFacts> {
     Some(TableFacts {
+        name: "\"D\".\"S\".\"T\"".to_owned(),
         created_on_ms,
         error_logging: Some(error_logging),
         schema_evolution: Some(true),
