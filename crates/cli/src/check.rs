@@ -8,6 +8,7 @@
 //! rights of this moment, not that they stay; and it does not look at other workers.
 
 mod aws;
+mod channels;
 mod clock;
 mod files;
 mod finding;
@@ -50,9 +51,13 @@ pub(crate) async fn run(args: args::Check) -> Result<Exit, Failure> {
         }
     }
     let mut findings = Vec::new();
+    let mut shards = Vec::new();
     for connector in &connectors {
-        findings.extend(inspect(connector, &args.config, &target::clock()).await);
+        let (found, open) = inspect(connector, &args.config, &target::clock()).await;
+        findings.extend(found);
+        shards.push((connector, open));
     }
+    findings.extend(channels::together(&shards));
     shown(&findings);
     Ok(finding::exit(&findings))
 }
@@ -74,12 +79,12 @@ fn unusable(file: &Path, error: &ConfigError) -> Vec<Finding> {
     book.into_findings()
 }
 
-/// Everything that is found of one connector, in the order it was tried.
+/// Everything that is found of one connector, in the order it was tried, and how many open shards its stream has.
 pub(crate) async fn inspect(
     connector: &ConnectorConfig,
     file: &Path,
     clock: &Arc<dyn Clock>,
-) -> Vec<Finding> {
+) -> (Vec<Finding>, Option<usize>) {
     let mut book = Book::new(&connector.name);
     let place = format!("{}, connector {}", file.display(), connector.name);
     book.proved("configuration", &place, "it can be used");
@@ -91,7 +96,7 @@ pub(crate) async fn inspect(
     book.enter(Group::Snowflake);
     let random = Arc::new(SystemRandom);
     snowflake::look(&mut book, connector, seen.open_shards, clock, random).await;
-    book.into_findings()
+    (book.into_findings(), seen.open_shards)
 }
 
 /// Whether dead letters have a place.

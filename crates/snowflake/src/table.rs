@@ -71,16 +71,10 @@ fn named<'a>(rows: &'a Rows, wanted: &str) -> Option<&'a Vec<Option<String>>> {
     rows.rows.iter().find(is)
 }
 
-/// Database, schema and name of the table that a pipe's statement names; what it leaves out is where the pipe is.
+/// Database, schema and name of the table that a pipe's statement names.
 fn target(rows: &Rows, database: &str, schema: &str, pipe: &str) -> Option<[String; 3]> {
     let definition = named(rows, pipe)?.get(column(rows, "definition")?)?;
-    let path = Copy::read(definition.as_deref()?)?.table;
-    match &path[..] {
-        [table] => Some([database, schema, table].map(str::to_owned)),
-        [schema, table] => Some([database, schema, table].map(str::to_owned)),
-        [database, schema, table] => Some([database, schema, table].map(Clone::clone)),
-        _ => None,
-    }
+    Copy::read(definition.as_deref()?)?.table_in(database, schema)
 }
 
 fn read(rows: &Rows, database: &str, schema: &str, table: &str) -> Option<TableFacts> {

@@ -6,6 +6,7 @@ mod columns;
 mod metadata;
 mod names;
 mod pipe;
+mod pipes;
 mod rights;
 mod table;
 
@@ -312,6 +313,7 @@ impl Look<'_> {
         self.table(path, shown, &found);
         self.pipe_shape(&found);
         self.columns(path, shown, &found).await?;
+        self.other_pipes(path).await?;
         self.channels(path, shards).await?;
         Ok(found.copy.is_some())
     }

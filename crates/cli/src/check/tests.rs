@@ -37,6 +37,7 @@ fn the_page_describes_each_id_and_no_other() {
     let sources = concat!(
         include_str!("../check.rs"),
         include_str!("aws.rs"),
+        include_str!("channels.rs"),
         include_str!("leases.rs"),
         include_str!("snowflake.rs"),
         include_str!("snowflake/names.rs"),
@@ -45,6 +46,7 @@ fn the_page_describes_each_id_and_no_other() {
         include_str!("snowflake/columns.rs"),
         include_str!("snowflake/metadata.rs"),
         include_str!("snowflake/pipe.rs"),
+        include_str!("snowflake/pipes.rs"),
     );
     let quoted = |text: &str| sources.contains(&format!("\"{text}\""));
     let known = ids_of_the_page();

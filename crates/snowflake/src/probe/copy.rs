@@ -56,6 +56,17 @@ impl Copy {
         })
     }
 
+    /// Database, schema and name of the table; what the statement leaves out is where its pipe is.
+    #[must_use]
+    pub fn table_in(&self, database: &str, schema: &str) -> Option<[String; 3]> {
+        match &self.table[..] {
+            [table] => Some([database, schema, table].map(str::to_owned)),
+            [schema, table] => Some([database, schema, table].map(str::to_owned)),
+            [database, schema, table] => Some([database, schema, table].map(Clone::clone)),
+            _ => None,
+        }
+    }
+
     /// Whether a row holds what a record has under this key: each row does where it goes by names, or holds `$1` whole. Paths
     /// into a VARIANT keep the case of their keys.
     #[must_use]

@@ -48,7 +48,7 @@ fn statement(stage: Stage, text: String) -> Repair {
 }
 
 impl Look<'_> {
-    fn grant(&self, privilege: &str, kind: &str, path: &[&str]) -> Repair {
+    pub(super) fn grant(&self, privilege: &str, kind: &str, path: &[&str]) -> Repair {
         let (on, role) = (quoted_path(path), quoted(&self.role));
         statement(
             Stage::Grant,
@@ -257,22 +257,19 @@ impl Look<'_> {
         let Some(copy) = Copy::read(&definition) else {
             return Ok(());
         };
-        let full: Vec<String> = match copy.table.as_slice() {
-            [table] => vec![database.to_owned(), schema.to_owned(), table.clone()],
-            [schema, table] => vec![database.to_owned(), schema.clone(), table.clone()],
-            full => full.to_vec(),
-        };
+        let full = copy.table_in(database, schema);
         found.copy = Some(copy);
-        let [database, schema, table] = full.as_slice() else {
+        let Some(full) = full else {
             return Ok(());
         };
-        found.table_path = Some(full.clone());
+        let [database, schema, table] = &full;
+        found.table_path = Some(full.to_vec());
         match self.probe.table(database, schema, table).await? {
             Sight::Seen(shown) => {
                 let place = full.join(".");
                 self.book
                     .proved("snowflake.table", &place, "the table of the pipe is there");
-                found.table = Some((full, shown));
+                found.table = Some((full.to_vec(), shown));
             }
             Sight::OtherCase(_) | Sight::Unseen => {}
         }

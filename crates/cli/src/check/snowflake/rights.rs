@@ -40,7 +40,7 @@ impl Look<'_> {
         }
     }
 
-    fn right(&mut self, privilege: &str, kind: &'static str, path: &[&str], found: &Found) {
+    pub(super) fn right(&mut self, privilege: &str, kind: &'static str, path: &[&str], found: &Found) {
         let Some(grants) = &self.grants else {
             return;
         };

@@ -83,7 +83,9 @@ fn each_denied_action_is_named_and_its_policy_repairs_it() {
         let mut left = Vec::new();
         for (service, action) in ACTIONS {
             let connector = fan_out(&bench, 0, action).await;
-            let findings = inspect(&connector, Path::new("frazil.yaml"), &super::bench::clock()).await;
+            let findings = inspect(&connector, Path::new("frazil.yaml"), &super::bench::clock())
+                .await
+                .0;
             let id = format!("{service}:{action}");
             assert_eq!(ids(&findings), [format!("refused {id}")], "{:#?}", bad(&findings));
             assert_eq!(finding::exit(&findings), Exit::Unauthorized);
@@ -167,7 +169,9 @@ fn a_check_subscribes_to_no_shard_of_the_stream() {
         let mut connector = bench.connector(APPLICATION, "D0", "R0");
         connector.source.consumer_type = ConsumerType::EnhancedFanOut;
         let kinesis = bench.kinesis(&connector).await;
-        let findings = inspect(&connector, Path::new("frazil.yaml"), &super::bench::clock()).await;
+        let findings = inspect(&connector, Path::new("frazil.yaml"), &super::bench::clock())
+            .await
+            .0;
         assert_eq!(ids(&findings), [""; 0], "{:#?}", bad(&findings));
         let tried = findings
             .iter()
@@ -320,7 +324,9 @@ fn each_broken_side_of_aws_is_named() {
             let what = broken.what;
             let mut connector = whole.clone();
             (broken.change)(&mut connector);
-            let findings = inspect(&connector, Path::new("frazil.yaml"), &super::bench::clock()).await;
+            let findings = inspect(&connector, Path::new("frazil.yaml"), &super::bench::clock())
+                .await
+                .0;
             assert_eq!(ids(&findings), broken.found, "{what}: {:#?}", bad(&findings));
             assert_eq!(finding::exit(&findings), broken.exit, "{what}");
             if !broken.repaired {
@@ -334,7 +340,11 @@ fn each_broken_side_of_aws_is_named() {
         let kms = {
             let mut connector = whole.clone();
             connector.source.stream = StreamName::new("sealed").expect("a name");
-            allowed(&inspect(&connector, Path::new("frazil.yaml"), &super::bench::clock()).await)
+            allowed(
+                &inspect(&connector, Path::new("frazil.yaml"), &super::bench::clock())
+                    .await
+                    .0,
+            )
         };
         assert_eq!(
             kms.first().map(|(action, _)| action.as_str()),
@@ -376,7 +386,7 @@ fn a_clock_that_is_off_is_told_before_what_it_breaks() {
             (-7_200_000, &["refused aws.clock", "warning snowflake.clock"]),
         ] {
             let clock: Arc<dyn Clock> = Arc::new(Off(off_ms));
-            let findings = inspect(&connector, Path::new("frazil.yaml"), &clock).await;
+            let findings = inspect(&connector, Path::new("frazil.yaml"), &clock).await.0;
             let told = ids(&findings);
             assert_eq!(told[..found.len()], *found, "{off_ms}: {:#?}", bad(&findings));
             // Tokens of two hours ago have expired; then the key is not blamed.
@@ -411,7 +421,7 @@ fn the_state_file_of_one_worker_is_looked_at_and_left_alone() {
         };
         let path = Path::new("frazil.yaml");
         let clock = super::bench::clock();
-        let first = inspect(&connector, path, &clock).await;
+        let first = inspect(&connector, path, &clock).await.0;
         assert_eq!(ids(&first), [""; 0], "{:#?}", bad(&first));
         assert!(place(&first).what.starts_with("not there"), "{first:?}");
         assert_eq!(
@@ -421,16 +431,16 @@ fn the_state_file_of_one_worker_is_looked_at_and_left_alone() {
         );
         drop(frazil_lease::FileLeases::open(&file).expect("opened"));
         std::fs::write(&file, "{}").expect("written");
-        let damaged = inspect(&connector, path, &clock).await;
+        let damaged = inspect(&connector, path, &clock).await.0;
         assert_eq!(ids(&damaged), ["refused leases.file"], "{:#?}", bad(&damaged));
         std::fs::write(&file, r#"{"format": "frazil-leases", "version": 1, "rows": []}"#).expect("written");
-        let whole = inspect(&connector, path, &clock).await;
+        let whole = inspect(&connector, path, &clock).await.0;
         assert_eq!(ids(&whole), [""; 0], "{:#?}", bad(&whole));
         // A file where a folder is wanted.
         connector.leases = Leases::None {
             state_file: file.join("state.json"),
         };
-        let blocked = inspect(&connector, path, &clock).await;
+        let blocked = inspect(&connector, path, &clock).await.0;
         assert_eq!(ids(&blocked), ["refused leases.file"], "{:#?}", bad(&blocked));
     });
 }

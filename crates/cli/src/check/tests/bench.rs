@@ -267,7 +267,9 @@ http: {{listen: 127.0.0.1:0}}
     /// Checks a connector, and that nothing was changed by it.
     pub(super) async fn check(&self, connector: &ConnectorConfig) -> Vec<Finding> {
         let (file, clock) = (Path::new("frazil.yaml"), clock());
-        let findings = self.unchanged(connector, inspect(connector, file, &clock)).await;
+        let findings = self
+            .unchanged(connector, async { inspect(connector, file, &clock).await.0 })
+            .await;
         assert!(findings.len() >= 5, "{findings:?}");
         findings
     }

@@ -35,6 +35,11 @@ pub(super) fn pipe(connector: &mut ConnectorConfig) {
     connector.destination.target = Target::Pipe("P".to_owned());
 }
 
+/// Gives a connector a second pipe, P.
+fn two_pipes(connector: &mut ConnectorConfig) {
+    connector.destination.more_pipes = vec!["P".to_owned()];
+}
+
 pub(super) const PIPE: &str = "CREATE PIPE D{n}.S.P AS COPY INTO D{n}.S.T FROM TABLE(DATA_SOURCE(TYPE => 'STREAMING')) \
                     MATCH_BY_COLUMN_NAME = CASE_INSENSITIVE";
 const NEW_PIPE: &str = "CREATE PIPE IF NOT EXISTS \"D{n}\".\"S\".\"P\" AS COPY INTO \"D{n}\".\"S\".\"T\" FROM \
@@ -101,6 +106,41 @@ pub(super) fn of_rights() -> Vec<Broken> {
             found: &["refused snowflake.pipe"],
             repair: &[NEW_PIPE, OPERATE],
             exit: Exit::Missing,
+            ..WHOLE
+        },
+        Broken {
+            what: "no right on a second pipe of the table",
+            sql: &[PIPE],
+            change: two_pipes,
+            found: &["refused snowflake.pipe"],
+            repair: &[NEW_PIPE, OPERATE],
+            exit: Exit::Missing,
+            ..WHOLE
+        },
+        Broken {
+            what: "no OPERATE on a second pipe, which is seen",
+            sql: &[PIPE, "GRANT MONITOR ON PIPE D{n}.S.P TO ROLE R{n}"],
+            change: two_pipes,
+            found: &["refused OPERATE ON PIPE"],
+            repair: &[OPERATE],
+            ..WHOLE
+        },
+        Broken {
+            what: "a second pipe of another table",
+            sql: &[
+                "CREATE TABLE D{n}.S.T2 (KINESISMETADATA OBJECT)",
+                "CREATE PIPE D{n}.S.P AS COPY INTO D{n}.S.T2 FROM TABLE(DATA_SOURCE(TYPE => 'STREAMING')) \
+                 MATCH_BY_COLUMN_NAME = CASE_INSENSITIVE",
+                "GRANT OPERATE ON PIPE D{n}.S.P TO ROLE R{n}",
+            ],
+            change: two_pipes,
+            found: &["refused snowflake.pipe"],
+            exit: Exit::Usage,
+            by_hand: &[
+                "DROP PIPE D{n}.S.P",
+                PIPE,
+                "GRANT OPERATE ON PIPE D{n}.S.P TO ROLE R{n}",
+            ],
             ..WHOLE
         },
         Broken {

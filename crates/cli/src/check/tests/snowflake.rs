@@ -191,7 +191,7 @@ fn what_the_service_itself_refuses_is_told_with_its_words() {
             let mut connector = bench.connector(APPLICATION, "D0", "R0");
             pipe(&mut connector);
             let clock: Arc<dyn Clock> = Arc::new(Hurried);
-            let findings = inspect(&connector, Path::new("frazil.yaml"), &clock).await;
+            let findings = inspect(&connector, Path::new("frazil.yaml"), &clock).await.0;
             assert_eq!(ids(&findings), [id], "{rule}: {:#?}", bad(&findings));
             assert_eq!(finding::exit(&findings), exit, "{rule}");
             let mut repairs = findings.iter().flat_map(|finding| &finding.repair);
