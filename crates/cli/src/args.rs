@@ -111,6 +111,8 @@ pub(crate) enum SetupPart {
     Keys,
     /// The IAM policy
     Iam,
+    /// Who may take the worker's role
+    Trust,
     /// SQL of user, role and grants
     Snowflake,
     /// SQL of the table and its grants
@@ -119,6 +121,21 @@ pub(crate) enum SetupPart {
     Pipe,
     /// The hosts that a worker dials
     Hosts,
+    /// SQL of network rules, where Snowflake asks for them
+    Network,
+    /// Role and policy as Terraform
+    Terraform,
+}
+
+/// Where AWS gives the worker its role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RunsOn {
+    /// An instance
+    Ec2,
+    /// A task
+    Ecs,
+    /// A pod, by EKS Pod Identity
+    Eks,
 }
 
 /// What the table is to be.
@@ -151,6 +168,12 @@ pub(crate) struct Setup {
     /// The AWS account that the worker runs in, for the policy
     #[arg(long)]
     pub(crate) aws_account: Option<String>,
+    /// Where the worker gets its role, if the configuration names no credentials
+    #[arg(long, value_enum, default_value_t = RunsOn::Ec2)]
+    pub(crate) runs_on: RunsOn,
+    /// An address that workers come from, for a network policy (may be given again)
+    #[arg(long)]
+    pub(crate) address: Vec<String>,
     /// The kind of table
     #[arg(long, value_enum, default_value_t = TableKind::Standard)]
     pub(crate) table: TableKind,

@@ -3,6 +3,12 @@
 //! Sources: `docs/iam` holds the policies, which are tried right by right; AWS General Reference, "Amazon Kinesis Data Streams
 //! endpoints", "Amazon DynamoDB endpoints", "AWS STS endpoints".
 
+mod terraform;
+mod trust;
+
+pub(super) use terraform::terraform;
+pub(super) use trust::document as trust;
+
 use frazil_runtime::config::{ConsumerType, SourceConfig};
 use serde_json::Value;
 
@@ -79,6 +85,6 @@ pub(super) fn hosts(source: &SourceConfig) -> Vec<String> {
     vec![
         given(&source.endpoint, "kinesis"),
         given(&source.dynamodb_endpoint, "dynamodb"),
-        format!("{} (where a role is assumed)", host("sts")),
+        host("sts"),
     ]
 }

@@ -140,28 +140,109 @@ pub(super) fn table(connector: &ConnectorConfig, args: &args::Setup) -> String {
     lines.join("\n")
 }
 
+/// What Snowflake lets a worker reach that runs within it, and from where it lets workers in.
+///
+/// Sources: docs.snowflake.com, "CREATE NETWORK RULE", "CREATE EXTERNAL ACCESS INTEGRATION", "CREATE NETWORK POLICY".
+pub(super) fn network(connector: &ConnectorConfig, hosts: &[String], addresses: &[String]) -> String {
+    let to = &connector.destination;
+    let (role, user) = (quoted(role(connector)), quoted(&to.user.to_uppercase()));
+    let named = |end: &str| format!("{}_{end}", connector.name.to_uppercase());
+    let list = |texts: Vec<String>| texts.join(", ");
+    // A given endpoint is an address with a scheme; a rule names host and port.
+    let host = |host: &String| {
+        let host = host.split("://").last().unwrap_or(host).trim_end_matches('/');
+        literal(&if host.contains(':') {
+            host.to_owned()
+        } else {
+            format!("{host}:443")
+        })
+    };
+    let rule = quoted_path(&[&to.database, &to.schema, &named("AWS")]);
+    let integration = quoted(&named("AWS"));
+    let mut lines = vec![
+        "USE ROLE ACCOUNTADMIN;".to_owned(),
+        "-- only for a worker that runs within Snowflake: what it may reach".to_owned(),
+        format!(
+            "CREATE NETWORK RULE IF NOT EXISTS {rule} MODE = EGRESS TYPE = HOST_PORT VALUE_LIST = ({});",
+            list(hosts.iter().map(host).collect())
+        ),
+        format!(
+            "CREATE EXTERNAL ACCESS INTEGRATION IF NOT EXISTS {integration} ALLOWED_NETWORK_RULES = ({rule}) ENABLED = TRUE;"
+        ),
+        format!("GRANT USAGE ON INTEGRATION {integration} TO ROLE {role};"),
+    ];
+    if addresses.is_empty() {
+        lines.push(
+            "-- name the addresses that workers come from with --address, if the account lets in only some"
+                .to_owned(),
+        );
+        return lines.join("\n");
+    }
+    let rule = quoted_path(&[&to.database, &to.schema, &named("WORKERS")]);
+    let policy = quoted(&named("WORKERS"));
+    lines.extend([
+        "-- from where the user may come".to_owned(),
+        format!(
+            "CREATE NETWORK RULE IF NOT EXISTS {rule} MODE = INGRESS TYPE = IPV4 VALUE_LIST = ({});",
+            list(addresses.iter().map(|address| literal(address)).collect())
+        ),
+        format!(
+            "CREATE NETWORK POLICY IF NOT EXISTS {policy} ALLOWED_NETWORK_RULE_LIST = ({});",
+            literal(&rule)
+        ),
+        format!("ALTER USER {user} SET NETWORK_POLICY = {policy};"),
+    ]);
+    lines.join("\n")
+}
+
 /// The pipe, which picks columns out of each event, and the role's grant on it.
 pub(super) fn pipe(connector: &ConnectorConfig, args: &args::Setup) -> String {
     let to = &connector.destination;
-    let Target::Pipe(pipe) = &to.target else {
-        return "-- the table's own pipe makes itself with the first channel; nothing is to be done"
-            .to_owned();
-    };
-    let Some(table) = args.into.as_deref() else {
+    let Some(table) = table_name(connector, args) else {
         return "-- the configuration names a pipe: name its table with --into".to_owned();
     };
-    let (pipe, table) = (
-        quoted_path(&[&to.database, &to.schema, pipe]),
-        quoted_path(&[&to.database, &to.schema, table]),
-    );
+    let table = quoted_path(&[&to.database, &to.schema, table]);
+    let more = to.more_pipes.iter().filter(|pipe| !pipe.ends_with("-STREAMING"));
+    let mut lines = Vec::new();
+    match &to.target {
+        Target::Table(_) if to.more_pipes.is_empty() => {
+            return "-- the table's own pipe makes itself with the first channel; nothing is to be done"
+                .to_owned();
+        }
+        Target::Table(_) => {
+            lines.push("USE ROLE ACCOUNTADMIN;".to_owned());
+            let role = quoted(role(connector));
+            for pipe in more {
+                let pipe = quoted_path(&[&to.database, &to.schema, pipe]);
+                lines.push(format!(
+                    "CREATE PIPE IF NOT EXISTS {pipe} AS COPY INTO {table} FROM TABLE(DATA_SOURCE(TYPE => 'STREAMING')) \
+                     MATCH_BY_COLUMN_NAME = CASE_INSENSITIVE;"
+                ));
+                lines.push(format!("GRANT OPERATE ON PIPE {pipe} TO ROLE {role};"));
+            }
+        }
+        Target::Pipe(pipe) => lines.push(picking(connector, std::iter::once(pipe).chain(more), &table)),
+    }
+    lines.join("\n")
+}
+
+/// Pipes that pick columns.
+fn picking<'a>(connector: &ConnectorConfig, pipes: impl Iterator<Item = &'a String>, table: &str) -> String {
+    let to = &connector.destination;
     let key = quoted(&connector.metadata.key);
     let metadata = quoted(&connector.metadata.key.to_uppercase());
-    format!(
-        "USE ROLE ACCOUNTADMIN;\n\
-         -- put the columns of the table, each with what it is made of\n\
-         CREATE PIPE IF NOT EXISTS {pipe} AS COPY INTO {table} ({metadata}, ID) FROM (SELECT $1:{key}, $1:id::VARCHAR \
-         FROM TABLE(DATA_SOURCE(TYPE => 'STREAMING')));\n\
-         GRANT OPERATE ON PIPE {pipe} TO ROLE {};",
-        quoted(role(connector))
-    )
+    let role = quoted(role(connector));
+    let mut lines = vec![
+        "USE ROLE ACCOUNTADMIN;".to_owned(),
+        "-- put the columns of the table, each with what it is made of".to_owned(),
+    ];
+    for pipe in pipes {
+        let pipe = quoted_path(&[&to.database, &to.schema, pipe]);
+        lines.push(format!(
+            "CREATE PIPE IF NOT EXISTS {pipe} AS COPY INTO {table} ({metadata}, ID) FROM (SELECT $1:{key}, $1:id::VARCHAR \
+             FROM TABLE(DATA_SOURCE(TYPE => 'STREAMING')));"
+        ));
+        lines.push(format!("GRANT OPERATE ON PIPE {pipe} TO ROLE {role};"));
+    }
+    lines.join("\n")
 }

@@ -2,7 +2,7 @@ use frazil_runtime::config::{Config, Variables};
 use serde_json::Value;
 
 use super::*;
-use crate::args::TableKind;
+use crate::args::{RunsOn, TableKind};
 
 fn connector(source: &str, destination: &str) -> ConnectorConfig {
     let text = format!(
@@ -28,6 +28,8 @@ fn setup() -> args::Setup {
         table: TableKind::Standard,
         volume: "SNOWFLAKE_MANAGED".to_owned(),
         into: None,
+        runs_on: RunsOn::Ec2,
+        address: Vec::new(),
     }
 }
 
@@ -112,4 +114,151 @@ fn a_pipe_wants_its_table_named() {
         "{sql}"
     );
     assert!(!snowflake::table(&connector, &args).contains("EVOLVE SCHEMA"));
+}
+
+/// The policies within a text of Terraform, by resource.
+fn documents(text: &str) -> (Value, Vec<Value>) {
+    let parsed: Value = hcl::from_str(text).expect("HCL");
+    let mut found = Vec::new();
+    for (kind, key) in [
+        ("aws_iam_policy", "policy"),
+        ("aws_iam_role", "assume_role_policy"),
+    ] {
+        if let Some(text) = parsed["resource"][kind]["frazil_app"][key].as_str() {
+            found.push(serde_json::from_str(text).expect("a policy is JSON"));
+        }
+    }
+    (parsed, found)
+}
+
+#[test]
+fn terraform_holds_the_policies_of_the_other_parts() {
+    let account = Some("123456789012");
+    for on in [RunsOn::Ec2, RunsOn::Ecs, RunsOn::Eks] {
+        let connector = connector("", "      table: T\n");
+        let text = aws::terraform(&connector.source, false, account, on);
+        let (parsed, found) = documents(&text);
+        let trusted: Value = serde_json::from_str(&aws::trust(&connector.source, account, on)).expect("JSON");
+        assert_eq!(found, [policy("", false), trusted]);
+        let (of_policy, of_role) = (
+            &parsed["resource"]["aws_iam_policy"],
+            &parsed["resource"]["aws_iam_role"],
+        );
+        assert_eq!(of_policy["frazil_app"]["name"], "frazil-app");
+        assert_eq!(of_role["frazil_app"]["name"], "frazil-app");
+        assert_eq!(parsed["provider"]["aws"]["region"], "eu-central-1");
+    }
+}
+
+#[test]
+fn terraform_puts_in_the_callers_account_and_nothing_that_the_configuration_spells() {
+    let source = "      credentials:\n        role_arn: arn:aws:iam::210987654321:role/path/Reader\n        external_id: \
+                  '${data.x} %{if}'\n";
+    // The configuration's own `${VAR}` is written `$${VAR}`.
+    let connector = connector(&source.replace("${", "$${"), "      table: T\n");
+    let text = aws::terraform(&connector.source, false, None, RunsOn::Ec2);
+    assert!(
+        text.contains("arn:aws:iam::${data.aws_caller_identity.current.account_id}:root"),
+        "{text}"
+    );
+    assert!(text.contains("$${data.x} %%{if}"), "{text}");
+    assert!(
+        text.contains(
+            "arn:aws:kinesis:eu-central-1:${data.aws_caller_identity.current.account_id}:stream/clicks"
+        ),
+        "{text}"
+    );
+    let parsed: Value = hcl::from_str(&text).expect("HCL");
+    assert_eq!(parsed["resource"]["aws_iam_role"]["frazil_app"]["name"], "Reader");
+}
+
+#[test]
+fn the_role_trusts_whoever_the_configuration_lets_take_it() {
+    let of = |source: &str| {
+        aws::trust(
+            &connector(source, "      table: T\n").source,
+            Some("123456789012"),
+            RunsOn::Ec2,
+        )
+    };
+    let parsed = |source: &str| -> Value { serde_json::from_str(&of(source)).expect("JSON") };
+    let machine = parsed("");
+    assert_eq!(
+        machine["Statement"][0]["Principal"]["Service"],
+        "ec2.amazonaws.com"
+    );
+    let role = "      credentials:\n        role_arn: arn:aws:iam::210987654321:role/R\n";
+    assert_eq!(
+        parsed(role)["Statement"][0]["Principal"]["AWS"],
+        "arn:aws:iam::123456789012:root"
+    );
+    assert!(parsed(role)["Statement"][0]["Condition"].is_null());
+    let external = parsed(&format!("{role}        external_id: shared\n"));
+    assert_eq!(
+        external["Statement"][0]["Condition"]["StringEquals"]["sts:ExternalId"],
+        "shared"
+    );
+    let token = parsed(&format!("{role}        web_identity_token_file: /token\n"));
+    assert_eq!(token["Statement"][0]["Action"], "sts:AssumeRoleWithWebIdentity");
+    let keys = "      credentials:\n        access_key_id: AKIDEXAMPLE\n        secret_access_key: hidden\n";
+    assert!(of(keys).contains("there is no role"));
+    assert!(!of(keys).contains("hidden"));
+}
+
+#[test]
+fn network_rules_name_each_host_and_each_address() {
+    let connector = connector(
+        "      dynamodb_endpoint: http://127.0.0.1:4568\n",
+        "      table: T\n",
+    );
+    let hosts = aws::hosts(&connector.source);
+    let sql = snowflake::network(&connector, &hosts, &[]);
+    assert!(
+        sql.contains(
+            "CREATE NETWORK RULE IF NOT EXISTS \"D\".\"PUBLIC\".\"ONE_AWS\" MODE = EGRESS TYPE = HOST_PORT VALUE_LIST = \
+             ('kinesis.eu-central-1.amazonaws.com:443', '127.0.0.1:4568', 'sts.eu-central-1.amazonaws.com:443');"
+        ),
+        "{sql}"
+    );
+    assert!(
+        !sql.contains("NETWORK_POLICY") && sql.contains("--address"),
+        "{sql}"
+    );
+    let sql = snowflake::network(
+        &connector,
+        &hosts,
+        &["203.0.113.7".to_owned(), "198.51.100.0/24".to_owned()],
+    );
+    assert!(
+        sql.contains("MODE = INGRESS TYPE = IPV4 VALUE_LIST = ('203.0.113.7', '198.51.100.0/24');"),
+        "{sql}"
+    );
+    assert!(
+        sql.contains("ALTER USER \"WRITER\" SET NETWORK_POLICY = \"ONE_WORKERS\";"),
+        "{sql}"
+    );
+}
+
+#[test]
+fn each_further_pipe_of_a_table_is_made_and_granted() {
+    let table = connector("", "      table: T\n      more_pipes: [P2, P3]\n");
+    let sql = snowflake::pipe(&table, &setup());
+    for pipe in ["P2", "P3"] {
+        let made = format!(
+            "CREATE PIPE IF NOT EXISTS \"D\".\"PUBLIC\".\"{pipe}\" AS COPY INTO \"D\".\"PUBLIC\".\"T\" FROM"
+        );
+        assert!(sql.contains(&made), "{sql}");
+        assert!(
+            sql.contains(&format!("OPERATE ON PIPE \"D\".\"PUBLIC\".\"{pipe}\"")),
+            "{sql}"
+        );
+    }
+    let own = connector("", "      pipe: P\n      more_pipes: [T-STREAMING, P2]\n");
+    let args = args::Setup {
+        into: Some("T".to_owned()),
+        ..setup()
+    };
+    let sql = snowflake::pipe(&own, &args);
+    assert_eq!(sql.matches("CREATE PIPE").count(), 2, "{sql}");
+    assert!(!sql.contains("STREAMING\""), "{sql}");
 }
