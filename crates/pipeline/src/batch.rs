@@ -11,12 +11,14 @@
 //! What it does not: it keeps nothing after [`BatchBuilder::finish`] but its empty buffer, until that is taken.
 
 mod compress;
+mod effort;
 
 use frazil_model::Position;
 use frazil_snowflake::Batch;
 pub use frazil_snowflake::MAX_WIRE_BYTES;
 
 pub use compress::{Compressor, Compressors, DEFAULT_LEVEL, Lent};
+pub use effort::FAST_LEVEL;
 
 use crate::dead_letters::DeadLetter;
 

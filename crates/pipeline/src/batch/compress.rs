@@ -2,15 +2,20 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use frazil_model::Instant;
 use frazil_snowflake::MAX_WIRE_BYTES;
+
+use super::effort::Effort;
 
 /// The level at which compression costs least for what it saves, on JSON events.
 pub const DEFAULT_LEVEL: i32 = 1;
 
 /// One zstd context and one output buffer: about 5 MB after its first full batch.
 pub struct Compressor {
+    level: i32,
     context: zstd::bulk::Compressor<'static>,
     output: Vec<u8>,
 }
@@ -31,9 +36,18 @@ impl Compressor {
         let level = level.clamp(*known.start(), *known.end());
         let context = zstd::bulk::Compressor::new(level).expect("zstd takes each level of its range");
         Self {
+            level,
             context,
             output: Vec::new(),
         }
+    }
+
+    /// Goes on at another level.
+    fn at(mut self, level: i32) -> Self {
+        if self.level != level && self.context.set_compression_level(level).is_ok() {
+            self.level = level;
+        }
+        self
     }
 
     /// The body; none where it is larger than a request may be.
@@ -51,28 +65,29 @@ impl Compressor {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while it holds one of these; what a panic left would still be whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Compressors, and buffers to gather rows in, for any number of shards. It keeps as many of each as there are processors;
+/// Compressors, and buffers to gather rows in, for any number of shards; how hard they compress follows from how busy they keep
+/// the processors. It keeps as many of each as there are processors;
 /// more are made where more are asked for at once, and dropped when they come back.
 #[derive(Debug)]
 pub struct Compressors {
-    level: i32,
+    effort: Effort,
     keep: usize,
     idle: Mutex<Vec<Compressor>>,
     buffers: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Compressors {
-    /// Compressors of this zstd level.
+    /// None yet, for the processors that this process may use.
     #[must_use]
-    pub fn new(level: i32) -> Self {
+    pub fn new() -> Self {
         let keep = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            level,
+            effort: Effort::of(u32::try_from(keep).unwrap_or(u32::MAX)),
             keep,
             idle: Mutex::default(),
             buffers: Mutex::default(),
@@ -96,17 +111,23 @@ impl Compressors {
     /// A compressor, until it is dropped.
     #[must_use]
     pub fn lend(&self) -> Lent<'_> {
-        let idle = locked(&self.idle).pop();
+        let (idle, level) = (locked(&self.idle).pop(), self.effort.level());
+        let compressor = idle.map_or_else(|| Compressor::new(level), |idle| idle.at(level));
         Lent {
             home: self,
-            compressor: Some(idle.unwrap_or_else(|| Compressor::new(self.level))),
+            compressor: Some(compressor),
         }
+    }
+
+    /// Takes in how long a batch took to compress, and that it is done now.
+    pub fn spent(&self, took: Duration, now: Instant) {
+        self.effort.spent(took, now);
     }
 }
 
 impl Default for Compressors {
     fn default() -> Self {
-        Self::new(DEFAULT_LEVEL)
+        Self::new()
     }
 }
 

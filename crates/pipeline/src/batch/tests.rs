@@ -1,5 +1,9 @@
 //! Limits and ends of batches.
 
+use std::time::Duration;
+
+use frazil_model::{Clock as _, PausedClock};
+
 use super::*;
 use crate::shape::whole;
 
@@ -78,7 +82,7 @@ fn compressors_come_back_and_are_bounded() {
 
 #[test]
 fn buffers_pass_from_shard_to_shard() {
-    let compressors = Compressors::new(DEFAULT_LEVEL);
+    let compressors = Compressors::new();
     let mut builder = BatchBuilder::default();
     builder.gather_in(|| Vec::with_capacity(1000));
     assert!(
@@ -96,4 +100,28 @@ fn buffers_pass_from_shard_to_shard() {
     let kept =
         std::iter::from_fn(|| Some(compressors.buffer()).filter(|buffer| buffer.capacity() > 0)).count();
     assert!((1..=64).contains(&kept), "{kept} buffers are kept");
+}
+
+#[tokio::test]
+async fn a_compressor_that_comes_back_goes_on_at_the_level_of_the_time() {
+    let (compressors, clock) = (Compressors::new(), PausedClock::at_wall_ms(0));
+    let text = include_bytes!("../../../../testdata/earthquakes.ndjson");
+    let compress = || {
+        let body = compressors.lend().compress(text).expect("it fits");
+        assert_eq!(zstd::decode_all(&body[..]).expect("zstd"), text);
+        body.len()
+    };
+    let small = compress();
+    for _ in 0..3 {
+        clock.advance(Duration::from_secs(2)).await;
+        // More than any number of processors has.
+        compressors.spent(Duration::from_secs(100_000), clock.now());
+    }
+    let large = compress();
+    assert!(large > small + small / 20, "{large} against {small}");
+    for _ in 0..3 {
+        clock.advance(Duration::from_secs(2)).await;
+        compressors.spent(Duration::ZERO, clock.now());
+    }
+    assert_eq!(compress(), small);
 }

@@ -1,20 +1,20 @@
 //! One session of a shard: from the open of its channel to whatever ends it.
 
+mod gather;
 mod remember;
 mod stop;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_kinesis::{ChildShard, RecordPage, StartAt};
+use frazil_kinesis::{ChildShard, StartAt};
 use frazil_lease::{ChannelMark, Tenure};
 use frazil_model::{Event, Instant, Position};
 use frazil_snowflake::{Baseline, Batch, Channel, ChannelStatus, Counts, Proof, StatusWatch};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::batch::{BatchBuilder, Filled, Finished};
-use crate::budget::Reservation;
+use crate::batch::BatchBuilder;
 use crate::dead_letters::DeadLetter;
 use crate::error::Error;
 use crate::options::OnRowError;
@@ -25,15 +25,9 @@ use crate::shard::place::{
     beginning, is_gone, own_row, placed, proved_baseline, refuse_stopped, shaping, start_behind, take_place,
     uncommitted,
 };
-use crate::shard::reading::{Pages, Read};
+use crate::shard::reading::Pages;
 use crate::shard::{Course, Ended, Wanted, Way, until};
 use remember::{Remembered, remembered};
-
-/// Pages that are here already are gathered into one batch while it holds less than this.
-const ENOUGH_RAW: usize = 2 * 1024 * 1024;
-
-/// A payload that got no memory for so long lets go of all that the shard holds.
-const FEED_LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs a session to its end, a drain, or an error; the course is told what good it did.
 pub(super) async fn run(
@@ -226,135 +220,6 @@ impl<'a> Session<'a> {
         if now >= self.checkpoint_due {
             self.remember_beside();
         }
-        Ok(())
-    }
-
-    /// Takes what came out of the shard.
-    async fn take(&mut self, read: Option<Read>) -> Result<(), Error> {
-        let mut read = read;
-        loop {
-            match read {
-                Some(Read::Page(page, memory)) => self.shape(page, memory).await?,
-                Some(Read::Idle { reached, until_ms }) => {
-                    self.send().await?;
-                    self.meet_idle(reached, until_ms);
-                    return Ok(());
-                }
-                Some(Read::End(children)) => {
-                    self.send().await?;
-                    self.read_to_end = Some(children);
-                    return Ok(());
-                }
-                Some(Read::Failed(error)) => return Err(error.into()),
-                None => {
-                    return Err(Error::ReaderDied {
-                        shard: self.way.shard.clone(),
-                    });
-                }
-            }
-            if self.builder.raw_bytes() >= ENOUGH_RAW {
-                break;
-            }
-            match self.next_for_batch().await {
-                Some(next) => read = Some(next),
-                None => break,
-            }
-        }
-        self.send().await
-    }
-
-    /// What else came out of the shard before the next append may begin. A shard that has appended nothing for a while waits for
-    /// nothing.
-    async fn next_for_batch(&mut self) -> Option<Read> {
-        let clock = &self.way.parts.clock;
-        let wait = self.append_due.since(clock.now());
-        if wait.is_zero() || self.builder.rows() == 0 {
-            return self.pages.try_next();
-        }
-        tokio::select! {
-            biased;
-            read = self.pages.next() => read,
-            () = clock.sleep(wait) => None,
-        }
-    }
-
-    async fn shape(&mut self, page: RecordPage, memory: Reservation) -> Result<(), Error> {
-        self.memory.push(memory);
-        let compressors = &self.way.compressors;
-        self.builder.gather_in(|| compressors.buffer());
-        loop {
-            self.builder.allow(self.memory.allowance());
-            self.builder.allow_rows(self.course.suspicion.most_rows());
-            let (after, letters) = (self.after.as_ref(), &mut self.letters);
-            match self.shaper.shape(&page, after, &mut self.builder, letters) {
-                Filled::PageDone => break,
-                Filled::BatchFull if self.builder.is_starved => self.feed().await?,
-                Filled::BatchFull if !self.builder.is_full() && self.memory.grow(&self.way.parts.budget) => {}
-                Filled::BatchFull => {
-                    // The page's memory is given back with its last batch.
-                    let memory = std::mem::take(&mut self.memory);
-                    self.send().await?;
-                    self.memory = memory;
-                    self.builder.gather_in(|| compressors.buffer());
-                }
-            }
-        }
-        if std::mem::take(&mut self.let_go_ahead)
-            && let Some(last) = page.last_sequence()
-        {
-            let start = StartAt::After(last.clone());
-            self.pages = Pages::start(self.way.reading(start, self.read_until_ms));
-        }
-        let counts = self.shaper.take_counts();
-        counts.tell(&self.way.parts.events, &self.way.shard);
-        Ok(())
-    }
-
-    /// Gets memory for a payload that decompresses to more than is paid for. Where it is not there now, what was read ahead is
-    /// let go of, and read again behind this page.
-    async fn feed(&mut self) -> Result<(), Error> {
-        let budget = &self.way.parts.budget;
-        let bytes = self.memory.wanted().unwrap_or_default();
-        if let Some(more) = budget.try_reserve(bytes) {
-            self.memory.push(more);
-            return Ok(());
-        }
-        let no_memory = |waited| Error::NoMemory {
-            shard: self.way.shard.clone(),
-            bytes,
-            waited,
-        };
-        let lane = budget.try_lane().ok_or_else(|| no_memory(Duration::ZERO))?;
-        self.pages.let_go();
-        self.let_go_ahead = true;
-        let more = tokio::select! {
-            more = budget.reserve(bytes) => more,
-            () = self.way.parts.clock.sleep(FEED_LIMIT) => return Err(no_memory(FEED_LIMIT)),
-        };
-        drop(lane);
-        self.memory.push(more);
-        Ok(())
-    }
-
-    /// Sends what was gathered, after its dead letters are kept.
-    async fn send(&mut self) -> Result<(), Error> {
-        let finished = {
-            let mut compressor = self.way.compressors.lend();
-            self.builder.finish(&mut compressor, &mut self.letters)
-        };
-        if let Some(buffer) = self.builder.take_buffer() {
-            self.way.compressors.keep_buffer(buffer);
-        }
-        self.keep_letters().await?;
-        match finished {
-            Finished::Nothing => {}
-            Finished::Settled { to } => {
-                self.settled = Some(to);
-                self.settle();
-            }
-            Finished::Batch(batch) => self.append(batch).await?,
-        }
-        self.memory.clear();
         Ok(())
     }
 
