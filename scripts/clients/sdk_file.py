@@ -1,6 +1,6 @@
 """The official snowpipe-streaming SDK at its defaults (file mode, elastic channel) against `frazil local`.
 
-Three named channels at once with offsets, re-open, refused rows and new columns; then the elastic channel; then how much three
+Three named channels at once with offsets, re-open, refused rows and new columns; lists of rows; then the elastic channel; then how much three
 channels carry. Every row is counted by SQL; the local server must count registrations of files, or nothing was tried.
 """
 
@@ -17,6 +17,7 @@ from stack import Local, frazil
 NAMED = ("ONE", "TWO", "THREE")
 ROWS = 20_000
 ELASTIC_ROWS = 10_000
+BULK = 4_000
 SPEED_SECONDS = 5
 MEGABYTE = 1_000_000
 
@@ -89,6 +90,19 @@ def named(local, client):
     assert count(local, "COUNT(*)") == 6 * ROWS
 
 
+def in_bulk(local, client):
+    """Lists of rows, under one token each, which the SDK turns into files without looking at single rows."""
+    channel, _ = client.open_channel("BULK")
+    for first in range(0, ROWS, BULK):
+        rows = [{"channel": "BULK", "n": n, "text": f"row {n} " + "z" * 300} for n in range(first, first + BULK)]
+        channel.append_rows(rows, start_offset_token=f"{first:08}", end_offset_token=f"{first + BULK - 1:08}")
+    committed(channel, f"{ROWS - 1:08}")
+    channel.close()
+    where = "WHERE CHANNEL = 'BULK'"
+    found = [count(local, what, where=where) for what in ("COUNT(*)", "COUNT(DISTINCT N)", "MAX(N)")]
+    assert found == [ROWS, ROWS, ROWS - 1], found
+
+
 def elastic(local, client):
     channel = client.get_elastic_channel()
     for n in range(ELASTIC_ROWS):
@@ -157,6 +171,7 @@ def main():
     frazil("sql", "--data", local.data, "ALTER TABLE SDK.PUBLIC.EVENTS ADD COLUMN N NUMBER")
     client = connect("EVENTS")
     named(local, client)
+    in_bulk(local, client)
     elastic(local, client)
     client.close()
     carried, total, seconds = speed(local, connect)
@@ -167,7 +182,7 @@ def main():
     left = list((local.data / "stage").iterdir())
     assert not left, left
     print(
-        f"ok: {6 * ROWS + 1} rows in three channels, {ELASTIC_ROWS} in the elastic one, {files} registrations of files by the SDK at its defaults; "
+        f"ok: {6 * ROWS + 1} rows in three channels, {ROWS} in lists, {ELASTIC_ROWS} in the elastic one, {files} registrations of files by the SDK at its defaults; "
         f"{carried:.1f} MB/s in each of three channels ({total} rows in {seconds:.1f} s)"
     )
 

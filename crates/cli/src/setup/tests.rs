@@ -116,19 +116,31 @@ fn a_pipe_wants_its_table_named() {
     assert!(!snowflake::table(&connector, &args).contains("EVOLVE SCHEMA"));
 }
 
-/// The policies within a text of Terraform, by resource.
-fn documents(text: &str) -> (Value, Vec<Value>) {
-    let parsed: Value = hcl::from_str(text).expect("HCL");
-    let mut found = Vec::new();
-    for (kind, key) in [
-        ("aws_iam_policy", "policy"),
-        ("aws_iam_role", "assume_role_policy"),
-    ] {
-        if let Some(text) = parsed["resource"][kind]["frazil_app"][key].as_str() {
-            found.push(serde_json::from_str(text).expect("a policy is JSON"));
+/// A text of Terraform.
+struct Terraform(hcl_edit::structure::Body);
+
+impl Terraform {
+    fn read(text: &str) -> Self {
+        Self(text.parse().expect("HCL"))
+    }
+
+    /// The text of a key of the block with this kind and this label.
+    fn text(&self, kind: &str, label: &str, key: &str) -> String {
+        let mut blocks = self.0.get_blocks(kind);
+        let block = blocks.find(|block| block.labels.iter().any(|found| found.as_str() == label));
+        let value = &block
+            .and_then(|block| block.body.get_attribute(key))
+            .expect("there is one")
+            .value;
+        match value.as_heredoc_template() {
+            Some(heredoc) => heredoc.template.to_string(),
+            None => value.as_str().expect("a text").to_owned(),
         }
     }
-    (parsed, found)
+
+    fn policy(&self, kind: &str, key: &str) -> Value {
+        serde_json::from_str(&self.text("resource", kind, key)).expect("a policy is JSON")
+    }
 }
 
 #[test]
@@ -137,16 +149,14 @@ fn terraform_holds_the_policies_of_the_other_parts() {
     for on in [RunsOn::Ec2, RunsOn::Ecs, RunsOn::Eks] {
         let connector = connector("", "      table: T\n");
         let text = aws::terraform(&connector.source, false, account, on);
-        let (parsed, found) = documents(&text);
+        let read = Terraform::read(&text);
         let trusted: Value = serde_json::from_str(&aws::trust(&connector.source, account, on)).expect("JSON");
-        assert_eq!(found, [policy("", false), trusted]);
-        let (of_policy, of_role) = (
-            &parsed["resource"]["aws_iam_policy"],
-            &parsed["resource"]["aws_iam_role"],
-        );
-        assert_eq!(of_policy["frazil_app"]["name"], "frazil-app");
-        assert_eq!(of_role["frazil_app"]["name"], "frazil-app");
-        assert_eq!(parsed["provider"]["aws"]["region"], "eu-central-1");
+        assert_eq!(read.policy("aws_iam_policy", "policy"), policy("", false));
+        assert_eq!(read.policy("aws_iam_role", "assume_role_policy"), trusted);
+        for kind in ["aws_iam_policy", "aws_iam_role"] {
+            assert_eq!(read.text("resource", kind, "name"), "frazil-app");
+        }
+        assert_eq!(read.text("provider", "aws", "region"), "eu-central-1");
     }
 }
 
@@ -168,8 +178,10 @@ fn terraform_puts_in_the_callers_account_and_nothing_that_the_configuration_spel
         ),
         "{text}"
     );
-    let parsed: Value = hcl::from_str(&text).expect("HCL");
-    assert_eq!(parsed["resource"]["aws_iam_role"]["frazil_app"]["name"], "Reader");
+    assert_eq!(
+        Terraform::read(&text).text("resource", "aws_iam_role", "name"),
+        "Reader"
+    );
 }
 
 #[test]

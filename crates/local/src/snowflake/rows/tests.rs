@@ -172,6 +172,19 @@ fn evolution_adds_columns_of_the_type_that_the_values_have() {
 }
 
 #[test]
+fn evolution_takes_texts_that_look_like_dates_for_texts() {
+    let line = "{\"d\":\"2026-11-24\",\"t\":\"2026-11-24T12:00:00Z\",\"c\":\"12:00:00\"}";
+    let converted = run(&table(Vec::new(), true), &[line]);
+    let added: Vec<_> = converted
+        .added_columns
+        .iter()
+        .map(|c| (c.name.as_str(), c.data_type.clone()))
+        .collect();
+    assert_eq!(added, [("D", TEXT), ("T", TEXT), ("C", TEXT)]);
+    assert_eq!(texts(&converted, "T"), [Some("2026-11-24T12:00:00Z".to_owned())]);
+}
+
+#[test]
 fn evolution_drops_not_null_instead_of_the_row() {
     let mut n = column("N", WHOLE);
     n.nullable = false;

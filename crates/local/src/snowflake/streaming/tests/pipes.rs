@@ -334,3 +334,40 @@ async fn documented_functions_give_what_snowflake_gives() {
         assert_eq!(cell.as_deref(), *expected, "{expression}");
     }
 }
+
+#[tokio::test]
+async fn the_time_in_a_pipe_is_that_of_each_commit() {
+    let client = Client::start().await.of_pipe("P");
+    client
+        .sql("CREATE TABLE TIMES (ID NUMBER, AT TIMESTAMP_LTZ)")
+        .await
+        .unwrap();
+    client
+        .sql(
+            "CREATE PIPE P AS COPY INTO TIMES FROM (SELECT $1:id, CURRENT_TIMESTAMP() \
+             FROM TABLE(DATA_SOURCE(TYPE => 'STREAMING')))",
+        )
+        .await
+        .unwrap();
+    let token = client.open("C").await.token();
+    let first = client
+        .append("C", &token, "1", "a", "{\"id\":1}\n{\"id\":2}\n")
+        .await;
+    client.committed("C", "1").await;
+    client
+        .append("C", &first.token(), "2", "b", "{\"id\":3}\n")
+        .await
+        .is_ok();
+    client.committed("C", "2").await;
+    let rows = client
+        .sql(
+            "SELECT A.AT = B.AT, B.AT < C.AT FROM TIMES A, TIMES B, TIMES C WHERE A.ID = 1 AND B.ID = 2 AND C.ID = 3",
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        rows,
+        [some(&["true", "true"])],
+        "one commit, one time; another commit, another time"
+    );
+}
