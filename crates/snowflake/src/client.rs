@@ -165,10 +165,16 @@ impl SnowpipeClient {
             request.header("X-Snowflake-Authorization-Token-Type", "OAUTH")
         };
         let current = self.tokens.get(None).await?;
-        let mut answer = self.session.send(signed(&current.token)).await?;
+        let mut answer = self
+            .session
+            .send_to(&current.token.address, signed(&current.token))
+            .await?;
         if wire::refuses_proof(answer.status, &answer.body) {
             let renewed = self.tokens.get(Some(current.edition)).await?;
-            answer = self.session.send(signed(&renewed.token)).await?;
+            answer = self
+                .session
+                .send_to(&renewed.token.address, signed(&renewed.token))
+                .await?;
         }
         if answer.status == wire::FAILED_OVER {
             // Another host takes this pipe's rows now: it is asked for, and its channels are opened there. Should that fail, the

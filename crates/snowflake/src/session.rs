@@ -75,9 +75,13 @@ impl Session {
         self.http.request(method, url)
     }
 
-    /// Sends to a host of the service, as it is.
-    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Answer, Error> {
-        http::send(request, self.address.as_str(), Some(&self.clock)).await
+    async fn send(&self, request: RequestBuilder) -> Result<Answer, Error> {
+        self.send_to(&self.address, request).await
+    }
+
+    /// Sends to a host of the service, as it is; the address is what an error names.
+    pub(crate) async fn send_to(&self, address: &Url, request: RequestBuilder) -> Result<Answer, Error> {
+        http::send(request, address.as_str(), Some(&self.clock)).await
     }
 
     /// Sends with a proof, and once more with another one where it was refused and there is another. What is sent may be

@@ -44,6 +44,8 @@ struct Service {
     refused_up_to: AtomicU64,
     /// So many calls of the ingest host are told that the pipe has moved.
     failed_over: AtomicU64,
+    /// The ingest host that is told.
+    ingest: Mutex<String>,
 }
 
 impl Service {
@@ -92,7 +94,9 @@ impl Service {
             _ => bearers.contains(&seen.bearer),
         };
         match seen.path.as_str() {
-            "/v2/streaming/hostname" if is_known => (StatusCode::OK, "127.0.0.1".to_owned()),
+            "/v2/streaming/hostname" if is_known => {
+                (StatusCode::OK, self.ingest.lock().expect("no panic").clone())
+            }
             "/oauth/token" if is_known => {
                 let status = self.token_statuses.lock().expect("no panic").pop();
                 if let Some(status) = status {
@@ -170,6 +174,7 @@ impl World {
             token_statuses: Mutex::default(),
             refused_up_to: AtomicU64::new(0),
             failed_over: AtomicU64::new(0),
+            ingest: Mutex::new("127.0.0.1".to_owned()),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
@@ -330,6 +335,23 @@ async fn a_pipe_that_has_moved_is_asked_for_again_and_its_channels_are_opened_th
     assert!(matches!(error, Error::MustReopen { .. }), "{error}");
     world.status().await.expect("the next host");
     assert_eq!((hosts(), world.tokens()), (2, 2));
+}
+
+#[tokio::test]
+async fn an_ingest_host_that_is_not_reached_is_named() {
+    let world = World::new(key_pair(text(pem!("pkcs8"))), 0).await;
+    // A port that nobody listens on any more.
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let host = closed.local_addr().expect("an address").to_string();
+    drop(closed);
+    host.clone_into(&mut world.service.ingest.lock().expect("no panic"));
+    let error = world.status().await.expect_err("nobody is there");
+    assert!(
+        matches!(&error, Error::Unreachable { url, .. } if url.contains(&host)),
+        "{error}"
+    );
 }
 
 #[tokio::test]
