@@ -96,8 +96,13 @@ fn a_record_that_no_commit_survives_becomes_a_letter_and_all_others_rows_with_th
         let spans = lines.iter().filter(|line| line.contains("SpanCommitted"));
         spans.filter_map(|line| number_behind(line, " rows: ")).sum()
     };
-    let log = worker.until(|lines| committed(lines) >= 299);
-    assert_eq!(committed(&log), 299);
+    // What was committed right before a channel became invalid is in the table, and no span of it is told.
+    let is_there = || sql("SELECT COUNT(*) AS C FROM D.PUBLIC.T")[0]["C"] == 299;
+    let log = worker.until(|lines| {
+        let last = lines.last().is_some_and(|line| line.contains("SpanCommitted"));
+        last && committed(lines) > 150 && is_there()
+    });
+    assert!(committed(&log) <= 299, "{}", committed(&log));
     let suspected = log
         .iter()
         .filter(|line| line.contains("channel failed on rows"))
@@ -219,11 +224,11 @@ fn each_part_of_a_set_up_is_a_document_of_its_own_and_all_kinds_of_tables_are_ma
     assert_eq!(policy["Version"], "2012-10-17");
     // Whole, it is a page for people.
     let all = print(&config, &["--into", "STATIC"]);
-    assert_eq!(
-        all.matches("\n-- ").count() + 1,
-        6 + all.matches("\n-- put").count(),
-        "{all}"
-    );
+    let is_heading = |line: &&str| {
+        let text = line.strip_prefix("-- ");
+        text.is_some_and(|text| text.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    assert_eq!(all.lines().filter(is_heading).count(), 9, "{all}");
     assert!(!all.contains(CANARY), "a secret was told");
     let key =
         std::fs::read_to_string(local.addresses["privateKeyFile"].as_str().expect("a path")).expect("a key");
