@@ -168,18 +168,14 @@ async fn log_in(book: &mut Book, doors: &Doors<'_>, clock_is_off: bool) -> Optio
         Err(error @ Error::Unauthorized { .. }) => {
             let is_of_key = matches!(&error, Error::Unauthorized { code, .. } if code == TOKEN_REFUSED);
             let repair = match public_key(config).filter(|_| is_of_key) {
-                _ if clock_is_off => Repair::Step("set this machine's clock first".to_owned()),
-                Some(key) => {
-                    let user = quoted(&config.user.to_uppercase());
-                    let sql = format!("ALTER USER {user} SET RSA_PUBLIC_KEY = '{key}'");
-                    Repair::Sql(Stage::User, sql)
-                }
-                None => Repair::Step(format!(
+                _ if clock_is_off => vec![Repair::Step("set this machine's clock first".to_owned())],
+                Some(key) => key_repair(config, &key),
+                None => vec![Repair::Step(format!(
                     "look at user {}, how it logs in, and at the account's network policies",
                     config.user
-                )),
+                ))],
             };
-            refuse(book, "snowflake.login", &place, error, vec![repair]);
+            refuse(book, "snowflake.login", &place, error, repair);
             None
         }
         Err(error @ Error::BadKey { .. }) => {
@@ -192,6 +188,18 @@ async fn log_in(book: &mut Book, doors: &Doors<'_>, clock_is_off: bool) -> Optio
             None
         }
     }
+}
+
+/// What lets a user in by its key. Snowflake answers the same to a key that is not the user's and to a user that is not there.
+fn key_repair(config: &SnowflakeConfig, key: &str) -> Vec<Repair> {
+    let user = quoted(&config.user.to_uppercase());
+    let sql = |text: String| Repair::Sql(Stage::User, text);
+    let mut repair = vec![sql(format!("CREATE USER IF NOT EXISTS {user} TYPE = SERVICE"))];
+    if let Some(role) = &config.role {
+        repair.push(sql(format!("GRANT ROLE {} TO USER {user}", quoted(role))));
+    }
+    repair.push(sql(format!("ALTER USER {user} SET RSA_PUBLIC_KEY = '{key}'")));
+    repair
 }
 
 /// Says in which role the session is; whether that is one to go on with.

@@ -287,7 +287,22 @@ pub(super) fn of_names() -> Vec<Broken> {
             ],
             change: |connector| connector.destination.user = connector.destination.database.replace('D', "U"),
             found: &["refused snowflake.login"],
-            repair: &["ALTER USER \"U{n}\" SET RSA_PUBLIC_KEY = '{own key}'"],
+            repair: &[
+                "CREATE USER IF NOT EXISTS \"U{n}\" TYPE = SERVICE",
+                "GRANT ROLE \"R{n}\" TO USER \"U{n}\"",
+                "ALTER USER \"U{n}\" SET RSA_PUBLIC_KEY = '{own key}'",
+            ],
+            ..WHOLE
+        },
+        Broken {
+            what: "there is no such user",
+            change: |connector| connector.destination.user = connector.destination.database.replace('D', "U"),
+            found: &["refused snowflake.login"],
+            repair: &[
+                "CREATE USER IF NOT EXISTS \"U{n}\" TYPE = SERVICE",
+                "GRANT ROLE \"R{n}\" TO USER \"U{n}\"",
+                "ALTER USER \"U{n}\" SET RSA_PUBLIC_KEY = '{own key}'",
+            ],
             ..WHOLE
         },
     ]
