@@ -45,7 +45,7 @@ pub use error::Error;
 pub use file::FileLeases;
 pub use renewing::Renewing;
 pub use state::{
-    ChannelMark, Checkpoint, Counters, Pin, PinnedShard, PinnedStart, SequenceDigits, ShardStart, ShardState,
-    StreamIdentity, Tenure,
+    ChannelMark, Checkpoint, CountedChannel, Counters, Pin, PinnedShard, PinnedStart, SequenceDigits,
+    ShardStart, ShardState, StreamIdentity, Tenure,
 };
 pub use store::{LeaseStore, Scope, Written};

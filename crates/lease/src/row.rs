@@ -5,7 +5,7 @@
 //!
 //! | row | range key | attributes |
 //! |---|---|---|
-//! | shard | the shard's id | `sequenceNumber` (S, digits: the last **wholly** committed Kinesis record), `leaseOwner` (S), `leaseExpiry` (N), `lastUpdateTimestamp` (N, for people); ours: `frazilEpoch`, `frazilGeneration`, `frazilSerial` (N), `frazilPosition` (S, token), `frazilSequence` (S, the `sequenceNumber` that Frazil last wrote), `frazilShardEnd` (BOOL), `frazilChannel` (S, JSON), `frazilRowsInserted`, `frazilRowErrors` (N), `frazilDestination`, `frazilStream`, `frazilStop` (S), `frazilStart` (S, JSON: where to begin while there is no position), `frazilRate` (N, bytes/s), `frazilFailedOn` (S, the worker that offered it to others), `frazilReadUntil` (N, ms since 1970: what arrived until then is settled) |
+//! | shard | the shard's id | `sequenceNumber` (S, digits: the last **wholly** committed Kinesis record), `leaseOwner` (S), `leaseExpiry` (N), `lastUpdateTimestamp` (N, for people); ours: `frazilEpoch`, `frazilGeneration`, `frazilSerial` (N), `frazilPosition` (S, token), `frazilSequence` (S, the `sequenceNumber` that Frazil last wrote), `frazilShardEnd` (BOOL), `frazilChannel` (S, JSON), `frazilRowsInserted`, `frazilRowErrors` (N), or where rows go to several tables instead of these three `frazilChannels` (S, JSON), `frazilDestination`, `frazilStream`, `frazilStop` (S), `frazilStart` (S, JSON: where to begin while there is no position), `frazilRate` (N, bytes/s), `frazilFailedOn` (S, the worker that offered it to others), `frazilReadUntil` (N, ms since 1970: what arrived until then is settled) |
 //! | worker | `__node__#frazil-worker-…` | `nodeHeartbeat`, `lastUpdateTimestamp` (N, for Openflow and people), `frazilWorkerId`, `frazilWorker` (S, for people), `frazilBeat` (N). Without `frazilWorkerId` the row is free for the next worker |
 //! | takeover's marker | `__migration__` | `frazilMigration`, `frazilMigrationWorker`, `frazilMigrationRows` (S), `frazilMigrationAttempt`, `frazilMigrationBeat` (N); see [`crate::migrate`] |
 //! | pin | `__node__#frazil-pin` | `frazilPin` (S, JSON). Openflow skips rows of its prefix, and counts as nodes only those with `nodeHeartbeat` |
@@ -22,7 +22,7 @@ use std::str::FromStr;
 use frazil_model::{Position, SequenceNumber, ShardId, WorkerId};
 
 use crate::error::Error;
-use crate::state::{ChannelMark, Counters, Pin, ShardStart, ShardState, StreamIdentity};
+use crate::state::{ChannelMark, CountedChannel, Counters, Pin, ShardStart, ShardState, StreamIdentity};
 
 /// Names of attributes.
 #[allow(missing_docs)]
@@ -41,6 +41,7 @@ pub mod name {
     pub const SERIAL: &str = "frazilSerial";
     pub const SHARD_END: &str = "frazilShardEnd";
     pub const CHANNEL: &str = "frazilChannel";
+    pub const CHANNELS: &str = "frazilChannels";
     pub const ROWS_INSERTED: &str = "frazilRowsInserted";
     pub const ROW_ERRORS: &str = "frazilRowErrors";
     pub const DESTINATION: &str = "frazilDestination";
@@ -306,6 +307,21 @@ fn holder(reader: &Reader<'_>) -> Holder {
     }
 }
 
+fn channels(reader: &Reader<'_>) -> Result<Vec<CountedChannel>, Error> {
+    if let Some(several) = reader.json(name::CHANNELS)? {
+        return Ok(several);
+    }
+    let counters = Counters {
+        rows_inserted: reader.number(name::ROWS_INSERTED)?.unwrap_or(0),
+        row_errors: reader.number(name::ROW_ERRORS)?.unwrap_or(0),
+    };
+    let only = reader.json::<ChannelMark>(name::CHANNEL)?;
+    Ok(only
+        .map(|channel| CountedChannel { channel, counters })
+        .into_iter()
+        .collect())
+}
+
 fn shard(reader: &Reader<'_>) -> Result<ShardRow, Error> {
     let shard = ShardId::new(reader.key).map_err(|e| reader.damaged(name::SHARD_ID, e.to_string()))?;
     let sequence = reader.sequence(name::SEQUENCE_NUMBER)?;
@@ -340,11 +356,7 @@ fn shard(reader: &Reader<'_>) -> Result<ShardRow, Error> {
         position,
         foreign_moved,
         ended,
-        channel: reader.json::<ChannelMark>(name::CHANNEL)?,
-        counters: Counters {
-            rows_inserted: reader.number(name::ROWS_INSERTED)?.unwrap_or(0),
-            row_errors: reader.number(name::ROW_ERRORS)?.unwrap_or(0),
-        },
+        channels: channels(reader)?,
         destination: reader.text(name::DESTINATION)?.map(str::to_owned),
         stream: reader.parsed::<StreamIdentity>(name::STREAM)?,
         stop: reader.text(name::STOP)?.map(str::to_owned),

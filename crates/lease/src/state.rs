@@ -49,13 +49,24 @@ pub struct ChannelMark {
     pub created_on_ms: i64,
 }
 
-/// What the channel had counted when the position was committed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What a channel had counted when the position was committed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Rows inserted since the channel was made.
     pub rows_inserted: i64,
     /// Rows refused since the channel was made.
     pub row_errors: i64,
+}
+
+/// A channel, and what it had counted when the position was committed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedChannel {
+    /// The channel.
+    #[serde(flatten)]
+    pub channel: ChannelMark,
+    /// What it had counted.
+    #[serde(flatten)]
+    pub counters: Counters,
 }
 
 /// One worker's time as the owner of one shard.
@@ -88,10 +99,8 @@ pub struct ShardState {
     pub foreign_moved: bool,
     /// Read and committed to its end.
     pub ended: bool,
-    /// The channel the position was committed through.
-    pub channel: Option<ChannelMark>,
-    /// What that channel had counted.
-    pub counters: Counters,
+    /// The channels the position was committed through: one for each table that the shard's rows go to.
+    pub channels: Vec<CountedChannel>,
     /// The fingerprint of the destination.
     pub destination: Option<String>,
     /// The stream the row speaks of; none in rows no Frazil has owned yet.
@@ -118,8 +127,7 @@ impl ShardState {
             position: None,
             foreign_moved: false,
             ended: false,
-            channel: None,
-            counters: Counters::default(),
+            channels: Vec::new(),
             destination: None,
             stream: None,
             stop: None,
@@ -129,17 +137,15 @@ impl ShardState {
     }
 }
 
-/// What is to be remembered of a shard. Parts that are `None` (or `false`) are left as they stand.
+/// What is to be remembered of a shard. Parts that are `None`, `false` or empty are left as they stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The end of the committed span.
     pub position: Option<Position>,
     /// Read and committed to its end.
     pub ended: bool,
-    /// The channel the position was committed through.
-    pub channel: Option<ChannelMark>,
-    /// What that channel had counted.
-    pub counters: Counters,
+    /// The channels the position was committed through; they replace all that are remembered.
+    pub channels: Vec<CountedChannel>,
     /// The fingerprint of the destination.
     pub destination: Option<String>,
     /// See [`ShardState::read_until_ms`].

@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use frazil_model::{ShardId, WorkerId};
 
 use crate::row::{Attribute, HELD_EXPIRY, Item, PIN_KEY, SEEN, ShardRow, name};
-use crate::state::{ChannelMark, Checkpoint, Counters, Pin, ShardStart, StreamIdentity, Tenure};
+use crate::state::{Checkpoint, CountedChannel, Pin, ShardStart, StreamIdentity, Tenure};
 
 /// A condition on one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,12 +106,13 @@ pub enum Purpose {
 }
 
 /// What Frazil remembers in a shard's row, beside its numbers.
-const SHARD_MEMORY: [&str; 14] = [
+const SHARD_MEMORY: [&str; 15] = [
     name::POSITION,
     name::SEQUENCE,
     name::SERIAL,
     name::SHARD_END,
     name::CHANNEL,
+    name::CHANNELS,
     name::ROWS_INSERTED,
     name::ROW_ERRORS,
     name::DESTINATION,
@@ -236,9 +237,8 @@ impl Update {
             .only_if(Condition::Below(name::SERIAL, Attribute::number(serial)))
             .only_if(Condition::Any(unmoved))
             .set(name::SERIAL, Attribute::number(serial))
-            .set(name::ROWS_INSERTED, Attribute::number(new.counters.rows_inserted))
-            .set(name::ROW_ERRORS, Attribute::number(new.counters.row_errors))
-            .set(name::LAST_UPDATE, Attribute::number(wall_ms));
+            .set(name::LAST_UPDATE, Attribute::number(wall_ms))
+            .with_channels(&new.channels);
         if let Some(position) = &new.position {
             // The text order of tokens is the order of positions, so that DynamoDB can compare them.
             let token = Attribute::text(position.token());
@@ -259,12 +259,32 @@ impl Update {
         if new.ended {
             update = update.set(name::SHARD_END, Attribute::Bool(true));
         }
-        if let Some(channel) = &new.channel {
-            update = update.set(name::CHANNEL, channel_text(channel));
-        }
         if let Some(destination) = &new.destination {
             update = update.set(name::DESTINATION, Attribute::text(destination));
         }
+        update
+    }
+
+    /// Replaces the channels that are remembered; none: they stand. A single one has the attributes that it always had.
+    fn with_channels(self, channels: &[CountedChannel]) -> Self {
+        let (mut update, stale): (Self, &[&'static str]) = match channels {
+            [] => return self,
+            [only] => {
+                let update = self
+                    .set(name::CHANNEL, json(&only.channel))
+                    .set(
+                        name::ROWS_INSERTED,
+                        Attribute::number(only.counters.rows_inserted),
+                    )
+                    .set(name::ROW_ERRORS, Attribute::number(only.counters.row_errors));
+                (update, &[name::CHANNELS])
+            }
+            several => {
+                let update = self.set(name::CHANNELS, json(several));
+                (update, &[name::CHANNEL, name::ROWS_INSERTED, name::ROW_ERRORS])
+            }
+        };
+        update.remove.extend(stale);
         update
     }
 
@@ -318,26 +338,20 @@ impl Update {
         update
     }
 
-    /// Marks a held shard as stopped, for this reason, until [`Update::resume`]. What the channel had counted then is
+    /// Marks a held shard as stopped, for this reason, until [`Update::resume`]. What its channels had counted then is
     /// remembered as seen, so that the same finding does not stop the shard again after a person resumed it.
     #[must_use]
     pub fn stop(
         worker: &WorkerId,
         tenure: &Tenure,
         reason: &str,
-        seen: Option<&(ChannelMark, Counters)>,
+        seen: &[CountedChannel],
         wall_ms: i64,
     ) -> Self {
-        let mut update = Self::in_tenure(Purpose::Stop, worker, tenure)
+        Self::in_tenure(Purpose::Stop, worker, tenure)
             .set(name::STOP, Attribute::text(reason))
-            .set(name::LAST_UPDATE, Attribute::number(wall_ms));
-        if let Some((channel, counters)) = seen {
-            update = update
-                .set(name::CHANNEL, channel_text(channel))
-                .set(name::ROWS_INSERTED, Attribute::number(counters.rows_inserted))
-                .set(name::ROW_ERRORS, Attribute::number(counters.row_errors));
-        }
-        update
+            .set(name::LAST_UPDATE, Attribute::number(wall_ms))
+            .with_channels(seen)
     }
 
     /// Takes the stop mark off, if it still is the one that a person saw.
@@ -464,10 +478,9 @@ impl Update {
     #[must_use]
     pub fn pin(pin: &Pin, instead_of: Option<&Item>, wall_ms: i64) -> Self {
         let stood = instead_of.and_then(|item| item.get(name::PIN));
-        let json = serde_json::to_string(pin).expect("strings and numbers are always JSON");
         Self::new(Purpose::Pin, PIN_KEY)
             .only_if(Condition::exactly(name::PIN, stood))
-            .set(name::PIN, Attribute::S(json))
+            .set(name::PIN, json(pin))
             .set(name::LAST_UPDATE, Attribute::number(wall_ms))
     }
 
@@ -488,7 +501,7 @@ impl Update {
     }
 }
 
-fn channel_text(channel: &ChannelMark) -> Attribute {
-    let json = serde_json::to_string(channel).expect("strings and numbers are always JSON");
+fn json(value: &(impl serde::Serialize + ?Sized)) -> Attribute {
+    let json = serde_json::to_string(value).expect("strings and numbers are always JSON");
     Attribute::S(json)
 }

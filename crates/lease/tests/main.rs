@@ -13,8 +13,9 @@ use frazil_lease::probe::{Right, probe};
 use frazil_lease::row::{Item, Row, ShardRow, decode};
 use frazil_lease::update::{Memory, Update};
 use frazil_lease::{
-    Checkpoint, CheckpointOutcome, Counters, DynamoLeases, Error, LeaseCoordinator, LeaseOptions, LeaseStore,
-    Pin, PinnedStart, Scope, ShardStart, StreamIdentity, Tenure, Written,
+    ChannelMark, Checkpoint, CheckpointOutcome, CountedChannel, Counters, DynamoLeases, Error,
+    LeaseCoordinator, LeaseOptions, LeaseStore, Pin, PinnedStart, Scope, ShardStart, StreamIdentity, Tenure,
+    Written,
 };
 use frazil_model::{
     ErrorKind, Events, Position, Random, SeededRandom, SequenceNumber, ShardId, StreamName, SystemClock,
@@ -94,10 +95,17 @@ fn any_update(random: &SeededRandom, seen: &[Option<ShardRow>]) -> Update {
     let checkpoint = Checkpoint {
         position: (random.below(5) > 0).then_some(position),
         ended: random.below(8) == 0,
-        counters: Counters {
-            rows_inserted: 5,
-            row_errors: 1,
-        },
+        channels: vec![CountedChannel {
+            channel: ChannelMark {
+                name: "C".to_owned(),
+                pipe: "P".to_owned(),
+                created_on_ms: 1,
+            },
+            counters: Counters {
+                rows_inserted: 5,
+                row_errors: 1,
+            },
+        }],
         ..Checkpoint::default()
     };
     let key = "__node__#frazil-worker-1";

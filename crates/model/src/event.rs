@@ -126,13 +126,13 @@ pub enum Event {
         /// After here reading goes on.
         from: Option<Position>,
     },
-    /// The shard goes to another pipe of its table; on the one before nothing is outstanding.
+    /// The shard goes to another pipe, or under other routes; where it wrote before nothing is outstanding.
     PipeLeft {
         /// The shard.
         shard: ShardId,
-        /// The pipe before.
+        /// The pipe, or the routes, before.
         from: String,
-        /// The pipe from now on.
+        /// The pipe, or the routes, from now on.
         to: String,
     },
     /// Reading begins.
@@ -225,8 +225,8 @@ pub enum Event {
         rows: u64,
         /// Rows of the span that the channel counted as errors.
         row_errors: u64,
-        /// The end of the span.
-        up_to: Position,
+        /// The end of the shard's committed span; none, where rows of another table before all of these are not proved yet.
+        up_to: Option<Position>,
         /// From the arrival of the span's oldest record in Kinesis to the proof.
         latency: Option<Duration>,
     },

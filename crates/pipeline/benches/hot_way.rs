@@ -131,10 +131,12 @@ impl Way {
             let page = RecordPage::parse(body.clone()).unwrap();
             loop {
                 let filled = self.shaper.shape(&page, None, &mut self.builder, &mut letters);
-                if let Finished::Batch(batch) = self.builder.finish(&mut self.compressor, &mut letters) {
-                    rows += batch.rows;
-                    bytes += batch.body.len();
-                    seen(&batch.body);
+                if let Finished::Batches(batches) = self.builder.finish(&mut self.compressor, &mut letters) {
+                    for (_, batch) in batches {
+                        rows += batch.rows;
+                        bytes += batch.body.len();
+                        seen(&batch.body);
+                    }
                 }
                 if filled == Filled::PageDone {
                     break;

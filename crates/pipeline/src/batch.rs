@@ -6,13 +6,17 @@
 //! context and its output buffer; [`Compressors`] lends a few of them, and of the buffers that rows are gathered in, to any
 //! number of shards: a shard holds a buffer only while it gathers, so that a thousand idle shards hold none (I8).
 //!
+//! Rows for several pipes are gathered in one buffer, in their order, and sorted out when the builder is finished: so one bound
+//! holds for all of them together, and the batches that come out at once settle the same position.
+//!
 //! What it guarantees: no body is larger than [`MAX_WIRE_BYTES`]; a batch's `to` is the last position it *settles*, dead
-//! letters and skipped records behind its last row included (I2); rows stand in the order in which they were added.
+//! letters and skipped records behind its last row included (I2); rows of a pipe stand in the order in which they were added.
 //! What it does not: it keeps nothing after [`BatchBuilder::finish`] but its empty buffer, until that is taken.
 
 mod compress;
 mod effort;
 
+use bytes::Bytes;
 use frazil_model::Position;
 use frazil_snowflake::Batch;
 pub use frazil_snowflake::MAX_WIRE_BYTES;
@@ -52,8 +56,24 @@ pub enum Finished {
         /// The last position that is settled once the letters are kept.
         to: Position,
     },
-    /// Rows to append.
-    Batch(Batch),
+    /// Rows to append: for each pipe that has any its number, and one batch. All of them settle the same position.
+    Batches(Vec<(usize, Batch)>),
+}
+
+/// Rows of one pipe among those that were gathered.
+#[derive(Debug, Default, Clone)]
+struct Part {
+    rows: u64,
+    from: Option<Position>,
+    oldest_arrival_ms: Option<i64>,
+}
+
+/// Neighbouring rows of one pipe.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    pipe: usize,
+    /// Where the last of them ends in the NDJSON.
+    end: usize,
 }
 
 /// Rows under construction.
@@ -62,11 +82,12 @@ pub struct BatchBuilder {
     /// NDJSON.
     pub(crate) raw: Vec<u8>,
     pub(crate) rows: u64,
+    /// By the number of the pipe.
+    parts: Vec<Part>,
+    runs: Vec<Run>,
     /// The letter that the one large row becomes if its body does not fit a request.
     pub(crate) refused: Option<DeadLetter>,
-    from: Option<Position>,
     to: Option<Position>,
-    oldest_arrival_ms: Option<i64>,
     letter_bytes: usize,
     /// How much NDJSON is paid for.
     allowance: Option<usize>,
@@ -125,11 +146,26 @@ impl BatchBuilder {
         self.allowance.unwrap_or(MAX_RAW_BYTES).min(MAX_RAW_BYTES)
     }
 
-    /// Counts the row that now ends the NDJSON.
-    pub(crate) fn add_row(&mut self, position: impl FnOnce() -> Position, arrival_ms: Option<i64>) {
+    /// Counts the row that now ends the NDJSON, and goes to this pipe.
+    pub(crate) fn add_row(
+        &mut self,
+        pipe: usize,
+        position: impl FnOnce() -> Position,
+        arrival_ms: Option<i64>,
+    ) {
         self.rows += 1;
-        self.from.get_or_insert_with(position);
-        self.oldest_arrival_ms = match (self.oldest_arrival_ms, arrival_ms) {
+        let end = self.raw.len();
+        match self.runs.last_mut() {
+            Some(run) if run.pipe == pipe => run.end = end,
+            _ => self.runs.push(Run { pipe, end }),
+        }
+        if self.parts.len() <= pipe {
+            self.parts.resize(pipe + 1, Part::default());
+        }
+        let part = &mut self.parts[pipe];
+        part.rows += 1;
+        part.from.get_or_insert_with(position);
+        part.oldest_arrival_ms = match (part.oldest_arrival_ms, arrival_ms) {
             (Some(oldest), Some(this)) => Some(oldest.min(this)),
             (oldest, this) => oldest.or(this),
         };
@@ -148,31 +184,56 @@ impl BatchBuilder {
     /// after this, and before the append.
     pub fn finish(&mut self, compressor: &mut Compressor, letters: &mut Vec<DeadLetter>) -> Finished {
         let refused = self.refused.take();
-        let (from, oldest_arrival_ms) = (self.from.take(), self.oldest_arrival_ms.take());
-        let (rows, uncompressed_bytes) = (std::mem::take(&mut self.rows), self.raw.len());
         self.letter_bytes = 0;
         let Some(to) = self.to.take() else {
             return Finished::Nothing;
         };
-        let Some(from) = from else {
+        if std::mem::take(&mut self.rows) == 0 {
             return Finished::Settled { to };
-        };
-        let body = compressor.compress(&self.raw);
-        self.empty();
-        match (body, refused) {
-            (Some(body), _) => Finished::Batch(Batch {
+        }
+        let mut batches = Vec::with_capacity(1);
+        for pipe in 0..self.parts.len() {
+            let Part {
+                rows,
+                from: Some(from),
+                oldest_arrival_ms,
+            } = std::mem::take(&mut self.parts[pipe])
+            else {
+                continue;
+            };
+            let (body, uncompressed_bytes) = self.compress(pipe, compressor);
+            let Some(body) = body else {
+                letters.push(refused.expect("only a row larger than a batch can be too large for a request"));
+                self.empty();
+                return Finished::Settled { to };
+            };
+            let to = to.clone();
+            let batch = Batch {
                 body,
                 uncompressed_bytes,
                 rows,
                 from,
                 to,
                 oldest_arrival_ms,
-            }),
-            (None, refused) => {
-                letters.push(refused.expect("only a row larger than a batch can be too large for a request"));
-                Finished::Settled { to }
-            }
+            };
+            batches.push((pipe, batch));
         }
+        self.empty();
+        Finished::Batches(batches)
+    }
+
+    /// The body of one pipe's rows, and how many bytes they were before; no body where it fits no request.
+    fn compress(&self, pipe: usize, compressor: &mut Compressor) -> (Option<Bytes>, usize) {
+        if self.runs.len() == 1 {
+            return (compressor.compress(&self.raw), self.raw.len());
+        }
+        let mut begin = 0;
+        let rows = self.runs.iter().filter_map(|run| {
+            let rows = begin..run.end;
+            begin = run.end;
+            (run.pipe == pipe).then(|| &self.raw[rows])
+        });
+        compressor.compress_joined(rows)
     }
 
     /// Gathers in this buffer from now on, if it has none.
@@ -195,6 +256,7 @@ impl BatchBuilder {
     fn empty(&mut self) {
         let (used, size) = (self.raw.len(), self.raw.capacity());
         self.raw.clear();
+        self.runs.clear();
         if size > 2 * MAX_RAW_BYTES {
             self.raw.shrink_to(MAX_RAW_BYTES);
         } else if size > SMALL_BUFFER && used < size / USED_PART {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::Audit;
 use crate::batch::Compressors;
 use crate::error::Error;
-use crate::options::{ConnectorOptions, OnRowError, Parts};
+use crate::options::{ConnectorOptions, Parts};
 use crate::pipes::OpenPipes;
 use crate::shard::{self, Ended, Wanted, Way};
 use crate::topology::{Expired, Topology};
@@ -83,7 +83,6 @@ struct RunningWay {
 /// A connector that has begun.
 struct Begun {
     options: Arc<ConnectorOptions>,
-    on_row_error: OnRowError,
     parts: Parts,
     stream: Arc<StreamDescription>,
     consumer: Option<Arc<FanOutConsumer>>,
@@ -254,7 +253,6 @@ impl Begun {
             consumer: self.consumer.clone(),
             start: self.topology.start(&tenure.shard),
             shard: tenure.shard.clone(),
-            on_row_error: self.on_row_error,
         };
         self.ways.insert(
             tenure.shard.clone(),

@@ -48,6 +48,8 @@ pub enum Reason {
     RowErrorSuspect,
     /// Snowflake fails on it, sent alone too.
     RefusedByService,
+    /// No route says to which table it goes.
+    NoRoute,
 }
 
 impl Reason {
@@ -67,6 +69,7 @@ impl Reason {
             Self::DecompressedTooLarge => "decompressed_too_large",
             Self::RowErrorSuspect => "row_error_suspect",
             Self::RefusedByService => "refused_by_service",
+            Self::NoRoute => "no_route",
         }
     }
 }

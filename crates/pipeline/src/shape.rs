@@ -11,6 +11,9 @@
 //! whitespace around the object is dropped; `\n` and `\r` between tokens become spaces, so that a row is one line; a field
 //! of the metadata's name, in any ASCII case and however escaped, is cut out and counted.
 //!
+//! Where rows go to several pipes, the value of one member says to which ([`crate::routes`]); a row that its pipe's channel has
+//! already is left out.
+//!
 //! What it guarantees: order is kept; each user record that was not settled before becomes exactly one row, one dead letter,
 //! or one counted drop ([`HashRangeCheck::Drop`]), whatever its bytes, and the builder's end position covers it (I2). User
 //! records are numbered as they stand in their aggregate, before anything is dropped; a batch may end between two of them,
@@ -34,6 +37,7 @@ use frazil_model::{Position, ShardId, StreamName};
 
 use crate::batch::{BatchBuilder, Filled};
 use crate::dead_letters::{DeadLetter, Reason};
+use crate::routes::Router;
 use decompress::Decompression;
 use form::Form;
 use metadata::{Metadata, Origin};
@@ -79,6 +83,8 @@ pub struct Shaper {
     open: OpenAggregate,
     /// Records that are to be no rows.
     condemned: Vec<Condemned>,
+    /// What finds a row's pipe, where there are several.
+    router: Option<Router>,
     counts: ShapeCounts,
 }
 
@@ -120,6 +126,7 @@ impl Shaper {
             done_in_part: false,
             open: OpenAggregate::default(),
             condemned: Vec::new(),
+            router: None,
             counts: ShapeCounts::default(),
         }
     }
@@ -165,6 +172,13 @@ impl Shaper {
     #[must_use]
     pub fn condemning(mut self, records: &[Condemned]) -> Self {
         self.condemned = records.to_vec();
+        self
+    }
+
+    /// Sends each row to the pipe that this finds for it.
+    #[must_use]
+    pub(crate) fn routing(mut self, router: Option<Router>) -> Self {
+        self.router = router;
         self
     }
 

@@ -29,8 +29,9 @@ use tokio::sync::watch;
 
 use crate::batch::Compressors;
 use crate::error::Error;
-use crate::options::{ConnectorOptions, OnRowError, Parts};
+use crate::options::{ConnectorOptions, Parts};
 use crate::pipes::OpenPipes;
+use crate::routes::Placement;
 use crate::shard::expiry::Doubts;
 use crate::shard::rate::Rate;
 use crate::shard::reading::{IDLE_TOLD, Reading};
@@ -97,8 +98,6 @@ pub(crate) struct Way {
     pub(crate) hash_range: Option<HashKeyRange>,
     /// Where it begins without any position.
     pub(crate) start: StartAt,
-    /// What to do when the channel counts row errors.
-    pub(crate) on_row_error: OnRowError,
 }
 
 /// The answer to "may this worker read and append now?".
@@ -173,11 +172,11 @@ impl Way {
         });
     }
 
-    fn tell_pipe_left(&self, from: &str, to: &str) {
+    fn tell_pipe_left(&self, from: &Placement, to: &Placement) {
         self.parts.events.emit(Event::PipeLeft {
             shard: self.shard.clone(),
-            from: from.to_owned(),
-            to: to.to_owned(),
+            from: from.to_string(),
+            to: to.to_string(),
         });
     }
 

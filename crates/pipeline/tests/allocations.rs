@@ -80,10 +80,10 @@ fn measure(packed: Packed, rows: usize) {
         let page = RecordPage::parse(body.clone()).expect("an answer");
         let filled = shaper.shape(&page, None, &mut builder, &mut letters);
         assert_eq!(filled, Filled::PageDone);
-        let Finished::Batch(batch) = builder.finish(&mut compressor, &mut letters) else {
+        let Finished::Batches(batches) = builder.finish(&mut compressor, &mut letters) else {
             panic!("no batch")
         };
-        assert_eq!(batch.rows as usize, page.len() * users);
+        assert_eq!(batches[0].1.rows as usize, page.len() * users);
     };
     // Buffers that are kept grow to their size at first.
     carry(&body(0, records, packed));

@@ -224,8 +224,10 @@ pub struct DestinationConfig {
     pub database: String,
     /// The schema, likewise.
     pub schema: String,
-    /// Table or pipe, likewise.
+    /// Table or pipe, likewise. With routes, that of all rows that no other takes, or the first where there is none such.
     pub target: Target,
+    /// Rows that go elsewhere, by a key of theirs.
+    pub routes: Option<RoutesConfig>,
     /// More pipes of the same table, for more shards than one pipe has channels.
     pub more_pipes: Vec<String>,
     /// Pipes that shards were on, and are to leave.
@@ -236,6 +238,50 @@ pub struct DestinationConfig {
     pub proxy: Option<Secret>,
     /// Certificates (PEM) to trust for Snowflake and the token endpoint, beside the usual ones.
     pub ca_file: Option<PathBuf>,
+}
+
+impl DestinationConfig {
+    /// Every table or pipe that rows go to, each once.
+    #[must_use]
+    pub fn targets(&self) -> Vec<&Target> {
+        let Some(routes) = &self.routes else {
+            return vec![&self.target];
+        };
+        let others = routes.others.iter();
+        others
+            .chain(routes.to.iter().map(|route| &route.target))
+            .collect()
+    }
+
+    /// The same place with this table or pipe for all rows.
+    #[must_use]
+    pub fn at(&self, target: &Target) -> Self {
+        Self {
+            target: target.clone(),
+            routes: None,
+            ..self.clone()
+        }
+    }
+}
+
+/// Which rows go to which table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoutesConfig {
+    /// The member of a record that decides, by its exact name.
+    pub key: String,
+    /// At least one; no value and no target stands in two of them.
+    pub to: Vec<RouteConfig>,
+    /// Where all other rows go; none: they are dead letters.
+    pub others: Option<Target>,
+}
+
+/// One of several tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteConfig {
+    /// The table, or a pipe to it.
+    pub target: Target,
+    /// The values of the key that send a row there; at least one.
+    pub values: Vec<String>,
 }
 
 /// How the user proves who it is.

@@ -21,6 +21,7 @@ use frazil_pipeline::dead_letters::{DeadLetterSink, Discard, FileDeadLetters};
 use frazil_pipeline::shape::{ArrivalFormat, Decompress, HashRangeCheck, MetadataOptions};
 use frazil_pipeline::{
     Connector, ConnectorOptions, ConsumerType, InitialPosition, MemoryBudget, OnRowError, Parts, Pipe, Pipes,
+    Routes,
 };
 pub use frazil_pipeline::{Error, listed_shard};
 use frazil_snowflake::{
@@ -269,31 +270,53 @@ fn pipes(
     gate: &Arc<AccountGate>,
 ) -> Result<Pipes, Error> {
     let destination = &configured.destination;
-    let client = |pipe: String| {
-        let to = on_pipe(destination, pipe);
-        let name = format!(
-            "{}.{}.{}.{}",
+    let name = |pipe: &str| {
+        let to = destination;
+        format!(
+            "{}.{}.{}.{pipe}",
             to.account.to_uppercase(),
             to.database,
-            to.schema,
-            to.pipe
-        );
-        let client = SnowpipeClient::new(to, Arc::clone(&run.clock), Arc::clone(&run.random))?;
-        Ok::<_, Error>((name, client))
+            to.schema
+        )
     };
-    let gated = |(destination, client): (String, SnowpipeClient)| Pipe {
-        destination,
+    let client = |pipe: &str| {
+        let to = on_pipe(destination, pipe.to_owned());
+        SnowpipeClient::new(to, Arc::clone(&run.clock), Arc::clone(&run.random))
+    };
+    let gated = |pipe: &str, client: SnowpipeClient| Pipe {
+        destination: name(pipe),
         snowpipe: Arc::new(Gated::new(Arc::new(client), Arc::clone(gate))),
     };
     let all = |names: &[String]| -> Result<Vec<Pipe>, Error> {
-        names.iter().map(|pipe| client(pipe.clone()).map(gated)).collect()
+        let open = |pipe: &String| Ok(gated(pipe, client(pipe)?));
+        names.iter().map(open).collect()
     };
-    let first = client(destination.target.pipe())?;
-    let watched = first.1.clone();
+    let first = client(&destination.target.pipe())?;
+    let watched = first.clone();
     let ahead_ms = move || watched.clock_skew().map(|skew| skew.ahead_ms);
     board.watch_clock(&configured.name, Box::new(ahead_ms));
+    let first = gated(&destination.target.pipe(), first);
     let (more, leaving) = (all(&destination.more_pipes)?, all(&destination.leaving_pipes)?);
-    Ok(Pipes::of(gated(first), more, leaving))
+    let Some(routes) = &destination.routes else {
+        return Ok(Pipes::of(first, more, leaving));
+    };
+    let values = |to: &config::RouteConfig| {
+        let pipe = name(&to.target.pipe());
+        let values = to.values.clone().into_iter();
+        values.map(move |value| (value, pipe.clone()))
+    };
+    let others = routes.others.as_ref().map(|others| name(&others.pipe()));
+    let by_key = Routes::new(&routes.key, routes.to.iter().flat_map(values).collect(), others);
+    let elsewhere: Vec<String> = destination
+        .targets()
+        .iter()
+        .map(|target| target.pipe())
+        .filter(|pipe| *pipe != destination.target.pipe())
+        .collect();
+    let mut pipes = all(&elsewhere)?;
+    pipes.push(first);
+    let routed = Pipes::routed(by_key, pipes, leaving);
+    Ok(routed.expect("the routes name targets, and each of them has a door"))
 }
 
 async fn parts(

@@ -221,6 +221,12 @@ impl Channel {
         !self.spans.is_empty()
     }
 
+    /// The end of the oldest batch that is accepted and not proved.
+    #[must_use]
+    pub fn first_outstanding(&self) -> Option<&Position> {
+        self.spans.front().map(|span| &span.to)
+    }
+
     /// Sends a batch until it is accepted, identically each time, for at most [`APPEND_PATIENCE`].
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use frazil_model::{Event, RetryPolicy, ShardId};
 use super::{LeaseCoordinator, Shared, locked};
 use crate::error::Error;
 use crate::row::{Holder, Item, Row, ShardRow, decode};
-use crate::state::{ChannelMark, Checkpoint, Counters, Tenure};
+use crate::state::{Checkpoint, CountedChannel, Tenure};
 use crate::store::Written;
 use crate::update::Update;
 
@@ -120,7 +120,7 @@ impl LeaseCoordinator {
         Ok(unfinished)
     }
 
-    /// Marks the shard as stopped, durably, until [`LeaseCoordinator::resume`]; `seen` is what its channel had counted, which
+    /// Marks the shard as stopped, durably, until [`LeaseCoordinator::resume`]; `seen` is what its channels had counted, which
     /// stops it no second time.
     ///
     /// # Errors
@@ -129,7 +129,7 @@ impl LeaseCoordinator {
         &self,
         tenure: &Tenure,
         reason: &str,
-        seen: Option<&(ChannelMark, Counters)>,
+        seen: &[CountedChannel],
     ) -> Result<CheckpointOutcome, Error> {
         let shared = &self.shared;
         let wall_ms = shared.clock.wall_ms();

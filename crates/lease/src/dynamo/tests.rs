@@ -39,7 +39,7 @@ fn a_checkpoint_asks_for_owner_epoch_and_an_older_position() {
     assert_eq!(
         text,
         format!(
-            "SET frazilSerial = 2, frazilRowsInserted = 0, frazilRowErrors = 0, lastUpdateTimestamp = 9, \
+            "SET frazilSerial = 2, lastUpdateTimestamp = 9, \
              frazilPosition = '{token}', sequenceNumber = '7', frazilSequence = '7'\n\
              IF leaseOwner = 'w' AND frazilEpoch = 3 AND frazilGeneration = 0 AND frazilSerial < 2 \
              AND (attribute_not_exists(sequenceNumber) OR sequenceNumber = frazilSequence) \

@@ -89,12 +89,6 @@ const GOLDEN: &str = r#"{
         "frazilPosition": {
           "S": "1002770000000000000000000000000000001"
         },
-        "frazilRowErrors": {
-          "N": "0"
-        },
-        "frazilRowsInserted": {
-          "N": "0"
-        },
         "frazilSequence": {
           "S": "77"
         },

@@ -47,19 +47,25 @@ fn tenure(shard: &ShardId) -> Tenure {
     }
 }
 
+fn counted(table: &str, rows_inserted: i64) -> CountedChannel {
+    CountedChannel {
+        channel: ChannelMark {
+            name: format!("{table}_0_0011223344556677"),
+            pipe: format!("DB.PUBLIC.{table}-STREAMING"),
+            created_on_ms: 1_700_000_000_456,
+        },
+        counters: Counters {
+            rows_inserted,
+            row_errors: 1,
+        },
+    }
+}
+
 fn checkpoint() -> Checkpoint {
     Checkpoint {
         position: Some(Position::whole(SequenceNumber::new(SEQUENCE).expect("digits"))),
         ended: true,
-        channel: Some(ChannelMark {
-            name: "CLICKS_0_0011223344556677".to_owned(),
-            pipe: "DB.PUBLIC.CLICKS-STREAMING".to_owned(),
-            created_on_ms: 1_700_000_000_456,
-        }),
-        counters: Counters {
-            rows_inserted: 41,
-            row_errors: 1,
-        },
+        channels: vec![counted("CLICKS", 41)],
         destination: Some("ACCOUNT.DB.PUBLIC.CLICKS-STREAMING".to_owned()),
         read_until_ms: Some(1_700_000_001_999),
     }
@@ -175,17 +181,53 @@ fn a_written_row_reads_as_written() {
     let state = row.state;
     assert_eq!((state.shard, state.epoch, state.generation), (shard, 1, 0));
     assert_eq!(
-        (state.position, state.ended, state.channel),
-        (expected.position, true, expected.channel)
+        (state.position, state.ended, state.channels),
+        (expected.position, true, expected.channels)
     );
-    assert_eq!(
-        (state.counters, state.destination),
-        (expected.counters, expected.destination)
-    );
+    assert_eq!(state.destination, expected.destination);
     assert_eq!(
         (state.stream, state.stop, state.foreign_moved),
         (Some(stream()), None, false)
     );
+}
+
+/// Frozen, likewise.
+#[test]
+fn channels_of_several_tables_stand_in_one_attribute_and_a_single_one_in_its_own() {
+    let (shard, mut item) = held_row();
+    let read = |item: &Item| match decode(item) {
+        Ok(Row::Shard(row)) => row.state.channels,
+        other => panic!("no shard row: {other:?}"),
+    };
+    let two = Checkpoint {
+        channels: vec![counted("CLICKS", 41), counted("ORDERS", 7)],
+        ..Checkpoint::default()
+    };
+    Update::checkpoint(&worker_id(), &tenure(&shard), 2, &two, 1).apply(&mut item);
+    assert_eq!(read(&item), two.channels);
+    let golden = "\
+frazilChannels S [{\"name\":\"CLICKS_0_0011223344556677\",\"pipe\":\"DB.PUBLIC.CLICKS-STREAMING\",\"created_on_ms\":1700000000456,\
+\"rows_inserted\":41,\"row_errors\":1},{\"name\":\"ORDERS_0_0011223344556677\",\"pipe\":\"DB.PUBLIC.ORDERS-STREAMING\",\
+\"created_on_ms\":1700000000456,\"rows_inserted\":7,\"row_errors\":1}]";
+    let shown = show(&item);
+    assert_eq!(
+        shown.lines().find(|line| line.starts_with("frazilCh")),
+        Some(golden)
+    );
+    assert!(!shown.contains("frazilRow"), "{shown}");
+    // What says nothing of channels lets them stand.
+    Update::checkpoint(&worker_id(), &tenure(&shard), 3, &Checkpoint::default(), 1).apply(&mut item);
+    assert_eq!(read(&item), two.channels);
+    Update::stop(
+        &worker_id(),
+        &tenure(&shard),
+        "row error",
+        &[counted("ORDERS", 9)],
+        1,
+    )
+    .apply(&mut item);
+    assert_eq!(read(&item), [counted("ORDERS", 9)]);
+    assert!(!item.contains_key(name::CHANNELS));
 }
 
 fn openflow(attributes: &[(&str, Attribute)]) -> Item {

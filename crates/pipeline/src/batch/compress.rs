@@ -13,11 +13,12 @@ use super::effort::Effort;
 /// The level at which compression costs least for what it saves, on JSON events.
 pub const DEFAULT_LEVEL: i32 = 1;
 
-/// One zstd context and one output buffer: about 5 MB after its first full batch.
+/// One zstd context and its buffers: about 5 MB after its first full batch, 9 MB where rows are sorted out.
 pub struct Compressor {
     level: i32,
     context: zstd::bulk::Compressor<'static>,
     output: Vec<u8>,
+    joined: Vec<u8>,
 }
 
 impl std::fmt::Debug for Compressor {
@@ -39,6 +40,7 @@ impl Compressor {
             level,
             context,
             output: Vec::new(),
+            joined: Vec::new(),
         }
     }
 
@@ -48,6 +50,20 @@ impl Compressor {
             self.level = level;
         }
         self
+    }
+
+    /// The body of these parts in a row, none where it is larger than a request may be, and the bytes that they had.
+    pub(crate) fn compress_joined<'a>(
+        &mut self,
+        parts: impl Iterator<Item = &'a [u8]>,
+    ) -> (Option<Bytes>, usize) {
+        let mut joined = std::mem::take(&mut self.joined);
+        joined.clear();
+        parts.for_each(|part| joined.extend_from_slice(part));
+        let body = self.compress(&joined);
+        let bytes = joined.len();
+        self.joined = joined;
+        (body, bytes)
     }
 
     /// The body; none where it is larger than a request may be.

@@ -11,6 +11,7 @@ fn raw(builder: &mut BatchBuilder, bytes: usize, rows: u64, to: &str) {
     builder.raw.resize(bytes, b'x');
     for n in 0..rows {
         builder.add_row(
+            0,
             || whole(&(n + 1).to_string()),
             Some(1000 - i64::try_from(n).expect("small")),
         );
@@ -41,15 +42,60 @@ fn what_cannot_be_compressed_still_fits_a_request() {
 fn a_batch_tells_its_ends_its_rows_and_its_oldest_arrival() {
     let mut builder = BatchBuilder::default();
     raw(&mut builder, 100, 3, "9");
-    let Finished::Batch(batch) = builder.finish(&mut Compressor::new(DEFAULT_LEVEL), &mut Vec::new()) else {
+    let Finished::Batches(batches) = builder.finish(&mut Compressor::new(DEFAULT_LEVEL), &mut Vec::new())
+    else {
         panic!("no batch")
+    };
+    let [(0, batch)] = &batches[..] else {
+        panic!("{batches:?}")
     };
     assert_eq!(
         (batch.rows, batch.uncompressed_bytes, batch.oldest_arrival_ms),
         (3, 100, Some(998))
     );
-    assert_eq!((batch.from, batch.to), (whole("1"), whole("9")));
+    assert_eq!((&batch.from, &batch.to), (&whole("1"), &whole("9")));
     assert!(builder.is_empty());
+}
+
+#[test]
+fn rows_are_sorted_out_by_pipe_in_their_order_and_settle_the_same_position() {
+    let mut builder = BatchBuilder::default();
+    let mut compressor = Compressor::new(DEFAULT_LEVEL);
+    for round in 0..2 {
+        for (n, pipe) in [2, 0, 0, 2, 0, 2].into_iter().enumerate() {
+            builder.raw.extend_from_slice(format!("{round}{n}\n").as_bytes());
+            let position = || whole(&(n + 1).to_string());
+            builder.add_row(pipe, position, Some(100 - i64::try_from(n).expect("small")));
+        }
+        builder.settle(whole("8"));
+        let Finished::Batches(batches) = builder.finish(&mut compressor, &mut Vec::new()) else {
+            panic!("no batches")
+        };
+        let shown: Vec<_> = batches
+            .iter()
+            .map(|(pipe, batch)| {
+                let text = zstd::decode_all(&batch.body[..]).expect("zstd");
+                assert_eq!((text.len(), &batch.to), (batch.uncompressed_bytes, &whole("8")));
+                let text = String::from_utf8(text).expect("UTF-8");
+                (
+                    *pipe,
+                    text,
+                    batch.rows,
+                    batch.from.clone(),
+                    batch.oldest_arrival_ms,
+                )
+            })
+            .collect();
+        let text = |numbers: [u8; 3]| numbers.map(|n| format!("{round}{n}\n")).concat();
+        assert_eq!(
+            shown,
+            [
+                (0, text([1, 2, 4]), 3, whole("2"), Some(96)),
+                (2, text([0, 3, 5]), 3, whole("1"), Some(95)),
+            ]
+        );
+        assert!(builder.is_empty() && builder.rows() == 0);
+    }
 }
 
 #[test]

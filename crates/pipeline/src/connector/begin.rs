@@ -41,10 +41,15 @@ impl Connector {
             .await?;
         let pin = self.healing("pin", || self.pin(&leases, &identity)).await?;
         let parts = &self.parts;
-        let pipes = OpenPipes::start(&parts.pipes, &parts.clock, &parts.random, &parts.events);
+        let pipes = OpenPipes::start(
+            &parts.pipes,
+            |pipe| on_row_error.get(pipe).copied().unwrap_or(OnRowError::Stop),
+            &parts.clock,
+            &parts.random,
+            &parts.events,
+        );
         Ok(Begun {
             options: Arc::clone(&self.options),
-            on_row_error,
             parts: self.parts.clone(),
             stream: Arc::new(stream),
             consumer,
@@ -100,33 +105,42 @@ impl Connector {
     }
 
     /// Asks for the status of a channel that is not there: key, names and rights are wrong for every shard, or for none.
-    /// Answers what is to be done at row errors. All pipes must write to one table, as far as the role sees it.
-    async fn reach_destination(&self) -> Result<OnRowError, Error> {
+    /// Answers for each pipe what is to be done at row errors. Pipes of one table must write to one, as far as the role sees it.
+    async fn reach_destination(&self) -> Result<HashMap<String, OnRowError>, Error> {
         let nobodys = ["FRAZIL_START".to_owned()];
-        for pipe in self.parts.pipes.all() {
+        let pipes = &self.parts.pipes;
+        for pipe in pipes.all() {
             pipe.snowpipe.channel_status(&nobodys).await?;
         }
-        if let Some(configured) = self.options.on_row_error
-            && self.parts.pipes.all().count() == 1
-        {
-            return Ok(configured);
-        }
-        let mut table: Option<String> = None;
-        let mut default = OnRowError::Continue;
-        for pipe in self.parts.pipes.all() {
-            let facts = pipe.snowpipe.table().await?;
-            if facts.as_ref().and_then(|facts| facts.error_logging) != Some(true) {
-                default = OnRowError::Stop;
-            }
-            let Some(other) = facts.map(|facts| facts.name) else {
+        let mut on_row_error = HashMap::new();
+        let mut tables: HashMap<String, String> = HashMap::new();
+        for pipe in pipes.all() {
+            let name = pipe.destination.clone();
+            if let Some(configured) = self.options.on_row_error
+                && pipes.of_one_table().len() < 2
+            {
+                on_row_error.insert(name, configured);
                 continue;
-            };
-            match table.replace(other.clone()) {
-                Some(one) if one != other => return Err(Error::SeveralTables { one, other }),
-                _ => {}
             }
+            let facts = pipe.snowpipe.table().await?;
+            let default = match facts.as_ref().and_then(|facts| facts.error_logging) {
+                Some(true) => OnRowError::Continue,
+                _ => OnRowError::Stop,
+            };
+            on_row_error.insert(name.clone(), self.options.on_row_error.unwrap_or(default));
+            tables.extend(facts.map(|facts| (name, facts.name)));
         }
-        Ok(self.options.on_row_error.unwrap_or(default))
+        let mut of_one = pipes
+            .of_one_table()
+            .iter()
+            .filter_map(|pipe| tables.get(&pipe.destination));
+        if let Some(one) = of_one.next()
+            && let Some(other) = of_one.find(|other| *other != one)
+        {
+            let (one, other) = (one.clone(), other.clone());
+            return Err(Error::SeveralTables { one, other });
+        }
+        Ok(on_row_error)
     }
 
     /// Takes another program's checkpoints over, where the application's table is one of those.

@@ -9,7 +9,7 @@ use md5::{Digest, Md5};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::tests::{page, shaper_with};
+use super::tests::{only, page, shaper_with};
 use super::*;
 use crate::batch::{Compressor, DEFAULT_LEVEL, Finished};
 
@@ -54,7 +54,8 @@ fn shape_within(bytes: usize, options: &ShapeOptions, page: &RecordPage, after: 
         let filled = shaper.shape(page, after, &mut builder, &mut shaped.letters);
         let is_starved = builder.is_starved;
         match builder.finish(&mut compressor, &mut shaped.letters) {
-            Finished::Batch(batch) => {
+            Finished::Batches(batches) => {
+                let batch = only(batches);
                 assert!(batch.from <= batch.to);
                 let ndjson = zstd::decode_all(&batch.body[..]).expect("zstd");
                 let rows = ndjson.split(|b| *b == b'\n').filter(|line| !line.is_empty());

@@ -5,6 +5,7 @@ use frazil_model::{Position, SequenceNumber, ShardId, StreamName};
 
 use crate::batch::{BatchBuilder, MAX_RAW_BYTES, MAX_ROW_BYTES};
 use crate::dead_letters::{DeadLetter, Reason};
+use crate::routes::Router;
 use crate::shape::form::Form;
 use crate::shape::metadata::Origin;
 use crate::shape::validate::{Flaw, check};
@@ -12,6 +13,21 @@ use crate::shape::{Shaper, splice};
 
 /// A compressed payload up to this size (bytes) leaves its buffer for the next one.
 const KEPT_BYTES: usize = 256 * 1024;
+
+/// What a record is for which no pipe is said.
+const NO_ROUTE: Flaw = Flaw {
+    reason: Reason::NoRoute,
+    what: "no route takes its value of the routing key, and no table is named for all others",
+    at: 0,
+};
+
+/// What became of a payload that is no dead letter.
+enum Written {
+    /// A row, for the pipe of this number.
+    Row { pipe: usize },
+    /// Nothing: the batch has no room for it.
+    NoRoom,
+}
 
 /// A user record: a plain record, or one of an aggregate.
 #[derive(Debug, Clone, Copy)]
@@ -59,56 +75,76 @@ impl Shaper {
             out.raw.truncate(start);
             return true;
         }
-        let flaw = match self.write(user, form, start, out) {
-            Ok(false) => {
+        let row = match self.write(user, form, start, out) {
+            Ok(Written::NoRoom) => {
                 out.raw.truncate(start);
                 return false;
             }
-            Ok(true) if out.raw.len() <= MAX_RAW_BYTES => None,
-            Ok(true) if out.raw.len() <= MAX_ROW_BYTES => {
+            Ok(Written::Row { pipe }) if self.is_there(pipe, user) => {
+                out.raw.truncate(start);
+                return true;
+            }
+            Ok(Written::Row { pipe }) if out.raw.len() <= MAX_RAW_BYTES => Ok(pipe),
+            Ok(Written::Row { pipe }) if out.raw.len() <= MAX_ROW_BYTES => {
                 // Alone in its batch; whether it fits a request is known when it is compressed.
                 let flaw = too_large("the row is larger than a request may be, even compressed");
                 out.refused = Some(self.letter(user, &flaw));
-                None
+                Ok(pipe)
             }
-            Ok(true) => Some(too_large("the row is larger than a row may be")),
-            Err(flaw) => Some(flaw),
+            Ok(Written::Row { .. }) => Err(too_large("the row is larger than a row may be")),
+            Err(flaw) => Err(flaw),
         };
-        match flaw {
-            None => out.add_row(|| user.position(), user.origin.arrival_ms),
-            Some(flaw) => self.refuse(user, &flaw, start, out, letters),
+        match row {
+            Ok(pipe) => out.add_row(pipe, || user.position(), user.origin.arrival_ms),
+            Err(flaw) => self.refuse(user, &flaw, start, out, letters),
         }
         true
     }
 
-    /// Turns the payload behind `start` into the row; on a flaw, anything may stand there. False where the batch has no room
-    /// for what was decompressed.
+    /// Whether the pipe's channel has the row already.
+    #[inline]
+    fn is_there(&mut self, pipe: usize, user: &User<'_>) -> bool {
+        let origin = &user.origin;
+        self.router
+            .as_mut()
+            .is_some_and(|router| router.has(pipe, origin.sequence, origin.sub_sequence))
+    }
+
+    /// Turns the payload behind `start` into the row; on a flaw, or where there is no room for what was decompressed, anything
+    /// may stand there.
     fn write(
         &mut self,
         user: &User<'_>,
         form: Form,
         start: usize,
         out: &mut BatchBuilder,
-    ) -> Result<bool, Flaw> {
+    ) -> Result<Written, Flaw> {
         if self.decompresses && matches!(form, Form::Compressed(_)) {
             let most = out.paid().saturating_sub(start);
             if !self.decompress(form, start, most, &mut out.raw)? {
                 // Rows that are there make room first.
                 out.is_starved = out.rows == 0;
-                return Ok(false);
+                return Ok(Written::NoRoom);
             }
             if !self.has_room(&user.origin, 0, out) {
-                return Ok(false);
+                return Ok(Written::NoRoom);
             }
         }
         let raw = &mut out.raw;
-        let object = check(&raw[start..], self.metadata.key(), &mut self.cuts)?;
+        let sought = self.router.as_ref().map(Router::key);
+        let object = check(&raw[start..], self.metadata.key(), sought, &mut self.cuts)?;
+        let pipe = match &self.router {
+            None => 0,
+            Some(router) => router
+                .pipe_of(&raw[start..], object.sought.as_ref())
+                .ok_or(NO_ROUTE)?,
+        };
         self.counts.replaced += u64::from(!self.cuts.is_empty());
         let metadata = &self.metadata;
         splice::splice(raw, start, &object, &self.cuts, |raw| {
             metadata.write(&user.origin, raw);
         });
-        Ok(true)
+        Ok(Written::Row { pipe })
     }
 
     /// Puts what the payload behind `start` decompresses to in its place. False, with anything there, where that is more than

@@ -79,7 +79,7 @@ mod tests {
         let start = raw.len();
         raw.extend_from_slice(record.as_bytes());
         let mut cuts = Vec::new();
-        let object = check(record.as_bytes(), "meta", &mut cuts).expect("an object");
+        let object = check(record.as_bytes(), "meta", None, &mut cuts).expect("an object");
         splice(&mut raw, start, &object, &cuts, |raw| {
             raw.extend_from_slice(b"\"meta\":0")
         });

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use frazil_snowflake::Batch;
+
 use crate::batch::{Compressor, DEFAULT_LEVEL, Finished};
 
 pub(super) fn page(records: &[&[u8]]) -> RecordPage {
@@ -34,6 +36,14 @@ pub(super) fn shaper_with(options: &ShapeOptions) -> Shaper {
     Shaper::new(&stream, &shard, options)
 }
 
+/// The batch of a shaper that knows one pipe.
+pub(super) fn only(batches: Vec<(usize, Batch)>) -> Batch {
+    let [(0, batch)] = <[_; 1]>::try_from(batches).expect("one batch") else {
+        panic!("another pipe")
+    };
+    batch
+}
+
 /// The rows and letters of a page, and the end position.
 fn shape(records: &[&[u8]], after: Option<&Position>) -> (Vec<String>, Vec<DeadLetter>, Option<Position>) {
     let (mut shaper, mut builder, mut letters) = (shaper(), BatchBuilder::default(), Vec::new());
@@ -44,7 +54,8 @@ fn shape(records: &[&[u8]], after: Option<&Position>) -> (Vec<String>, Vec<DeadL
     loop {
         let filled = shaper.shape(&page, after, &mut builder, &mut letters);
         match builder.finish(&mut compressor, &mut letters) {
-            Finished::Batch(batch) => {
+            Finished::Batches(batches) => {
+                let batch = only(batches);
                 let ndjson = zstd::decode_all(&batch.body[..]).expect("zstd");
                 let text = String::from_utf8(ndjson).expect("UTF-8");
                 assert_eq!(text.lines().count() as u64, batch.rows);

@@ -31,6 +31,8 @@ pub(super) struct Object {
     pub(super) members: bool,
     /// Whether `\n` or `\r` stand between its tokens.
     pub(super) line_breaks: bool,
+    /// The value of the first member with the sought name, if one was sought and is there.
+    pub(super) sought: Option<Range<usize>>,
 }
 
 /// Why bytes are no row.
@@ -45,8 +47,13 @@ pub(super) struct Flaw {
 }
 
 /// Checks a record. Into `named` go the members of the object whose key is `key`, ignoring ASCII case: each from its
-/// key's opening quote to the comma or brace behind its value.
-pub(super) fn check(bytes: &[u8], key: &str, named: &mut Vec<Range<usize>>) -> Result<Object, Flaw> {
+/// key's opening quote to the comma or brace behind its value. `sought` is the exact key of a member whose value is looked for.
+pub(super) fn check(
+    bytes: &[u8],
+    key: &str,
+    sought: Option<&[u8]>,
+    named: &mut Vec<Range<usize>>,
+) -> Result<Object, Flaw> {
     named.clear();
     if let Err(error) = simdutf8::compat::from_utf8(bytes) {
         let what = "these bytes are not UTF-8";
@@ -66,6 +73,9 @@ pub(super) fn check(bytes: &[u8], key: &str, named: &mut Vec<Range<usize>>) -> R
         key: key.as_bytes(),
         member: None,
         named,
+        sought,
+        value: None,
+        found: None,
     };
     scan.whitespace();
     scan.line_breaks = false;
@@ -78,7 +88,7 @@ pub(super) fn check(bytes: &[u8], key: &str, named: &mut Vec<Range<usize>>) -> R
         });
     }
     scan.value()?;
-    let (end, line_breaks) = (scan.at, scan.line_breaks);
+    let (end, line_breaks, found) = (scan.at, scan.line_breaks, scan.found.take());
     scan.whitespace();
     if scan.at < bytes.len() {
         let what = "something follows the JSON document; one record must hold exactly one";
@@ -99,6 +109,7 @@ pub(super) fn check(bytes: &[u8], key: &str, named: &mut Vec<Range<usize>>) -> R
         range: start..end,
         members,
         line_breaks,
+        sought: found,
     })
 }
 
@@ -115,6 +126,11 @@ struct Scan<'a> {
     /// Where the member of the metadata key's name begins that is being read.
     member: Option<usize>,
     named: &'a mut Vec<Range<usize>>,
+    /// The key of the member whose value is looked for.
+    sought: Option<&'a [u8]>,
+    /// Where that value begins, while it is being read.
+    value: Option<usize>,
+    found: Option<Range<usize>>,
 }
 
 /// What makes a record no JSON. It takes no scan, so that a scan's fields can stay in registers.
@@ -207,10 +223,15 @@ impl Scan<'_> {
 
     #[inline(always)]
     fn end_member(&mut self) {
-        if self.depth == 1
-            && let Some(begin) = self.member.take()
-        {
+        if self.depth > 1 {
+            return;
+        }
+        if let Some(begin) = self.member.take() {
             self.named.push(begin..self.at);
+        }
+        if let Some(begin) = self.value.take() {
+            let value = self.bytes[begin..self.at].trim_ascii_end();
+            self.found = Some(begin..begin + value.len());
         }
     }
 
@@ -248,8 +269,15 @@ impl Scan<'_> {
         let quote = self.at;
         let Text { end, escapes } = string(self.bytes, quote)?;
         self.at = end;
+        let mut is_sought = false;
         if self.depth == 1 {
             let text = &self.bytes[quote + 1..end - 1];
+            if let Some(sought) = self.sought
+                && self.found.is_none()
+            {
+                is_sought = text == sought
+                    || escapes && unescaped(text, sought.len()).is_some_and(|text| text.as_bytes() == sought);
+            }
             let same = if escapes {
                 same_unescaped(text, self.key)
             } else {
@@ -265,6 +293,9 @@ impl Scan<'_> {
         }
         self.at += 1;
         self.whitespace();
+        if is_sought {
+            self.value = Some(self.at);
+        }
         Ok(())
     }
 
@@ -410,15 +441,21 @@ fn first(bytes: &[u8], mut at: usize, lane: impl Fn(u8x16) -> u32, byte: impl Fn
 /// Whether the text between quotes says `key` when its escapes are resolved, ignoring ASCII case.
 #[cold]
 fn same_unescaped(text: &[u8], key: &[u8]) -> bool {
+    unescaped(text, key.len()).is_some_and(|text| text.as_bytes().eq_ignore_ascii_case(key))
+}
+
+/// The text between quotes with its escapes resolved, where it can have this length (bytes).
+#[cold]
+fn unescaped(text: &[u8], length: usize) -> Option<String> {
     // An escape spends at most six bytes on one.
-    if !(key.len()..=key.len() * 6).contains(&text.len()) {
-        return false;
+    if !(length..=length * 6).contains(&text.len()) {
+        return None;
     }
     let mut quoted = Vec::with_capacity(text.len() + 2);
     quoted.push(b'"');
     quoted.extend_from_slice(text);
     quoted.push(b'"');
-    serde_json::from_slice::<String>(&quoted).is_ok_and(|text| text.as_bytes().eq_ignore_ascii_case(key))
+    serde_json::from_slice(&quoted).ok()
 }
 
 #[cfg(test)]

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use frazil_kinesis::StartAt;
-use frazil_lease::{ChannelMark, Checkpoint, CheckpointOutcome, ShardStart, ShardState, Tenure};
+use frazil_lease::{
+    ChannelMark, Checkpoint, CheckpointOutcome, CountedChannel, ShardStart, ShardState, Tenure,
+};
 use frazil_model::Position;
 use frazil_snowflake::{Counts, Uncommitted};
 
 use crate::error::Error;
 use crate::pipes::Placed;
+use crate::routes::Placement;
 use crate::shape::{HashRangeCheck, ShapeOptions};
 use crate::shard::Way;
 
@@ -35,12 +38,14 @@ pub(super) fn refuse_stopped(way: &Way, row: &ShardState) -> Result<(), Error> {
     }
 }
 
-/// The pipe that the shard is to write to.
+/// Where the shard is to write. Routes that cannot be followed any more are not given up even where another destination is
+/// accepted: their tokens may stand in front of rows that other tables lack.
 pub(super) fn placed(way: &Way, row: &ShardState) -> Result<Placed, Error> {
     let before = row.destination.as_deref();
+    let was_one = || matches!(before.and_then(Placement::parse), Some(Placement::One(_)));
     match way.pipes.place(&way.shard, before) {
         Some(placed) => Ok(placed),
-        None if way.options.accept_destination => Ok(way.pipes.place_anew(&way.shard)),
+        None if way.options.accept_destination && was_one() => Ok(way.pipes.place_anew(&way.shard)),
         None => Err(Error::DestinationChanged {
             shard: way.shard.clone(),
             before: before.unwrap_or_default().to_owned(),
@@ -49,20 +54,20 @@ pub(super) fn placed(way: &Way, row: &ShardState) -> Result<Placed, Error> {
     }
 }
 
-/// Writes the shard's pipe into its row, if another one stands there, or none: what was appended is found only where the row
-/// says, whatever the configuration says by then.
+/// Writes where the shard writes into its row, if something else stands there, or nothing: what was appended is found only where
+/// the row says, whatever the configuration says by then.
 pub(super) async fn take_place(
     way: &Way,
     tenure: &Tenure,
     row: &ShardState,
-    destination: &str,
+    placement: &Placement,
 ) -> Result<(), Error> {
-    if row.destination.as_deref() == Some(destination) {
+    let destination = placement.to_string();
+    if row.destination.as_ref() == Some(&destination) {
         return Ok(());
     }
     let place = Checkpoint {
-        counters: row.counters,
-        destination: Some(destination.to_owned()),
+        destination: Some(destination),
         ..Checkpoint::default()
     };
     match way.leases.checkpoint(tenure, place).await? {
@@ -162,6 +167,12 @@ async fn first_arrival(way: &Way, start: &StartAt) -> Option<Option<i64>> {
     }
 }
 
+/// What the row remembers of a channel by its name and pipe, whenever it was made.
+pub(super) fn remembered_of<'a>(row: &'a ShardState, mark: &ChannelMark) -> Option<&'a CountedChannel> {
+    let is = |known: &&CountedChannel| known.channel.name == mark.name && known.channel.pipe == mark.pipe;
+    row.channels.iter().find(is)
+}
+
 /// Counters that are known to belong to the channel's token: those of the row, where the channel holds nothing behind the
 /// row's position; or none, where the channel has just been made.
 pub(super) fn proved_baseline(
@@ -169,14 +180,14 @@ pub(super) fn proved_baseline(
     mark: &ChannelMark,
     token: Option<&Position>,
 ) -> Option<Counts> {
-    match (&row.channel, token) {
-        (None, None) => Some(Counts::default()),
+    match (remembered_of(row, mark), token) {
+        (None, None) if row.channels.is_empty() => Some(Counts::default()),
         (Some(before), Some(token))
-            if before == mark && !row.foreign_moved && Some(token) <= row.position.as_ref() =>
+            if before.channel == *mark && !row.foreign_moved && Some(token) <= row.position.as_ref() =>
         {
             Some(Counts {
-                rows_inserted: row.counters.rows_inserted,
-                row_errors: row.counters.row_errors,
+                rows_inserted: before.counters.rows_inserted,
+                row_errors: before.counters.row_errors,
             })
         }
         _ => None,
@@ -185,12 +196,8 @@ pub(super) fn proved_baseline(
 
 /// Whether the channel that the row remembers had to be here and is not.
 pub(super) fn is_gone(row: &ShardState, mark: &ChannelMark, token: Option<&Position>) -> bool {
-    let Some(before) = row
-        .channel
-        .as_ref()
-        .filter(|before| before.name == mark.name && before.pipe == mark.pipe)
-    else {
-        return false;
-    };
-    before.created_on_ms != mark.created_on_ms || (token.is_none() && row.counters.rows_inserted > 0)
+    remembered_of(row, mark).is_some_and(|before| {
+        before.channel.created_on_ms != mark.created_on_ms
+            || (token.is_none() && before.counters.rows_inserted > 0)
+    })
 }

@@ -1,32 +1,34 @@
-//! One session of a shard: from the open of its channel to whatever ends it.
+//! One session of a shard: from the open of its channels to whatever ends it.
 
 mod gather;
+mod outlet;
 mod remember;
 mod stop;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use frazil_kinesis::{ChildShard, StartAt};
-use frazil_lease::{ChannelMark, Tenure};
+use frazil_lease::{ShardState, Tenure};
 use frazil_model::{Event, Instant, Position};
-use frazil_snowflake::{Baseline, Batch, Channel, ChannelStatus, Counts, Proof, StatusWatch};
+use frazil_snowflake::{Baseline, Batch, ChannelStatus, Counts, Proof};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::batch::BatchBuilder;
 use crate::dead_letters::DeadLetter;
 use crate::error::Error;
-use crate::options::OnRowError;
-use crate::pipes::{Pipe, Placed};
+use crate::pipes::Placed;
 use crate::shape::Shaper;
 use crate::shard::memory::Held;
 use crate::shard::place::{
-    beginning, is_gone, own_row, placed, proved_baseline, refuse_stopped, shaping, start_behind, take_place,
-    uncommitted,
+    beginning, is_gone, own_row, placed, proved_baseline, refuse_stopped, remembered_of, shaping,
+    start_behind, take_place, uncommitted,
 };
 use crate::shard::reading::Pages;
 use crate::shard::{Course, Ended, Wanted, Way, until};
+use outlet::{Outlet, append_all, next_status};
 use remember::{Remembered, remembered};
 
 /// Runs a session to its end, a drain, or an error; the course is told what good it did.
@@ -42,9 +44,8 @@ pub(super) async fn run(
             let Some(mut session) = Session::open(way, tenure, &mut *course).await? else {
                 return Ok(Ended::Finished(Vec::new()));
             };
-            match session.placed.next.take() {
-                None => return session.work(wanted).await,
-                Some(next) => session.leave(next).await?,
+            if let Some(ended) = session.work(wanted).await? {
+                return Ok(ended);
             }
         }
     };
@@ -55,21 +56,12 @@ pub(super) async fn run(
     }
 }
 
-/// What the lease row remembers of a channel.
-fn mark_of(pipe: &Pipe, channel: &Channel) -> ChannelMark {
-    ChannelMark {
-        name: channel.name().to_owned(),
-        pipe: pipe.destination.clone(),
-        created_on_ms: channel.created_on_ms(),
-    }
-}
-
 struct Session<'a> {
     way: &'a Way,
     tenure: &'a Tenure,
     placed: Placed,
-    channel: Channel,
-    status: StatusWatch,
+    /// One for each pipe, in the placement's order.
+    outlets: Vec<Outlet>,
     pages: Pages,
     shaper: Shaper,
     builder: BatchBuilder,
@@ -78,6 +70,12 @@ struct Session<'a> {
     memory: Held,
     /// The end of what was committed when the session began: nothing up to here is sent again.
     after: Option<Position>,
+    /// The furthest that any channel had rows when the session began.
+    furthest: Option<Position>,
+    /// The end of what was sent, kept or skipped.
+    reached: Option<Position>,
+    /// What was accepted together ends here, oldest first; not yet proved by each of its channels.
+    rounds: VecDeque<Position>,
     /// The end of the committed span.
     committed: Option<Position>,
     /// Dead letters and skipped records behind the last accepted row; committed once nothing is outstanding.
@@ -90,8 +88,6 @@ struct Session<'a> {
     was_idle: bool,
     /// What was read ahead was let go of, and is to be read again.
     let_go_ahead: bool,
-    mark: ChannelMark,
-    on_row_error: OnRowError,
     /// Where the shard begins without any position.
     beginning: StartAt,
     /// The shard is closed and was read to its end.
@@ -101,13 +97,11 @@ struct Session<'a> {
     remembering: Option<JoinHandle<Remembered>>,
     /// The next append begins no earlier.
     append_due: Instant,
-    /// When the channel is given up if it commits nothing until then.
-    commit_due: Instant,
     course: &'a mut Course,
 }
 
 impl<'a> Session<'a> {
-    /// Opens the channel and finds out where to go on. None: the shard has ended.
+    /// Opens the channels and finds out where to go on. None: the shard has ended.
     async fn open(way: &'a Way, tenure: &'a Tenure, course: &'a mut Course) -> Result<Option<Self>, Error> {
         let row = own_row(way, tenure).await?;
         if row.ended {
@@ -115,106 +109,139 @@ impl<'a> Session<'a> {
         }
         refuse_stopped(way, &row)?;
         let (placed, parts) = (placed(way, &row)?, &way.parts);
-        let destination = &placed.on.pipe.destination;
-        let name = way.channel_name(destination, tenure.generation);
-        let (pipe, clock) = (Arc::clone(&placed.on.pipe.snowpipe), Arc::clone(&parts.clock));
         let uncommitted = uncommitted(way, &row).await;
-        let random = Arc::clone(&parts.random);
-        let opened = Channel::open(pipe, &name, uncommitted, Arc::clone(&clock), random).await?;
-        let (mut channel, status) = opened;
-        // I7: only a read after the open proves that nobody took the shard in between.
+        let opened = outlet::open(way, tenure.generation, &placed.on, uncommitted).await?;
+        // I7: only a read after the opens proves that nobody took the shard in between.
         let row = own_row(way, tenure).await?;
-        take_place(way, tenure, &row, destination).await?;
-        let token = channel.token().cloned();
-        let after = token.clone().max(row.position.clone());
-        let mark = mark_of(&placed.on.pipe, &channel);
-        let gone = is_gone(&row, &mark, token.as_ref());
-        if let Some(counts) = proved_baseline(&row, &mark, token.as_ref()) {
-            channel.set_baseline(Baseline::Proved(counts));
-        }
-        way.tell_opened(&name, token.as_ref(), course.moved);
-        let shaping = shaping(way).await?;
+        take_place(way, tenure, &row, &placed.now).await?;
+        let (outlets, statuses): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
+        let tokens: Vec<_> = outlets
+            .iter()
+            .map(|outlet| outlet.channel.token().cloned())
+            .collect();
+        // Whatever channel a record falls to, it is settled only up to where all of them are.
+        let after = tokens.iter().min().cloned().flatten().max(row.position.clone());
+        let furthest = tokens.iter().max().cloned().flatten();
         let beginning = beginning(way, &row);
         let start = match &after {
             _ if course.doubts.is_out_of_stream(way, &row, after.as_ref()).await => StartAt::TrimHorizon,
             Some(after) => start_behind(after),
             None => beginning.clone(),
         };
-        parts.events.emit(Event::ShardStarted {
-            shard: way.shard.clone(),
-            from: start.to_string(),
-        });
         course.suspicion.begin(after.as_ref());
-        let shaper =
-            Shaper::new(&way.stream.name, &way.shard, &shaping).condemning(course.suspicion.condemned());
-        let now = clock.now();
+        let shaper = Shaper::new(&way.stream.name, &way.shard, &shaping(way).await?)
+            .condemning(course.suspicion.condemned())
+            .routing(placed.now.router(tokens));
+        let now = parts.clock.now();
         let mut session = Self {
-            pages: Pages::start(way.reading(start, row.read_until_ms)),
-            status: placed.on.statuses.watch(&name),
+            pages: Pages::start(way.reading(start.clone(), row.read_until_ms)),
             shaper,
             builder: BatchBuilder::default(),
             letters: Vec::new(),
             memory: Held::default(),
+            reached: after.clone(),
             committed: after.clone(),
+            rounds: VecDeque::new(),
             settled: None,
             checkpointed: row.position.clone(),
             read_until_ms: row.read_until_ms,
             was_idle: false,
             let_go_ahead: false,
             after,
-            mark,
-            on_row_error: way.on_row_error,
+            furthest,
             beginning,
             read_to_end: None,
             remembering: None,
             checkpoint_due: now + way.options.checkpoint_interval,
             append_due: now,
-            commit_due: now + way.options.commit_timeout,
             way,
             tenure,
             placed,
-            channel,
+            outlets,
             course,
         };
-        if gone {
-            let after = session.after.clone();
-            session.meet_gone(&row, after.as_ref()).await?;
-        }
-        session.meet_errors_of_before(&row, gone, &status).await?;
+        session.meet_opened(&row, &start, &statuses).await?;
         Ok(Some(session))
     }
 
-    async fn work(&mut self, wanted: &mut watch::Receiver<Wanted>) -> Result<Ended, Error> {
+    /// Compares each channel with what the row remembers of it.
+    async fn meet_opened(
+        &mut self,
+        row: &ShardState,
+        start: &StartAt,
+        statuses: &[ChannelStatus],
+    ) -> Result<(), Error> {
+        let (way, again) = (self.way, self.course.moved);
+        for outlet in &mut self.outlets {
+            let token = outlet.channel.token();
+            if let Some(counts) = proved_baseline(row, &outlet.mark, token) {
+                outlet.channel.set_baseline(Baseline::Proved(counts));
+            }
+            way.tell_opened(&outlet.mark.name, outlet.channel.token(), again);
+            outlet.known = remembered_of(row, &outlet.mark).cloned();
+            outlet.proved = outlet.proved.take().max(row.position.clone());
+        }
+        way.parts.events.emit(Event::ShardStarted {
+            shard: way.shard.clone(),
+            from: start.to_string(),
+        });
+        for (index, status) in statuses.iter().enumerate() {
+            let outlet = &mut self.outlets[index];
+            let known = outlet.known.take();
+            let gone = is_gone(row, &outlet.mark, outlet.channel.token());
+            if let Some(before) = known.as_ref().filter(|_| gone) {
+                self.meet_gone(index, row, before).await?;
+            }
+            self.meet_errors_of_before(index, row, known.as_ref().filter(|_| !gone), gone, status)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Until the session ends; none: it wrote down where the shard writes from now on, and the next one begins there.
+    async fn work(&mut self, wanted: &mut watch::Receiver<Wanted>) -> Result<Option<Ended>, Error> {
         loop {
+            let leaves = self.placed.next.is_some() && self.reached >= self.furthest;
+            if leaves && !self.has_outstanding() {
+                self.leave().await?;
+                return Ok(None);
+            }
             let clock = Arc::clone(&self.way.parts.clock);
             let wait = self.next_due().since(clock.now());
-            let reading = self.read_to_end.is_none();
+            let reading = self.read_to_end.is_none() && !leaves;
             tokio::select! {
                 biased;
-                () = until(wanted, Wanted::Drain) => return self.drain().await,
-                status = self.status.next() => self.prove(&status).await?,
+                () = until(wanted, Wanted::Drain) => return self.drain().await.map(Some),
+                (of, status) = next_status(&mut self.outlets) => self.prove(of, &status).await?,
                 remembered = remembered(&mut self.remembering) => self.meet_remembered(remembered)?,
                 () = clock.sleep(wait) => self.meet_due().await?,
                 read = self.pages.next(), if reading => self.take(read).await?,
             }
-            if self.read_to_end.is_some() && !self.channel.has_outstanding() {
-                return self.finish().await;
+            if self.read_to_end.is_some() && !self.has_outstanding() {
+                return self.finish().await.map(Some);
             }
         }
     }
 
+    /// Whether anything is accepted and not proved.
+    fn has_outstanding(&self) -> bool {
+        self.outlets.iter().any(|outlet| outlet.channel.has_outstanding())
+    }
+
     fn next_due(&self) -> Instant {
-        if self.channel.has_outstanding() {
-            self.checkpoint_due.min(self.commit_due)
-        } else {
-            self.checkpoint_due
-        }
+        let waiting = self
+            .outlets
+            .iter()
+            .filter(|outlet| outlet.channel.has_outstanding());
+        let dues = waiting.map(|outlet| outlet.commit_due);
+        dues.fold(self.checkpoint_due, Instant::min)
     }
 
     async fn meet_due(&mut self) -> Result<(), Error> {
         let now = self.way.parts.clock.now();
-        if self.channel.has_outstanding() && now >= self.commit_due {
-            let (channel, waited) = (self.channel.name().to_owned(), self.way.options.commit_timeout);
+        let is_late = |outlet: &&Outlet| outlet.channel.has_outstanding() && now >= outlet.commit_due;
+        if let Some(late) = self.outlets.iter().find(is_late) {
+            let (channel, waited) = (late.mark.name.clone(), self.way.options.commit_timeout);
             return Err(Error::NotCommitted { channel, waited });
         }
         if now >= self.checkpoint_due {
@@ -223,12 +250,15 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    async fn append(&mut self, batch: Batch) -> Result<(), Error> {
+    /// Appends what was gathered together: a batch for each table that has rows in it, all up to the same position.
+    async fn append(&mut self, batches: Vec<(usize, Batch)>) -> Result<(), Error> {
         if self.course.suspicion.most_rows().is_some() {
             self.until_committed().await?;
         }
         self.way.may_act().wait().await;
-        self.course.suspicion.sends(&batch);
+        for (_, batch) in &batches {
+            self.course.suspicion.sends(batch);
+        }
         let clock = &self.way.parts.clock;
         let early = self.append_due.since(clock.now());
         if !early.is_zero() {
@@ -236,58 +266,71 @@ impl<'a> Session<'a> {
         }
         let begun = clock.now();
         self.append_due = begun + self.way.options.append_interval;
-        let was_quiet = !self.channel.has_outstanding();
-        self.channel.append(&batch).await?;
-        let now = clock.now();
-        if was_quiet {
-            self.commit_due = now + self.way.options.commit_timeout;
-        }
+        append_all(self.way, &mut self.outlets, &batches).await?;
+        let took = clock.now().since(begun);
         self.settled = None;
-        self.status.want(true);
-        self.way.parts.events.emit(Event::BatchAccepted {
-            shard: self.way.shard.clone(),
-            rows: batch.rows,
-            bytes: batch.uncompressed_bytes as u64,
-            wire_bytes: batch.body.len() as u64,
-            took: now.since(begun),
-            up_to: batch.to,
-        });
+        self.rounds
+            .extend(batches.first().map(|(_, batch)| batch.to.clone()));
+        for (_, batch) in batches {
+            self.way.parts.events.emit(Event::BatchAccepted {
+                shard: self.way.shard.clone(),
+                rows: batch.rows,
+                bytes: batch.uncompressed_bytes as u64,
+                wire_bytes: batch.body.len() as u64,
+                took,
+                up_to: batch.to,
+            });
+        }
         Ok(())
     }
 
     /// Waits until nothing is outstanding: whether the next batch fails is then its own doing.
     async fn until_committed(&mut self) -> Result<(), Error> {
         let clock = Arc::clone(&self.way.parts.clock);
-        while self.channel.has_outstanding() {
+        while self.has_outstanding() {
             let wait = self.next_due().since(clock.now());
             tokio::select! {
                 biased;
-                status = self.status.next() => self.prove(&status).await?,
+                (of, status) = next_status(&mut self.outlets) => self.prove(of, &status).await?,
                 () = clock.sleep(wait) => self.meet_due().await?,
             }
         }
         Ok(())
     }
 
+    /// Moves the committed span over what each channel has proved.
+    fn advance(&mut self) {
+        let outlets = self.outlets.iter();
+        let open = outlets
+            .filter_map(|outlet| outlet.channel.first_outstanding())
+            .min();
+        while let Some(end) = self.rounds.front()
+            && open.is_none_or(|open| end < open)
+        {
+            self.committed = self.committed.take().max(self.rounds.pop_front());
+        }
+    }
+
     /// What is settled without rows is committed once nothing before it is open.
     fn settle(&mut self) {
-        if !self.channel.has_outstanding()
+        if !self.has_outstanding()
             && let Some(to) = self.settled.take()
         {
             self.committed = self.committed.take().max(Some(to));
         }
     }
 
-    async fn prove(&mut self, status: &ChannelStatus) -> Result<(), Error> {
-        match self.channel.observe(status)? {
+    async fn prove(&mut self, of: usize, status: &ChannelStatus) -> Result<(), Error> {
+        let outlet = &mut self.outlets[of];
+        match outlet.channel.observe(status)? {
             Proof::Waiting => Ok(()),
             Proof::MustReopen { code } => Err(Error::MustReopen {
-                channel: self.channel.name().to_owned(),
+                channel: outlet.mark.name.clone(),
                 code,
             }),
             Proof::Mismatch { expected, found } => {
                 let error = Error::CountMismatch {
-                    channel: self.channel.name().to_owned(),
+                    channel: outlet.mark.name.clone(),
                     expected,
                     found,
                 };
@@ -295,7 +338,7 @@ impl<'a> Session<'a> {
                     rows_inserted: status.rows_inserted,
                     row_errors: status.row_errors,
                 };
-                Err(self.stop(error, seen).await)
+                Err(self.stop(of, error, seen).await)
             }
             Proof::Committed {
                 up_to,
@@ -304,30 +347,26 @@ impl<'a> Session<'a> {
                 oldest_arrival_ms,
             } => {
                 let now = self.way.parts.clock.now();
+                let before = outlet.proved.replace(up_to);
+                outlet.commit_due = now + self.way.options.commit_timeout;
+                outlet.status.want(outlet.channel.has_outstanding());
+                let seen = outlet.channel.proved();
                 self.course.suspicion.proved(rows + row_errors, now);
-                self.tell_committed(&up_to, rows, row_errors, oldest_arrival_ms);
+                self.advance();
+                self.tell_committed(rows, row_errors, oldest_arrival_ms);
                 self.read_until_ms = self.read_until_ms.max(oldest_arrival_ms);
-                let before = self.committed.replace(up_to);
                 self.settle();
-                self.commit_due = now + self.way.options.commit_timeout;
-                self.status.want(self.channel.has_outstanding());
                 if row_errors == 0 {
                     return Ok(());
                 }
                 let count = i64::try_from(row_errors).unwrap_or(i64::MAX);
-                let (message, seen) = (status.last_error_message.clone(), self.channel.proved());
-                self.meet_row_errors(count, message, before, seen).await
+                let message = status.last_error_message.clone();
+                self.meet_row_errors(of, count, message, before, seen).await
             }
         }
     }
 
-    fn tell_committed(
-        &mut self,
-        up_to: &Position,
-        rows: u64,
-        row_errors: u64,
-        oldest_arrival_ms: Option<i64>,
-    ) {
+    fn tell_committed(&mut self, rows: u64, row_errors: u64, oldest_arrival_ms: Option<i64>) {
         let (events, shard) = (&self.way.parts.events, self.way.shard.clone());
         let now_ms = self.way.parts.clock.wall_ms();
         let latency = oldest_arrival_ms
@@ -341,7 +380,7 @@ impl<'a> Session<'a> {
             shard,
             rows,
             row_errors,
-            up_to: up_to.clone(),
+            up_to: self.committed.clone(),
             latency,
         });
     }
@@ -353,16 +392,12 @@ impl<'a> Session<'a> {
         self.way.parts.events.emit(Event::ShardFinished {
             shard: self.way.shard.clone(),
         });
-        // Only now its token is of no use any more. A channel that stays is removed by the service after 30 idle days.
-        if let Err(error) = self
-            .placed
-            .on
-            .pipe
-            .snowpipe
-            .drop_channel(self.channel.name())
-            .await
-        {
-            tracing::debug!(shard = %self.way.shard, %error, "channel of a finished shard not dropped");
+        // Only now its tokens are of no use any more. A channel that stays is removed by the service after 30 idle days.
+        for outlet in &self.outlets {
+            let dropped = outlet.on.pipe.snowpipe.drop_channel(&outlet.mark.name).await;
+            if let Err(error) = dropped {
+                tracing::debug!(shard = %self.way.shard, %error, "channel of a finished shard not dropped");
+            }
         }
         Ok(Ended::Finished(self.read_to_end.take().unwrap_or_default()))
     }
@@ -374,9 +409,9 @@ impl<'a> Session<'a> {
         self.memory.clear();
         let clock = Arc::clone(&self.way.parts.clock);
         let end = clock.now() + self.way.options.drain_timeout;
-        while self.channel.has_outstanding() {
+        while self.has_outstanding() {
             tokio::select! {
-                status = self.status.next() => self.prove(&status).await?,
+                (of, status) = next_status(&mut self.outlets) => self.prove(of, &status).await?,
                 () = clock.sleep(end.since(clock.now())) => break,
             }
         }

@@ -184,8 +184,15 @@ fn connector(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<ConnectorC
     });
     let checkpoint_interval = fields.optional("checkpoint_interval", checkpoint_interval);
     let lease_timeout = fields.optional("lease_timeout", lease_timeout);
-    let one_table = "this version sends all rows of a connector to one table; remove the key";
-    fields.refuse("routing", one_table);
+    fields.refuse(
+        "routing",
+        "rows go to several tables by `destination.routes`; remove the key",
+    );
+    let is_routed = destination.as_ref().is_some_and(|to| to.routes.is_some());
+    if is_routed && matches!(leases, Leases::None { .. }) {
+        let text = "`destination.routes` need a lease table: how far each table has its rows is kept there";
+        fields.problem("leases", text);
+    }
     fields.refuse(
         "transforms",
         "this version sends records as they are; remove the key",

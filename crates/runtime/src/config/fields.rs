@@ -245,6 +245,20 @@ impl<'a> Fields<'a> {
         Fields::open(self.reading, node, &self.key(key))
     }
 
+    /// A list of mappings that may be absent.
+    pub(super) fn mappings(&mut self, key: &'static str) -> Option<Vec<Fields<'a>>> {
+        let node = self.node(key)?;
+        let Value::List(items) = &node.value else {
+            let found = node.value.describe();
+            self.problem(key, format!("expected a list, found {found}"));
+            return None;
+        };
+        let name = self.key(key);
+        let item =
+            |(index, item): (usize, &'a Node)| Fields::open(self.reading, item, &format!("{name}[{index}]"));
+        items.iter().enumerate().map(item).collect()
+    }
+
     /// A key that is planned and does not exist yet: refused with its own message.
     pub(super) fn refuse(&mut self, key: &'static str, message: &str) {
         self.asked.push(key);

@@ -1,7 +1,7 @@
 //! Every key there is, and which of them a mistyped one may have meant.
 
 /// Every key of the file, without list indexes; `docs/configuration.md` describes each.
-pub const KEYS: [&str; 67] = [
+pub const KEYS: [&str; 73] = [
     "connectors",
     "connectors[].name",
     "connectors[].source",
@@ -48,6 +48,12 @@ pub const KEYS: [&str; 67] = [
     "connectors[].destination.schema",
     "connectors[].destination.table",
     "connectors[].destination.pipe",
+    "connectors[].destination.routes",
+    "connectors[].destination.routes.key",
+    "connectors[].destination.routes.to",
+    "connectors[].destination.routes.to[].table",
+    "connectors[].destination.routes.to[].pipe",
+    "connectors[].destination.routes.to[].values",
     "connectors[].destination.more_pipes",
     "connectors[].destination.leaving_pipes",
     "connectors[].destination.url",

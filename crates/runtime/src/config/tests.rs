@@ -68,6 +68,7 @@ fn the_frame_golden() {
             database: "EVENTS".into(),
             schema: "PUBLIC".into(),
             target: Target::Table("CLICKS".into()),
+            routes: None,
             more_pipes: Vec::new(),
             leaving_pipes: Vec::new(),
             url: Some("https://localhost:8443".into()),
@@ -430,6 +431,28 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "table: T",
         "table: T, more_pipes: [P, [Q]]",
         "4:116: connectors[0].destination.more_pipes[1]: expected a single value, found a list",
+    ),
+    (
+        "table: T",
+        "routes: {key: type, to: [{table: A, values: [x, y]}, {pipe: A-STREAMING, values: [y]}]}",
+        "4:114: connectors[0].destination.routes.to: names the pipe A-STREAMING, which is named already
+4:114: connectors[0].destination.routes.to: names the value `y` twice",
+    ),
+    (
+        "table: T",
+        "table: T, more_pipes: [P], routes: {key: k, to: [{table: A}], values: [x]}",
+        "PLACES",
+    ),
+    (
+        "table: T",
+        "routes: {key: k, to: [{table: A, values: []}, {values: [x]}]}",
+        "PLACES",
+    ),
+    ("table: T", "table: T, routes: {to: []}", "PLACES"),
+    (
+        "- name: a",
+        "- name: a\n    leases: none\n    routing: x",
+        "PLACES",
     ),
     (
         "- name: a",

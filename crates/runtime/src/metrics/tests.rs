@@ -86,7 +86,7 @@ fn events() -> Vec<Event> {
             shard: s(),
             rows: 10,
             row_errors: 11,
-            up_to: position,
+            up_to: Some(position),
             latency: Some(ms(700)),
         },
         Event::Checkpointed {

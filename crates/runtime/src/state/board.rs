@@ -193,7 +193,9 @@ impl Connector {
                 }
                 shard.totals.rows_committed += rows;
                 shard.totals.row_errors += row_errors;
-                shard.committed = Some(up_to.to_string());
+                if let Some(up_to) = up_to {
+                    shard.committed = Some(up_to.to_string());
+                }
             }
             Event::Checkpointed { shard, up_to, ended } => {
                 let shard = self.shard(shard);

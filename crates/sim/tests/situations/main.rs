@@ -8,6 +8,7 @@ mod openflow;
 mod pipes;
 mod positions;
 mod retention;
+mod routes;
 mod scale;
 mod shard_life;
 mod stops;

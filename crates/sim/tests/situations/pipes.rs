@@ -174,7 +174,7 @@ async fn shards_that_leave_a_pipe_read_again_what_it_had_only_accepted() {
 #[tokio::test]
 async fn pipes_of_different_tables_are_refused_before_anything_is_read() {
     let mut tables = Table::new();
-    tables.configure(&["A"], &["B"]);
+    tables.configure(&["A", "B"], &[]);
     let facts = |name: &str| {
         let name = name.to_owned();
         table(0, true).map(|facts| TableFacts { name, ..facts })

@@ -68,12 +68,19 @@ async fn a_checkpoint_that_arrives_late_undoes_no_later_one() {
         .fail_next(Operation::Update(Purpose::Checkpoint), Fault::Hold);
     let (done, ()) = tokio::join!(a.leases.checkpoint(&tenure, up_to(5)), world.run(seconds(12)));
     assert_eq!(done, Ok(CheckpointOutcome::Done), "sent again, it must be taken");
-    let counters = crate::state::Counters {
-        rows_inserted: 8,
-        row_errors: 1,
-    };
+    let channels = vec![crate::state::CountedChannel {
+        channel: crate::state::ChannelMark {
+            name: "C".to_owned(),
+            pipe: "P".to_owned(),
+            created_on_ms: 1,
+        },
+        counters: crate::state::Counters {
+            rows_inserted: 8,
+            row_errors: 1,
+        },
+    }];
     let later = Checkpoint {
-        counters,
+        channels: channels.clone(),
         ended: true,
         ..up_to(5)
     };
@@ -84,7 +91,7 @@ async fn a_checkpoint_that_arrives_late_undoes_no_later_one() {
     world.table.let_go();
     world.run(seconds(1)).await;
     let state = a.leases.read(&shard(0)).await.expect("readable");
-    assert_eq!((state.counters, state.ended), (counters, true));
+    assert_eq!((state.channels, state.ended), (channels, true));
 }
 
 #[tokio::test]

@@ -81,7 +81,8 @@ impl Openflow<'_> {
 }
 
 /// The attributes of a shard's row that this test may meet.
-const ALL: [&str; 12] = [
+const ALL: [&str; 13] = [
+    name::CHANNELS,
     name::SEQUENCE_NUMBER,
     name::LAST_UPDATE,
     name::POSITION,

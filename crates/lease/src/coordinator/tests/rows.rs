@@ -191,7 +191,7 @@ async fn a_stop_mark_stays_until_it_is_taken_off() {
     world.run(seconds(1)).await;
     let tenure = a.tenure(0);
     assert_eq!(
-        a.leases.mark_stopped(&tenure, "row error", None).await,
+        a.leases.mark_stopped(&tenure, "row error", &[]).await,
         Ok(CheckpointOutcome::Done)
     );
     a.leases.stop().await;
@@ -205,7 +205,7 @@ async fn a_stop_mark_stays_until_it_is_taken_off() {
     assert_eq!(b.leases.resume(&shard(0), "row error").await, Ok(true));
     assert_eq!(b.leases.read(&shard(0)).await.expect("readable").stop, None);
     assert_eq!(
-        b.leases.mark_stopped(&tenure, "late", None).await,
+        b.leases.mark_stopped(&tenure, "late", &[]).await,
         Ok(CheckpointOutcome::LeaseLost)
     );
 }

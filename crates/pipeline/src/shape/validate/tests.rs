@@ -8,13 +8,43 @@ use super::*;
 const KEY: &str = "kinesisMetadata";
 
 fn checked(text: impl AsRef<[u8]>) -> Result<Object, Reason> {
-    check(text.as_ref(), KEY, &mut Vec::new()).map_err(|flaw| flaw.reason)
+    check(text.as_ref(), KEY, None, &mut Vec::new()).map_err(|flaw| flaw.reason)
 }
 
 fn named(text: &str) -> Vec<&str> {
     let mut ranges = Vec::new();
-    check(text.as_bytes(), KEY, &mut ranges).expect("an object");
+    check(text.as_bytes(), KEY, None, &mut ranges).expect("an object");
     ranges.into_iter().map(|range| &text[range]).collect()
+}
+
+#[test]
+fn the_value_of_the_sought_key_is_found_wherever_it_stands() {
+    let cases = [
+        (r#"{"type":"a"}"#, Some(r#""a""#)),
+        (
+            r#"{"x":{"type":1},"type" : {"type":2} ,"y":3}"#,
+            Some(r#"{"type":2}"#),
+        ),
+        ("{\"x\":[\"type\"],\"t\\u0079pe\":\n-1.5e3\n}", Some("-1.5e3")),
+        (r#"{"type":1,"type":2}"#, Some("1")),
+        (r#"{"Type":1,"type ":2,"typ":3,"":4}"#, None),
+        (
+            r#"{"kinesisMetadata":0,"type":null,"KINESISMETADATA":1}"#,
+            Some("null"),
+        ),
+        ("{}", None),
+    ];
+    for (text, value) in cases {
+        let object = check(text.as_bytes(), KEY, Some(b"type"), &mut Vec::new()).expect("an object");
+        assert_eq!(object.sought.map(|range| &text[range]), value, "{text}");
+    }
+    let both = check(
+        br#"{"kinesisMetadata":7}"#,
+        KEY,
+        Some(KEY.as_bytes()),
+        &mut Vec::new(),
+    );
+    assert_eq!(both.expect("an object").sought, Some(19..20));
 }
 
 #[test]
@@ -107,7 +137,8 @@ fn the_object_is_found_between_whitespace() {
         Object {
             range: 2..9,
             members: true,
-            line_breaks: false
+            line_breaks: false,
+            sought: None,
         }
     );
     let found = checked("{ \r\n }").expect("an object");
@@ -116,7 +147,8 @@ fn the_object_is_found_between_whitespace() {
         Object {
             range: 0..6,
             members: false,
-            line_breaks: true
+            line_breaks: true,
+            sought: None,
         }
     );
     assert!(checked("{\"a\":[1,\n2]}").expect("an object").line_breaks);

@@ -137,7 +137,7 @@ impl Session<'_> {
             let begun = self.way.parts.clock.now();
             (begun, self.builder.finish(&mut compressor, &mut self.letters))
         };
-        if let Finished::Batch(_) = finished {
+        if let Finished::Batches(_) = finished {
             let now = self.way.parts.clock.now();
             self.way.compressors.spent(now.since(begun), now);
         }
@@ -148,10 +148,15 @@ impl Session<'_> {
         match finished {
             Finished::Nothing => {}
             Finished::Settled { to } => {
+                self.reached = Some(to.clone());
                 self.settled = Some(to);
                 self.settle();
             }
-            Finished::Batch(batch) => self.append(batch).await?,
+            Finished::Batches(batches) => {
+                let reached = batches.first().map(|(_, batch)| batch.to.clone());
+                self.append(batches).await?;
+                self.reached = reached;
+            }
         }
         self.memory.clear();
         Ok(())

@@ -9,12 +9,12 @@
 //! What it guarantees: only what is committed is written (I3), and nothing goes back (I4: the row's own condition). A lease
 //! that is found lost ends the session.
 
-use frazil_lease::{Checkpoint, CheckpointOutcome, Counters};
+use frazil_lease::{Checkpoint, CheckpointOutcome};
 use frazil_model::{Event, Position, SequenceNumber};
-use frazil_snowflake::Counts;
 use tokio::task::JoinHandle;
 
 use super::Session;
+use super::outlet::Outlet;
 use crate::error::Error;
 
 /// How a checkpoint beside the data ended, and what it was to remember.
@@ -40,7 +40,7 @@ impl Session<'_> {
 
     /// The shard had nothing up to here. That counts only where all before it is committed.
     pub(super) fn meet_idle(&mut self, reached: Option<SequenceNumber>, until_ms: i64) {
-        if self.channel.has_outstanding() {
+        if self.has_outstanding() {
             return;
         }
         self.settle();
@@ -104,16 +104,25 @@ impl Session<'_> {
         self.write(checkpoint).await
     }
 
-    /// Goes to another pipe: what was accepted on this one is committed or discarded since the open, and where that ends and
+    /// Goes to another pipe, or under other routes: no channel holds anything behind the committed span, and where that ends and
     /// where the shard writes from now on is one write.
-    pub(super) async fn leave(&mut self, next: String) -> Result<(), Error> {
+    pub(super) async fn leave(&mut self) -> Result<(), Error> {
+        let Some(next) = self.placed.next.take() else {
+            return Ok(());
+        };
         self.pages.stop();
+        self.settle();
+        if let Some(task) = self.remembering.take()
+            && let Ok(ended) = task.await
+        {
+            self.meet_remembered(Some(ended))?;
+        }
         let checkpoint = Checkpoint {
-            destination: Some(next.clone()),
+            destination: Some(next.to_string()),
             ..self.as_checkpoint(false)
         };
         self.write(checkpoint).await?;
-        self.way.tell_pipe_left(&self.placed.on.pipe.destination, &next);
+        self.way.tell_pipe_left(&self.placed.now, &next);
         Ok(())
     }
 
@@ -137,19 +146,11 @@ impl Session<'_> {
     }
 
     fn as_checkpoint(&self, ended: bool) -> Checkpoint {
-        let Counts {
-            rows_inserted,
-            row_errors,
-        } = self.channel.proved();
         Checkpoint {
             position: self.committed.clone(),
             ended,
-            channel: Some(self.mark.clone()),
-            counters: Counters {
-                rows_inserted,
-                row_errors,
-            },
-            destination: Some(self.placed.on.pipe.destination.clone()),
+            channels: self.outlets.iter().map(Outlet::remembered).collect(),
+            destination: Some(self.placed.now.to_string()),
             read_until_ms: self.read_until_ms,
         }
     }

@@ -11,12 +11,13 @@
 use std::sync::Arc;
 
 use frazil_kinesis::{Fetched, RecordPage, ShardReader};
-use frazil_lease::{CheckpointOutcome, Counters, ShardState};
+use frazil_lease::{CheckpointOutcome, CountedChannel, ShardState};
 use frazil_model::position::compare_sequences;
 use frazil_model::{Event, Position};
-use frazil_snowflake::{ChannelStatus, Counts};
+use frazil_snowflake::{ChannelStatus, Counts, TableFacts};
 
 use super::Session;
+use super::outlet::Outlet;
 use crate::dead_letters::{DeadLetter, Reason};
 use crate::error::Error;
 use crate::options::OnRowError;
@@ -28,12 +29,13 @@ impl Session<'_> {
     /// Row errors that the channel counted after the last checkpoint, under whatever owner.
     pub(super) async fn meet_errors_of_before(
         &mut self,
+        of: usize,
         row: &ShardState,
+        known: Option<&CountedChannel>,
         gone: bool,
         now: &ChannelStatus,
     ) -> Result<(), Error> {
-        let known = row.channel.as_ref().is_some_and(|mark| *mark == self.mark);
-        let count = now.row_errors - if known { row.counters.row_errors } else { 0 };
+        let count = now.row_errors - known.map_or(0, |known| known.counters.row_errors);
         if gone || count <= 0 {
             return Ok(());
         }
@@ -42,25 +44,26 @@ impl Session<'_> {
             row_errors: now.row_errors,
         };
         let message = now.last_error_message.clone();
-        self.meet_row_errors(count, message, row.position.clone(), seen)
+        self.meet_row_errors(of, count, message, row.position.clone(), seen)
             .await
     }
 
     /// The channel counted row errors somewhere behind `from`, and not behind its token.
     pub(super) async fn meet_row_errors(
         &mut self,
+        of: usize,
         count: i64,
         message: Option<String>,
         from: Option<Position>,
         seen: Counts,
     ) -> Result<(), Error> {
-        if self.on_row_error == OnRowError::Continue {
+        if self.outlets[of].on.on_row_error == OnRowError::Continue {
             return Ok(());
         }
         self.pages.stop();
         self.builder.rest();
         self.memory.clear();
-        if let Some(to) = self.channel.token().cloned() {
+        if let Some(to) = self.outlets[of].channel.token().cloned() {
             self.keep_suspects(from.as_ref(), &to).await?;
         }
         let error = Error::RowErrors {
@@ -68,24 +71,22 @@ impl Session<'_> {
             count,
             message,
         };
-        Err(self.stop(error, seen).await)
+        Err(self.stop(of, error, seen).await)
     }
 
     /// Marks the shard as stopped, durably; the error says why.
-    pub(super) async fn stop(&mut self, error: Error, seen: Counts) -> Error {
+    pub(super) async fn stop(&mut self, of: usize, error: Error, seen: Counts) -> Error {
         // What was proved before is remembered, so that `resume` goes on behind it.
         if let Err(failed) = self.remember().await {
             tracing::warn!(shard = %self.way.shard, error = %failed, "checkpoint before a stop failed");
         }
-        let counters = Counters {
-            rows_inserted: seen.rows_inserted,
-            row_errors: seen.row_errors,
-        };
-        let (reason, seen) = (error.stall_reason(), (self.mark.clone(), counters));
+        let reason = error.stall_reason();
+        let mut channels: Vec<_> = self.outlets.iter().map(Outlet::remembered).collect();
+        channels[of] = self.outlets[of].counted(seen);
         match self
             .way
             .leases
-            .mark_stopped(self.tenure, reason.as_str(), Some(&seen))
+            .mark_stopped(self.tenure, reason.as_str(), &channels)
             .await
         {
             Ok(CheckpointOutcome::Done) => error,
@@ -154,13 +155,15 @@ impl Session<'_> {
     /// The channel that the row remembers is gone: is it the table that was made anew?
     pub(super) async fn meet_gone(
         &mut self,
+        of: usize,
         row: &ShardState,
-        after: Option<&Position>,
+        before: &CountedChannel,
     ) -> Result<(), Error> {
-        self.way.tell_gone(&self.mark.name, after);
-        let Some(before) = &row.channel else { return Ok(()) };
-        let facts = self.placed.on.pipe.snowpipe.table().await?;
-        let Some(facts) = facts.filter(|facts| facts.created_on_ms > before.created_on_ms) else {
+        let outlet = &self.outlets[of];
+        self.way.tell_gone(&outlet.mark.name, self.after.as_ref());
+        let facts = outlet.on.pipe.snowpipe.table().await?;
+        let made_later = |facts: &TableFacts| facts.created_on_ms > before.channel.created_on_ms;
+        let Some(facts) = facts.filter(made_later) else {
             return Ok(());
         };
         let error = Error::TableRecreated {
@@ -168,7 +171,7 @@ impl Session<'_> {
             table_created_ms: facts.created_on_ms,
             committed: row.position.clone(),
         };
-        Err(self.stop(error, Counts::default()).await)
+        Err(self.stop(of, error, Counts::default()).await)
     }
 
     /// Keeps the gathered letters, and tells how many of which kind.

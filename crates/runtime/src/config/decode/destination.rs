@@ -1,8 +1,13 @@
 //! The Snowflake side of a connector.
 
+use std::collections::HashSet;
+
 use super::super::fields::{Fields, Reading};
-use super::super::{Authentication, DestinationConfig, OAuthConfig, Target};
+use super::super::{Authentication, DestinationConfig, OAuthConfig, RouteConfig, RoutesConfig, Target};
 use super::{address, matches, name, path, proxy};
+
+/// The most tables that routes may lead to: each shard has a channel for every one of them.
+const MOST_TARGETS: usize = frazil_pipeline::MOST_PIPES;
 
 pub(super) fn destination(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<DestinationConfig> {
     let account = fields.required("account", account);
@@ -11,21 +16,34 @@ pub(super) fn destination(reading: &Reading<'_>, mut fields: Fields<'_>) -> Opti
     let authentication = authentication(&mut fields);
     let database = fields.required("database", name);
     let schema = fields.required("schema", name);
-    let table = fields.optional("table", name).map(Target::Table);
-    let pipe = fields.optional("pipe", name).map(Target::Pipe);
-    match (fields.has("table"), fields.has("pipe")) {
-        (true, true) => fields.problem("pipe", "give either a table or a pipe, not both"),
-        (false, false) => fields.must_have("table"),
-        _ => {}
+    let others = table_or_pipe(&mut fields);
+    let has_others = fields.has("table") || fields.has("pipe");
+    let routes = fields
+        .mapping("routes")
+        .map(|routes| self::routes(routes, others.clone()));
+    if !has_others && !fields.has("routes") {
+        fields.must_have("table");
     }
-    let target = table.or(pipe);
+    let first = routes
+        .iter()
+        .flatten()
+        .flat_map(|routes| routes.to.first())
+        .next();
+    let target = others.or_else(|| first.map(|route| route.target.clone()).filter(|_| !has_others));
     let (more_pipes, leaving_pipes) = (
         fields.list("more_pipes", name),
         fields.list("leaving_pipes", name),
     );
     if let (Some(target), Some(more), Some(leaving)) = (&target, &more_pipes, &leaving_pipes) {
-        each_pipe_once(&fields, target, more, leaving);
+        each_pipe_once(
+            &fields,
+            target,
+            routes.as_ref().and_then(Option::as_ref),
+            more,
+            leaving,
+        );
     }
+    let has_routes = fields.has("routes");
     let url = fields.optional("url", address);
     let proxy = proxy(&mut fields);
     let ca_file = fields.optional("ca_file", |text| path(reading, text));
@@ -38,6 +56,11 @@ pub(super) fn destination(reading: &Reading<'_>, mut fields: Fields<'_>) -> Opti
         database: database?,
         schema: schema?,
         target: target?,
+        routes: match routes {
+            Some(routes) => Some(routes?),
+            None if has_routes => return None,
+            None => None,
+        },
         more_pipes: more_pipes?,
         leaving_pipes: leaving_pipes?,
         url,
@@ -46,8 +69,90 @@ pub(super) fn destination(reading: &Reading<'_>, mut fields: Fields<'_>) -> Opti
     })
 }
 
-fn each_pipe_once(fields: &Fields<'_>, target: &Target, more: &[String], leaving: &[String]) {
+fn table_or_pipe(fields: &mut Fields<'_>) -> Option<Target> {
+    let table = fields.optional("table", name).map(Target::Table);
+    let pipe = fields.optional("pipe", name).map(Target::Pipe);
+    if fields.has("table") && fields.has("pipe") {
+        fields.problem("pipe", "give either a table or a pipe, not both");
+    }
+    table.or(pipe)
+}
+
+fn routes(mut fields: Fields<'_>, others: Option<Target>) -> Option<RoutesConfig> {
+    let key = fields.required("key", name);
+    fields.must_have("to");
+    let to = fields
+        .mappings("to")
+        .and_then(|to| to.into_iter().map(route).collect::<Option<Vec<_>>>());
+    if let Some(to) = &to {
+        each_route_once(&fields, to, others.as_ref());
+    }
+    fields.finish();
+    Some(RoutesConfig {
+        key: key?,
+        to: to?,
+        others,
+    })
+}
+
+fn route(mut fields: Fields<'_>) -> Option<RouteConfig> {
+    let target = table_or_pipe(&mut fields);
+    if !fields.has("table") && !fields.has("pipe") {
+        fields.must_have("table");
+    }
+    fields.must_have("values");
+    let values = fields.list("values", |text| Ok(text.to_owned()));
+    if values.as_ref().is_some_and(Vec::is_empty) && fields.has("values") {
+        fields.problem("values", "expected at least one value");
+    }
+    fields.finish();
+    Some(RouteConfig {
+        target: target?,
+        values: values?,
+    })
+}
+
+fn each_route_once(fields: &Fields<'_>, to: &[RouteConfig], others: Option<&Target>) {
+    let mut pipes: Vec<String> = others.map(Target::pipe).into_iter().collect();
+    let mut values = HashSet::new();
+    if to.is_empty() {
+        fields.problem("to", "expected at least one table with its values");
+    }
+    for route in to {
+        let pipe = route.target.pipe();
+        if pipes.contains(&pipe) {
+            fields.problem("to", format!("names the pipe {pipe}, which is named already"));
+        }
+        pipes.push(pipe);
+        for value in &route.values {
+            if !values.insert(value) {
+                fields.problem("to", format!("names the value `{value}` twice"));
+            }
+        }
+    }
+    if pipes.len() > MOST_TARGETS {
+        let (found, most) = (pipes.len(), MOST_TARGETS);
+        fields.problem("to", format!("leads to {found} tables; at most {most} can be"));
+    }
+}
+
+fn each_pipe_once(
+    fields: &Fields<'_>,
+    target: &Target,
+    routes: Option<&RoutesConfig>,
+    more: &[String],
+    leaving: &[String],
+) {
     let mut named = vec![target.pipe()];
+    if let Some(routes) = routes {
+        named.extend(routes.to.iter().map(|route| route.target.pipe()));
+        if !more.is_empty() {
+            fields.problem(
+                "more_pipes",
+                "cannot stand beside `routes`: each table of theirs has one pipe",
+            );
+        }
+    }
     for (key, pipes) in [("more_pipes", more), ("leaving_pipes", leaving)] {
         for pipe in pipes {
             if named.contains(pipe) {

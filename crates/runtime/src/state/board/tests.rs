@@ -28,7 +28,7 @@ fn committed(rows: u64, latency_ms: u64) -> Event {
         shard: shard(0),
         rows,
         row_errors: 1,
-        up_to: position("77"),
+        up_to: Some(position("77")),
         latency: Some(Duration::from_millis(latency_ms)),
     }
 }
