@@ -83,19 +83,27 @@ async fn measured(args: &args::Latency) -> Result<Vec<Line>, Failure> {
 /// What the rows committed last tell.
 async fn of_table(args: &args::Latency) -> Result<Vec<Line>, Failure> {
     let connector = target::named(&args.config, args.connector.as_deref())?;
-    let Target::Table(table) = &connector.destination.target else {
-        let text = "rows are asked for their commit time where the destination is a table; here it is a pipe, whose table and \
-                    columns are its own matter";
-        return Err(Failure::new(Exit::Usage, text.to_owned()));
-    };
     let client = target::sql_client(run::snowflake(&connector.destination))?;
-    let rows = client.execute(&statement(&connector, table, args.rows)).await;
-    let rows = rows.map_err(|error| {
-        let next = "does the table have row timestamps (ALTER TABLE ... SET ROW_TIMESTAMP = TRUE), and may the role read it?";
-        let failure = target::of_snowflake(error);
-        Failure::new(failure.exit, format!("{}; {next}", failure.text))
-    })?;
-    let found = by_shard(&rows)?;
+    let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let mut names = Vec::new();
+    for target in connector.destination.targets() {
+        let Target::Table(table) = target else {
+            let text = "rows are asked for their commit time where the destination is a table; here it is a pipe, whose table \
+                        and columns are its own matter";
+            return Err(Failure::new(Exit::Usage, text.to_owned()));
+        };
+        names.push(table.as_str());
+        let rows = client.execute(&statement(&connector, table, args.rows)).await;
+        let rows = rows.map_err(|error| {
+            let next = "does the table have row timestamps (ALTER TABLE ... SET ROW_TIMESTAMP = TRUE), and may the role read it?";
+            let failure = target::of_snowflake(error);
+            Failure::new(failure.exit, format!("{}; {next}", failure.text))
+        })?;
+        for (shard, latencies) in by_shard(&rows)? {
+            found.entry(shard).or_default().extend(latencies);
+        }
+    }
+    let table = names.join(", ");
     let mut all: Vec<u64> = found.values().flatten().copied().collect();
     if all.is_empty() {
         let text = format!(

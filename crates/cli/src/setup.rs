@@ -77,8 +77,8 @@ fn text(part: SetupPart, connector: &ConnectorConfig, args: &args::Setup) -> Res
             let public_key = frazil_snowflake::probe::public_key(&run::snowflake(&connector.destination));
             snowflake::grants(connector, public_key.as_deref())
         }
-        SetupPart::Table => snowflake::table(connector, args),
-        SetupPart::Pipe => snowflake::pipe(connector, args),
+        SetupPart::Table => each(connector, |connector| snowflake::table(connector, args)),
+        SetupPart::Pipe => each(connector, |connector| snowflake::pipe(connector, args)),
         SetupPart::Hosts => {
             let address = run::snowflake(&connector.destination).address();
             let address = address.map_err(target::of_snowflake)?;
@@ -93,6 +93,12 @@ fn text(part: SetupPart, connector: &ConnectorConfig, args: &args::Setup) -> Res
             hosts.join("\n")
         }
     })
+}
+
+/// The same for each table that rows go to.
+fn each(connector: &ConnectorConfig, of: impl Fn(&ConnectorConfig) -> String) -> String {
+    let texts: Vec<String> = connector.by_target().iter().map(of).collect();
+    texts.join("\n")
 }
 
 /// The table that rows go to, if the configuration tells it.

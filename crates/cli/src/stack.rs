@@ -117,19 +117,18 @@ pub(crate) async fn rehearse(mut config: Config, data: &Path) -> Result<(Config,
         to.url = Some(addresses.snowflake_url.clone());
         to.proxy = None;
         to.ca_file = None;
-        let Target::Table(table) = &to.target else {
-            let text = format!(
-                "connector {}: pipes of your own cannot be rehearsed yet; name a table",
-                connector.name
-            );
-            return Err(Failure::new(Exit::Usage, text));
-        };
-        make_table(
-            &addresses,
-            (&to.database, &to.schema, table),
-            &connector.metadata.key,
-        )
-        .await?;
+        for target in connector.destination.targets() {
+            let Target::Table(table) = target else {
+                let text = format!(
+                    "connector {}: pipes of your own cannot be rehearsed yet; name a table",
+                    connector.name
+                );
+                return Err(Failure::new(Exit::Usage, text));
+            };
+            let to = &connector.destination;
+            let place = (to.database.as_str(), to.schema.as_str(), table.as_str());
+            make_table(&addresses, place, &connector.metadata.key).await?;
+        }
     }
     publish(data, &addresses)?;
     Ok((config, local))

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use frazil_runtime::config::Target;
+use frazil_runtime::config::{ConnectorConfig, Target};
 use frazil_runtime::exit::Exit;
 use frazil_runtime::run::snowflake;
 use frazil_snowflake::SnowflakeConfig;
@@ -75,27 +75,43 @@ fn asked(args: &args::Verify) -> Result<(SnowflakeConfig, String, String), Failu
     }
     let connector = target::first(target::load(&args.config)?, &args.config)?;
     let config = snowflake(&connector.destination);
-    let table = match (&args.table, &connector.destination.target) {
-        (Some(table), _) => table.clone(),
-        (None, Target::Table(table)) => {
-            let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-            format!(
-                "{}.{}.{}",
-                quoted(&config.database),
-                quoted(&config.schema),
-                quoted(table)
-            )
-        }
-        (None, Target::Pipe(_)) => {
-            return Err(Failure::new(
-                Exit::Usage,
-                "the destination is a pipe; name its table with --table",
-            ));
-        }
+    let column = quoted(&connector.metadata.key.to_uppercase());
+    let table = match &args.table {
+        Some(table) => table.clone(),
+        None => tables(&connector, &column)?,
     };
-    Ok((
-        config,
-        table,
-        format!("\"{}\"", connector.metadata.key.to_uppercase()),
-    ))
+    Ok((config, table, column))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The table of a connector, or all of its tables as one.
+fn tables(connector: &ConnectorConfig, column: &str) -> Result<String, Failure> {
+    let to = &connector.destination;
+    let named = |target: &Target| match target {
+        Target::Table(table) => Ok([&to.database, &to.schema, table]
+            .map(|name| quoted(name))
+            .join(".")),
+        Target::Pipe(_) => Err(Failure::new(
+            Exit::Usage,
+            "the destination is a pipe; name its table with --table",
+        )),
+    };
+    let tables = to
+        .targets()
+        .into_iter()
+        .map(named)
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(match tables.as_slice() {
+        [only] => only.clone(),
+        several => {
+            let each: Vec<_> = several
+                .iter()
+                .map(|table| format!("SELECT {column} FROM {table}"))
+                .collect();
+            format!("({})", each.join(" UNION ALL "))
+        }
+    })
 }

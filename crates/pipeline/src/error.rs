@@ -74,8 +74,8 @@ pub enum Error {
     /// The lease row remembers another destination.
     #[error(
         "shard {shard} wrote to {before} until now, and is configured to write to {now}; if that is \
-         another table, and meant, start with `--accept-destination`; if it is another pipe of the same table, list the one \
-         before in `destination.leaving_pipes`"
+         another table, and meant, start with `--accept-destination`; if it is another pipe of the same table, or these are \
+         routes, list the pipes of before in `destination.leaving_pipes`"
     )]
     DestinationChanged {
         /// The shard.

@@ -256,11 +256,25 @@ impl DestinationConfig {
     /// The same place with this table or pipe for all rows.
     #[must_use]
     pub fn at(&self, target: &Target) -> Self {
-        Self {
-            target: target.clone(),
-            routes: None,
-            ..self.clone()
+        let mut alone = self.clone();
+        alone.target = target.clone();
+        if alone.routes.take().is_some() {
+            // They may be of any of the tables.
+            alone.leaving_pipes.clear();
         }
+        alone
+    }
+}
+
+impl ConnectorConfig {
+    /// The connector as it is for each of its tables alone.
+    #[must_use]
+    pub fn by_target(&self) -> Vec<Self> {
+        let at = |target: &Target| Self {
+            destination: self.destination.at(target),
+            ..self.clone()
+        };
+        self.destination.targets().into_iter().map(at).collect()
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use frazil_runtime::config::ConnectorConfig;
+use frazil_runtime::config::{ConnectorConfig, Target};
 use frazil_runtime::exit::Exit;
 
 use super::finding::{Book, Finding, Group, Repair, State};
@@ -18,13 +18,18 @@ pub(super) const ID: &str = "snowflake.channels";
 /// The pipes that a connector's shards are spread over.
 pub(super) fn pipes(connector: &ConnectorConfig) -> Vec<String> {
     let to = &connector.destination;
-    let first = std::iter::once(to.target.pipe());
+    let first = to.targets().into_iter().map(Target::pipe);
     first.chain(to.more_pipes.iter().cloned()).collect()
 }
 
 /// How many of so many shards come to each pipe, at most.
 pub(super) fn share(connector: &ConnectorConfig, shards: usize) -> usize {
-    shards.div_ceil(1 + connector.destination.more_pipes.len())
+    let to = &connector.destination;
+    match to.routes {
+        // Each shard writes to every one of them.
+        Some(_) => shards,
+        None => shards.div_ceil(1 + to.more_pipes.len()),
+    }
 }
 
 /// What so many shards mean for a pipe that has so many channels of others.
@@ -116,20 +121,31 @@ mod tests {
             connector("b", "O-X", "pipe: P, more_pipes: [T-STREAMING]"),
             connector("c", "o-y", "table: T"),
             connector("d", "o-x", "table: T"),
-        );
+        ) + &connector(
+            "e",
+            "o-z",
+            "table: T, routes: {key: k, to: [{table: A, values: [a]}]}",
+        ) + &connector("f", "o-z", "table: A");
         let config = Config::parse(&text, std::path::Path::new("."), &Variables::of_process())
             .expect("it can be used");
-        let of = |shards: [Option<usize>; 4]| {
+        let of = |shards: [Option<usize>; 6]| {
             let all: Vec<_> = config.connectors.iter().zip(shards).collect();
             together(&all)
         };
-        let findings = of([Some(1100), Some(1001), Some(1900), None]);
+        let findings = of([Some(1100), Some(1001), Some(1900), None, None, None]);
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].state, State::Warning, "1601 of 2000");
         assert_eq!(findings[0].place, "O-X.D.S.T-STREAMING of connectors a, b");
-        let findings = of([Some(1100), Some(402), Some(1900), Some(700)]);
+        let findings = of([Some(1100), Some(402), Some(1900), Some(700), None, None]);
         assert_eq!(findings[0].state, State::Refused, "2001 of 2000");
-        let findings = of([Some(1100), None, Some(1900), None]);
+        // Each shard of routes has a channel for every table.
+        let findings = of([None, None, None, None, Some(1500), Some(501)]);
+        assert_eq!(findings.len(), 1);
+        assert_eq!(
+            (findings[0].state, findings[0].place.as_str()),
+            (State::Refused, "O-Z.D.S.A-STREAMING of connectors e, f")
+        );
+        let findings = of([Some(1100), None, Some(1900), None, None, None]);
         assert!(findings.is_empty(), "{findings:?}");
     }
 }

@@ -12,13 +12,13 @@ use crate::{CANARY, Local, frazil, told};
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A worker under way; killed when dropped.
-struct Worker {
+pub(crate) struct Worker {
     child: Child,
     log: mpsc::Receiver<String>,
 }
 
 impl Worker {
-    fn start(config: &Path) -> Self {
+    pub(crate) fn start(config: &Path) -> Self {
         let mut child = frazil()
             .env("FRAZIL_LOG", "frazil_model=debug,frazil_runtime=info")
             .args(["run", "-c"])
@@ -34,7 +34,7 @@ impl Worker {
     }
 
     /// Reads the log until `enough` of its lines so far.
-    fn until(&self, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
+    pub(crate) fn until(&self, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
         let (mut lines, end) = (Vec::new(), Instant::now() + LIMIT);
         while !enough(&lines) {
             let line = self

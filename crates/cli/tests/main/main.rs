@@ -2,6 +2,7 @@
 #![cfg(feature = "local")]
 
 mod connector;
+mod routes;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

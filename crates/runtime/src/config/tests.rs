@@ -441,18 +441,21 @@ const BROKEN: &[(&str, &str, &str)] = &[
     (
         "table: T",
         "table: T, more_pipes: [P], routes: {key: k, to: [{table: A}], values: [x]}",
-        "PLACES",
+        "4:112: connectors[0].destination.more_pipes: cannot stand beside `routes`: each table of theirs has one pipe
+4:140: connectors[0].destination.routes.to[0]: the key `values` is missing
+4:152: connectors[0].destination.routes.values: unknown key; `values` belongs under `connectors[].destination.routes.to[]`",
     ),
     (
         "table: T",
         "routes: {key: k, to: [{table: A, values: []}, {values: [x]}]}",
-        "PLACES",
+        "4:131: connectors[0].destination.routes.to[0].values: expected at least one value
+4:137: connectors[0].destination.routes.to[1]: the key `table` is missing",
     ),
-    ("table: T", "table: T, routes: {to: []}", "PLACES"),
     (
-        "- name: a",
-        "- name: a\n    leases: none\n    routing: x",
-        "PLACES",
+        "table: T",
+        "table: T, routes: {to: []}",
+        "4:109: connectors[0].destination.routes: the key `key` is missing
+4:113: connectors[0].destination.routes.to: expected at least one table with its values",
     ),
     (
         "- name: a",
@@ -467,7 +470,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
     (
         "- name: a",
         "- name: a\n    routing: {by: type}",
-        "3:14: connectors[0].routing: this version sends all rows of a connector to one table; remove the key",
+        "3:14: connectors[0].routing: rows go to several tables by `destination.routes`; remove the key",
     ),
     (
         "- name: a",
@@ -614,6 +617,37 @@ fn two_connectors_must_not_be_mistaken_for_each_other() {
             .connectors
             .len(),
         2
+    );
+}
+
+#[test]
+fn routes_lead_to_each_table_once_and_need_a_lease_table() {
+    let routed = |others: &str| {
+        let routes = "routes: {key: type, to: [{table: A, values: [x, 7, true]}, {pipe: P, values: [z]}]}";
+        MINIMAL.replace("table: T", &format!("{others}{routes}"))
+    };
+    let (with, without) = (parsed(&routed("table: T, ")), parsed(&routed("")));
+    let (with, without) = (with.expect("valid"), without.expect("valid"));
+    let to = |config: &Config| config.connectors[0].destination.clone();
+    let (a, p, t) = (
+        Target::Table("A".into()),
+        Target::Pipe("P".into()),
+        Target::Table("T".into()),
+    );
+    assert_eq!(to(&with).targets(), [&t, &a, &p]);
+    assert_eq!(to(&without).targets(), [&a, &p]);
+    assert_eq!((to(&with).target, to(&without).target), (t, a.clone()));
+    let routes = to(&without).routes.expect("routes");
+    let values: Vec<_> = routes.to.iter().map(|route| route.values.clone()).collect();
+    assert_eq!(values, [vec!["x", "7", "true"], vec!["z"]]);
+    let alone = to(&with).at(&a);
+    assert_eq!((alone.targets(), alone.routes.clone()), (vec![&a], None));
+    let file = routed("").replace("name: a\n", "name: a\n    leases: none\n");
+    let refused = parsed(&file).expect_err("no lease table");
+    assert_eq!(
+        refused,
+        "/etc/frazil/frazil.yaml:3:13: connectors[0].leases: `destination.routes` need a lease table: how far each table has \
+         its rows is kept there"
     );
 }
 

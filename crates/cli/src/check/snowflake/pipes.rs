@@ -68,11 +68,21 @@ impl Look<'_> {
     }
 
     fn leads_into(&mut self, place: &str, of: &[String; 3], table: &[String]) {
+        let leaves = self
+            .connector
+            .destination
+            .leaving_pipes
+            .iter()
+            .any(|pipe| place.ends_with(&format!(".{pipe}")));
+        if leaves && of != table {
+            let what = format!("its shards leave it; it leads into {}", of.join("."));
+            return self.book.proved(ID, place, &what);
+        }
         if of == table {
             return self.book.proved(ID, place, "it leads into the same table");
         }
         let what = format!("it leads into {}, and not into {}", of.join("."), table.join("."));
-        let step = format!("take {place} out of `destination.more_pipes` and `destination.leaving_pipes`");
+        let step = format!("take {place} out of `destination.more_pipes`");
         self.book
             .refused(Exit::Usage, ID, place, &what, vec![Repair::Step(step)]);
     }
