@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frazil_kinesis::{ChildShard, FanOutConsumer, FanOutReader, HashKeyRange, ShardReader, StartAt};
-use frazil_lease::{LeaseCoordinator, Tenure};
+use frazil_lease::{ChannelMark, LeaseCoordinator, Tenure};
 use frazil_model::{ErrorKind, Event, Position, RetryPolicy, ShardId};
 use frazil_snowflake::{ChannelParts, channel_name};
 use tokio::sync::watch;
@@ -216,10 +216,14 @@ impl MayAct {
 /// How a shard fares on this worker: what outlives a session.
 #[derive(Debug, Default)]
 struct Course {
-    /// A span was committed.
+    /// The channel that was opened last.
+    opened: Option<ChannelMark>,
+    /// A span was committed in this session.
     moved: bool,
     /// It was told that the shard stands still.
     stalled: bool,
+    /// The end of the last span that was proved in this tenure.
+    proved: Option<Position>,
     doubts: Doubts,
     suspicion: Suspicion,
 }
@@ -300,16 +304,14 @@ async fn pause(way: &Way, wanted: &mut watch::Receiver<Wanted>, wait: Duration) 
 fn tell(way: &Way, error: &Error, failures: u32, stalled: &mut bool) {
     let shard = way.shard.clone();
     let text = error.to_string();
-    if error.kind() != ErrorKind::Fenced {
-        way.parts.events.emit(Event::CallFailed {
-            shard: Some(shard.clone()),
-            room: error.room(),
-            call: "session",
-            kind: error.kind(),
-            error: text.clone(),
-            failures,
-        });
-    }
+    way.parts.events.emit(Event::CallFailed {
+        shard: Some(shard.clone()),
+        room: error.room(),
+        call: "session",
+        kind: error.kind(),
+        error: text.clone(),
+        failures,
+    });
     let lasting = !error.kind().may_heal() && error.kind() != ErrorKind::Fenced;
     if !*stalled && (lasting || failures >= FAILURES_BEFORE_STALL) {
         *stalled = true;

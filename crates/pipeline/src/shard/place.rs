@@ -172,7 +172,10 @@ pub(super) fn proved_baseline(
     match (&row.channel, token) {
         (None, None) => Some(Counts::default()),
         (Some(before), Some(token))
-            if before == mark && !row.foreign_moved && Some(token) <= row.position.as_ref() =>
+            if before == mark
+                && !row.foreign_moved
+                && row.counters.rows_inserted >= 0
+                && Some(token) <= row.position.as_ref() =>
         {
             Some(Counts {
                 rows_inserted: row.counters.rows_inserted,
@@ -183,14 +186,15 @@ pub(super) fn proved_baseline(
     }
 }
 
-/// Whether the channel that the row remembers had to be here and is not.
-pub(super) fn is_gone(row: &ShardState, mark: &ChannelMark, token: Option<&Position>) -> bool {
-    let Some(before) = row
-        .channel
-        .as_ref()
-        .filter(|before| before.name == mark.name && before.pipe == mark.pipe)
-    else {
+/// Whether the channel of before had to be here and is not.
+pub(super) fn is_gone(
+    row: &ShardState,
+    before: Option<&ChannelMark>,
+    mark: &ChannelMark,
+    token: Option<&Position>,
+) -> bool {
+    let Some(before) = before.filter(|before| before.name == mark.name && before.pipe == mark.pipe) else {
         return false;
     };
-    before.created_on_ms != mark.created_on_ms || (token.is_none() && row.counters.rows_inserted > 0)
+    before.created_on_ms != mark.created_on_ms || (token.is_none() && row.counters.rows_inserted != 0)
 }

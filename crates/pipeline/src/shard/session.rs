@@ -126,13 +126,18 @@ impl<'a> Session<'a> {
         let row = own_row(way, tenure).await?;
         take_place(way, tenure, &row, destination).await?;
         let token = channel.token().cloned();
-        let after = token.clone().max(row.position.clone());
+        // What was proved in memory counts too: a channel that is gone has no token, and the row is told only now and then.
+        let after = token.clone().max(row.position.clone()).max(course.proved.clone());
         let mark = mark_of(&placed.on.pipe, &channel);
-        let gone = is_gone(&row, &mark, token.as_ref());
+        // Which channel this worker had is known better here, too, unless the row knows this one.
+        let is_known = row.channel.as_ref() == Some(&mark);
+        let before = course.opened.clone().filter(|_| !is_known);
+        let before = before.or_else(|| row.channel.clone());
+        let gone = is_gone(&row, before.as_ref(), &mark, token.as_ref());
         if let Some(counts) = proved_baseline(&row, &mark, token.as_ref()) {
             channel.set_baseline(Baseline::Proved(counts));
         }
-        way.tell_opened(&name, token.as_ref(), course.moved);
+        way.tell_opened(&name, token.as_ref(), course.opened.is_some());
         let shaping = shaping(way).await?;
         let beginning = beginning(way, &row);
         let start = match &after {
@@ -178,8 +183,9 @@ impl<'a> Session<'a> {
         };
         if gone {
             let after = session.after.clone();
-            session.meet_gone(&row, after.as_ref()).await?;
+            session.meet_gone(before, after.as_ref()).await?;
         }
+        session.course.opened = Some(session.mark.clone());
         session.meet_errors_of_before(&row, gone, &status).await?;
         Ok(Some(session))
     }
@@ -224,7 +230,7 @@ impl<'a> Session<'a> {
     }
 
     async fn append(&mut self, batch: Batch) -> Result<(), Error> {
-        if self.course.suspicion.most_rows().is_some() {
+        if self.course.suspicion.most_rows().is_some() || self.channel.wants_quiet() {
             self.until_committed().await?;
         }
         self.way.may_act().wait().await;
@@ -307,6 +313,7 @@ impl<'a> Session<'a> {
                 self.course.suspicion.proved(rows + row_errors, now);
                 self.tell_committed(&up_to, rows, row_errors, oldest_arrival_ms);
                 self.read_until_ms = self.read_until_ms.max(oldest_arrival_ms);
+                self.course.proved = Some(up_to.clone());
                 let before = self.committed.replace(up_to);
                 self.settle();
                 self.commit_due = now + self.way.options.commit_timeout;

@@ -17,6 +17,9 @@ use tokio::task::JoinHandle;
 use super::Session;
 use crate::error::Error;
 
+/// In place of the rows inserted, where it is not known what they were at the position.
+const UNKNOWN: i64 = -1;
+
 /// How a checkpoint beside the data ended, and what it was to remember.
 pub(super) type Remembered = (Result<CheckpointOutcome, frazil_lease::Error>, Option<Position>);
 
@@ -141,6 +144,12 @@ impl Session<'_> {
             rows_inserted,
             row_errors,
         } = self.channel.proved();
+        // Taken for exact by the next session, counters that lagged would contradict what it sends.
+        let rows_inserted = if self.channel.has_exact_counts() {
+            rows_inserted
+        } else {
+            UNKNOWN
+        };
         Checkpoint {
             position: self.committed.clone(),
             ended,

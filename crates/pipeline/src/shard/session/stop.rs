@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use frazil_kinesis::{Fetched, RecordPage, ShardReader};
-use frazil_lease::{CheckpointOutcome, Counters, ShardState};
+use frazil_lease::{ChannelMark, CheckpointOutcome, Counters, ShardState};
 use frazil_model::position::compare_sequences;
 use frazil_model::{Event, Position};
 use frazil_snowflake::{ChannelStatus, Counts};
@@ -151,14 +151,14 @@ impl Session<'_> {
         false
     }
 
-    /// The channel that the row remembers is gone: is it the table that was made anew?
+    /// The channel of before is gone: is it the table that was made anew?
     pub(super) async fn meet_gone(
         &mut self,
-        row: &ShardState,
+        before: Option<ChannelMark>,
         after: Option<&Position>,
     ) -> Result<(), Error> {
         self.way.tell_gone(&self.mark.name, after);
-        let Some(before) = &row.channel else { return Ok(()) };
+        let Some(before) = before else { return Ok(()) };
         let facts = self.placed.on.pipe.snowpipe.table().await?;
         let Some(facts) = facts.filter(|facts| facts.created_on_ms > before.created_on_ms) else {
             return Ok(());
@@ -166,7 +166,7 @@ impl Session<'_> {
         let error = Error::TableRecreated {
             shard: self.way.shard.clone(),
             table_created_ms: facts.created_on_ms,
-            committed: row.position.clone(),
+            committed: after.cloned(),
         };
         Err(self.stop(error, Counts::default()).await)
     }
