@@ -12,13 +12,13 @@ use crate::{CANARY, Local, frazil, told};
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A worker under way; killed when dropped.
-struct Worker {
+pub(crate) struct Worker {
     child: Child,
     log: mpsc::Receiver<String>,
 }
 
 impl Worker {
-    fn start(config: &Path) -> Self {
+    pub(crate) fn start(config: &Path) -> Self {
         let mut child = frazil()
             .env("FRAZIL_LOG", "frazil_model=debug,frazil_runtime=info")
             .args(["run", "-c"])
@@ -43,6 +43,27 @@ impl Worker {
             lines.push(line.unwrap_or_else(|error| panic!("{error}: {lines:#?}")));
         }
         lines
+    }
+
+    /// Adds what is told to the log, until nothing is told for so long, or a line has come after that time.
+    pub(crate) fn more(&self, log: &mut Vec<String>, time: Duration) {
+        let end = Instant::now() + time;
+        while let Ok(line) = self
+            .log
+            .recv_timeout(end.saturating_duration_since(Instant::now()))
+        {
+            log.push(line);
+        }
+    }
+
+    /// Stops it as its user would, and waits until it has ended well.
+    pub(crate) fn stop(mut self, log: &mut Vec<String>) {
+        let id = self.child.id().to_string();
+        let asked = std::process::Command::new("kill").args(["-TERM", &id]).status();
+        assert!(asked.expect("it runs").success());
+        log.extend(self.log.iter());
+        let ended = self.child.wait().expect("it ends");
+        assert!(ended.success(), "{ended}: {log:#?}");
     }
 }
 

@@ -2,6 +2,7 @@
 #![cfg(feature = "local")]
 
 mod connector;
+mod situations;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
