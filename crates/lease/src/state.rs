@@ -52,7 +52,7 @@ pub struct ChannelMark {
 /// What a channel had counted when the position was committed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Rows inserted since the channel was made.
+    /// Rows inserted since the channel was made; negative where that is not known of the position.
     pub rows_inserted: i64,
     /// Rows refused since the channel was made.
     pub row_errors: i64,

@@ -15,7 +15,7 @@
 //! hits its nth call depends on the seed, the rule and n only. An unknown key, fault or operation is an error.
 //!
 //! How it works: `armed` counts calls and draws; `layer` stands before each service's router and does what needs nothing
-//! of the service but its requests and answers (`answers` words the errors, `lasting` keeps tokens and channels that stay
+//! of the service but its requests and answers (`answers` words the errors, `lasting` keeps the tokens that stay
 //! refused). What needs more is asked for by the service itself with `Faults::hit`.
 
 mod answers;

@@ -100,23 +100,6 @@ pub(crate) fn operation(method: &http::Method, path: &str) -> &'static str {
     streaming::path::Route::parse(method, path).operation()
 }
 
-/// The channel that an open, drop, append or registration names; the elastic one is never opened.
-pub(crate) fn channel_of(method: &http::Method, path: &str) -> Option<String> {
-    use self::streaming::path::Route;
-    let (Route::Open(pipe, name)
-    | Route::Drop(pipe, name)
-    | Route::Append(pipe, name)
-    | Route::Register(pipe, name)) = Route::parse(method, path)
-    else {
-        return None;
-    };
-    let elastic = name.lookup.eq_ignore_ascii_case(catalog::ELASTIC);
-    (!elastic).then(|| {
-        let parts = [&pipe.database, &pipe.schema, &pipe.pipe, &name];
-        parts.map(|part| part.lookup.as_str()).join("\0")
-    })
-}
-
 /// How to open the local Snowflake.
 #[derive(Debug)]
 pub(crate) struct Setup {

@@ -25,8 +25,8 @@ pub enum Error {
     /// The channel's counts contradict what was sent.
     #[error(
         "channel {channel} shows {found} rows and row errors where {expected} were sent, and stays so; rows are missing or \
-         another program writes to this channel. Nothing was sent again. Compare the table with the stream from the \
-         checkpoint on, then run `frazil resume`"
+         another program writes to this channel. Nothing was sent again. Compare the table with the stream from some \
+         minutes before the checkpoint on, then run `frazil resume`"
     )]
     CountMismatch {
         /// The channel.
@@ -107,7 +107,7 @@ pub enum Error {
         waited: Duration,
     },
     /// The channel says that it must be opened again.
-    #[error("channel {channel} must be opened again: {code}")]
+    #[error("channel {channel} must be opened again: {code} ({})", frazil_snowflake::Situation::of(.code))]
     MustReopen {
         /// The channel.
         channel: String,

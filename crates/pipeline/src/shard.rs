@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frazil_kinesis::{ChildShard, FanOutConsumer, FanOutReader, HashKeyRange, ShardReader, StartAt};
-use frazil_lease::{LeaseCoordinator, Tenure};
+use frazil_lease::{ChannelMark, LeaseCoordinator, Tenure};
 use frazil_model::{ErrorKind, Event, Position, RetryPolicy, ShardId};
 use frazil_snowflake::{ChannelParts, channel_name};
 use tokio::sync::watch;
@@ -215,12 +215,30 @@ impl MayAct {
 /// How a shard fares on this worker: what outlives a session.
 #[derive(Debug, Default)]
 struct Course {
-    /// A span was committed.
+    /// The channels that were opened last, one for each name.
+    opened: Vec<ChannelMark>,
+    /// A span was committed in this session.
     moved: bool,
     /// It was told that the shard stands still.
     stalled: bool,
+    /// The end of the last span that was proved in this tenure.
+    proved: Option<Position>,
     doubts: Doubts,
     suspicion: Suspicion,
+}
+
+impl Course {
+    /// The channel of this name and pipe as it was opened last.
+    fn opened_before(&self, mark: &ChannelMark) -> Option<&ChannelMark> {
+        let is = |opened: &&ChannelMark| opened.name == mark.name && opened.pipe == mark.pipe;
+        self.opened.iter().find(is)
+    }
+
+    /// This channel is opened.
+    fn opens(&mut self, mark: ChannelMark) {
+        self.opened.retain(|opened| opened.name != mark.name);
+        self.opened.push(mark);
+    }
 }
 
 /// Carries the shard until its end, a drain, or the loss of its lease.
@@ -299,16 +317,14 @@ async fn pause(way: &Way, wanted: &mut watch::Receiver<Wanted>, wait: Duration) 
 fn tell(way: &Way, error: &Error, failures: u32, stalled: &mut bool) {
     let shard = way.shard.clone();
     let text = error.to_string();
-    if error.kind() != ErrorKind::Fenced {
-        way.parts.events.emit(Event::CallFailed {
-            shard: Some(shard.clone()),
-            room: error.room(),
-            call: "session",
-            kind: error.kind(),
-            error: text.clone(),
-            failures,
-        });
-    }
+    way.parts.events.emit(Event::CallFailed {
+        shard: Some(shard.clone()),
+        room: error.room(),
+        call: "session",
+        kind: error.kind(),
+        error: text.clone(),
+        failures,
+    });
     let lasting = !error.kind().may_heal() && error.kind() != ErrorKind::Fenced;
     if !*stalled && (lasting || failures >= FAILURES_BEFORE_STALL) {
         *stalled = true;

@@ -12,7 +12,9 @@
 //!
 //! The baseline is what the counters stood at when the first span began. It is *proved* where the channel's token is just
 //! the position that the lease row remembers, with the counters it remembers. Else it is read at the open and *assumed*:
-//! counters may have lagged then, so for [`COUNTER_PATIENCE`] a surplus in a quiet moment moves the baseline.
+//! counters may have lagged then, so for [`COUNTER_PATIENCE`] a surplus in a quiet moment moves the baseline. A busy channel has no
+//! quiet moment: where a surplus shows, it asks for one ([`Channel::wants_quiet`]). Counters that rest on an assumption are not
+//! exact, and are not to be remembered as if they were ([`Channel::has_exact_counts`]).
 //!
 //! What it guarantees: nothing is called committed whose token does not stand, or whose rows the counters do not cover
 //! (I2, I3); after any error but a throttle nothing is sent on this value again: the caller opens the channel anew. What it
@@ -27,6 +29,7 @@ use frazil_model::{Clock, ErrorKind, Instant, OffsetToken, Position, Random, Ret
 
 use crate::error::Error;
 use crate::pipe::{Append, ChannelStatus, ContinuationToken, Opened, Snowpipe};
+use crate::situation::MADE_ANEW;
 
 /// How long counters may lag the token.
 pub const COUNTER_PATIENCE: Duration = Duration::from_secs(60);
@@ -146,6 +149,10 @@ pub struct Channel {
     /// Counters at the end of the last proved span.
     proved: Counts,
     assumed_until: Option<Instant>,
+    /// The counters are ahead of what the token covers, as they are where they had lagged at the open.
+    is_ahead: bool,
+    /// `proved` rests on no assumption.
+    is_exact: bool,
     /// Since when the counters lack something, and what they were then.
     lacking: Option<(Instant, i64)>,
     created_on_ms: i64,
@@ -177,6 +184,8 @@ impl Channel {
             token,
             proved: Counts::of(&status),
             assumed_until: Some(now + COUNTER_PATIENCE),
+            is_ahead: false,
+            is_exact: false,
             lacking: None,
             created_on_ms: status.created_on_ms,
         };
@@ -205,7 +214,7 @@ impl Channel {
     pub fn set_baseline(&mut self, baseline: Baseline) {
         if let Baseline::Proved(counts) = baseline {
             self.proved = counts;
-            self.assumed_until = None;
+            (self.assumed_until, self.is_exact) = (None, true);
         }
     }
 
@@ -213,6 +222,18 @@ impl Channel {
     #[must_use]
     pub fn proved(&self) -> Counts {
         self.proved
+    }
+
+    /// Whether [`Channel::proved`] can be remembered: the counters did not lag when it was read.
+    #[must_use]
+    pub fn has_exact_counts(&self) -> bool {
+        self.is_exact
+    }
+
+    /// Whether the next append is to wait until nothing is outstanding: only then it shows what the counters stand at.
+    #[must_use]
+    pub fn wants_quiet(&self) -> bool {
+        self.is_ahead
     }
 
     /// Whether batches are accepted and not proved.
@@ -295,7 +316,7 @@ impl Channel {
         }
         if status.created_on_ms != self.created_on_ms {
             return Ok(Proof::MustReopen {
-                code: "the channel was made anew".to_owned(),
+                code: MADE_ANEW.to_owned(),
             });
         }
         let token = parse(&self.name, status)?;
@@ -326,7 +347,10 @@ impl Channel {
         }
         // A boundary at which the counters stand exactly is a place where they can be remembered.
         match self.boundary(reached, found) {
-            0 => Ok(Proof::Waiting),
+            0 => {
+                self.is_ahead |= found > reached_rows && self.is_assumed(now);
+                Ok(Proof::Waiting)
+            }
             count => Ok(self.commit(count, counts)),
         }
     }
@@ -351,8 +375,12 @@ impl Channel {
         boundary
     }
 
+    fn is_assumed(&self, now: Instant) -> bool {
+        self.assumed_until.is_some_and(|until| now < until)
+    }
+
     fn surplus(&mut self, now: Instant, counts: Counts, expected: i64, found: i64) -> Proof {
-        if self.assumed_until.is_none_or(|until| now >= until) {
+        if !self.is_assumed(now) && !self.is_ahead {
             return Proof::Mismatch { expected, found };
         }
         // The counters had lagged at the open: the surplus belongs to rows of before.
@@ -361,6 +389,7 @@ impl Channel {
             return self.commit(all, counts);
         }
         self.proved = counts;
+        self.is_ahead = false;
         Proof::Waiting
     }
 
@@ -372,6 +401,8 @@ impl Channel {
             .saturating_sub(self.proved.row_errors)
             .clamp(0, sent);
         self.proved = counts;
+        self.is_ahead = false;
+        self.is_exact |= !self.is_assumed(self.clock.now());
         let Some(last) = spans.last() else {
             return Proof::Waiting;
         };

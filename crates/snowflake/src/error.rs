@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use frazil_model::{ErrorKind, PositionError};
 
+use crate::situation::Situation;
+
 /// A situation with Snowflake.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -80,7 +82,7 @@ pub enum Error {
         channel: String,
     },
     /// The channel must be opened again before anything else.
-    #[error("channel {channel} must be opened again: {code} {message}")]
+    #[error("channel {channel} must be opened again: {code} ({}) {message}", Situation::of(.code))]
     MustReopen {
         /// The channel.
         channel: String,

@@ -25,6 +25,7 @@ pub mod probe;
 mod renewing;
 mod service_clock;
 mod session;
+mod situation;
 mod sql;
 mod status;
 mod table;
@@ -43,5 +44,6 @@ pub use pipe::{
     TableFacts,
 };
 pub use service_clock::ClockSkew;
+pub use situation::Situation;
 pub use sql::{Column, Rows, SqlClient};
 pub use status::{StatusPoller, StatusWatch};

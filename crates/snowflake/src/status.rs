@@ -2,7 +2,8 @@
 //!
 //! One task per pipe. A shard that has accepted rows outstanding says so ([`StatusWatch::want`]) and sees each answer that
 //! comes. While nobody waits nothing is asked. A failed question is asked again with back-off and told as an event; the
-//! shards see no answer meanwhile.
+//! shards see no answer meanwhile. Who watches sees no answer to a question that was asked before he began to: it may tell of an
+//! older opening of the channel.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,16 +39,13 @@ impl Registry {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wanted_names(&self) -> Vec<String> {
+    /// The channels that wait, each with the number of who watches it.
+    fn wanted(&self) -> (Vec<String>, Vec<u64>) {
         let entries = self.locked();
-        let mut names: Vec<_> = entries
-            .1
-            .iter()
-            .filter(|(_, e)| e.wanted)
-            .map(|(name, _)| name.clone())
-            .collect();
-        names.sort();
-        names
+        let wanted = entries.1.iter().filter(|(_, entry)| entry.wanted);
+        let mut wanted: Vec<_> = wanted.map(|(name, entry)| (name.clone(), entry.serial)).collect();
+        wanted.sort();
+        wanted.into_iter().unzip()
     }
 }
 
@@ -170,7 +168,7 @@ async fn poll(
 ) {
     let mut backoff = FAILURES.start();
     loop {
-        let names = registry.wanted_names();
+        let (names, serials) = registry.wanted();
         if names.is_empty() {
             registry.wanted.notified().await;
             continue;
@@ -179,9 +177,10 @@ async fn poll(
             Ok(mut found) => {
                 backoff.reset();
                 let entries = registry.locked();
-                for name in names {
+                for (name, serial) in names.into_iter().zip(serials) {
                     let status = found.remove(&name).unwrap_or_else(missing);
-                    if let Some(entry) = entries.1.get(&name) {
+                    // Who began to watch after the question was asked opened the channel meanwhile: the answer is of before.
+                    if let Some(entry) = entries.1.get(&name).filter(|entry| entry.serial == serial) {
                         entry.statuses.send_replace(Some(status));
                     }
                 }

@@ -219,9 +219,9 @@ pub(crate) fn refusal(asked: Asked<'_>, status: u16, retry_after: Option<Duratio
     let call = asked.call;
     let channel = asked.channel.to_owned();
     match code.as_str() {
-        "STALE_CONTINUATION_TOKEN_SEQUENCER"
-        | "ERR_CHANNEL_HAS_INVALID_ROW_SEQUENCER"
-        | "ERR_CHANNEL_HAS_INVALID_CLIENT_SEQUENCER" => return Error::StaleContinuation { channel, message },
+        "STALE_CONTINUATION_TOKEN_SEQUENCER" | "ERR_CHANNEL_HAS_INVALID_CLIENT_SEQUENCER" => {
+            return Error::StaleContinuation { channel, message };
+        }
         "ERR_CHANNEL_HAS_UNCOMMITTED_DATA" => return Error::UncommittedRows { channel },
         "ERR_OPEN_CHANNEL_IN_PROGRESS" => return Error::OpenInProgress { channel },
         "ERR_GENERAL_EXCEPTION_RETRY_REQUEST" => {
@@ -231,7 +231,8 @@ pub(crate) fn refusal(asked: Asked<'_>, status: u16, retry_after: Option<Duratio
                 message: code,
             };
         }
-        "STALE_PIPE_CACHE" => {
+        // A gap is no sign of another writer.
+        "STALE_PIPE_CACHE" | "ERR_CHANNEL_HAS_INVALID_ROW_SEQUENCER" => {
             return Error::MustReopen {
                 channel,
                 code,
@@ -304,7 +305,17 @@ mod tests {
 
     #[test]
     fn every_shape_of_a_refusal_has_its_situation() {
-        let cases: [(u16, &str, ErrorKind); 14] = [
+        let cases: [(u16, &str, ErrorKind); 16] = [
+            (
+                400,
+                r#"{"code":"ERR_CHANNEL_HAS_INVALID_CLIENT_SEQUENCER"}"#,
+                ErrorKind::Fenced,
+            ),
+            (
+                400,
+                r#"{"code":"ERR_CHANNEL_HAS_INVALID_ROW_SEQUENCER"}"#,
+                ErrorKind::Retry,
+            ),
             (410, r#"{"code":"PIPE_FAILED_OVER"}"#, ErrorKind::Retry),
             (
                 400,

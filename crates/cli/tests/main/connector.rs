@@ -44,6 +44,27 @@ impl Worker {
         }
         lines
     }
+
+    /// Adds what is told to the log, until nothing is told for so long, or a line has come after that time.
+    pub(crate) fn more(&self, log: &mut Vec<String>, time: Duration) {
+        let end = Instant::now() + time;
+        while let Ok(line) = self
+            .log
+            .recv_timeout(end.saturating_duration_since(Instant::now()))
+        {
+            log.push(line);
+        }
+    }
+
+    /// Stops it as its user would, and waits until it has ended well.
+    pub(crate) fn stop(mut self, log: &mut Vec<String>) {
+        let id = self.child.id().to_string();
+        let asked = std::process::Command::new("kill").args(["-TERM", &id]).status();
+        assert!(asked.expect("it runs").success());
+        log.extend(self.log.iter());
+        let ended = self.child.wait().expect("it ends");
+        assert!(ended.success(), "{ended}: {log:#?}");
+    }
 }
 
 impl Drop for Worker {

@@ -3,6 +3,7 @@
 
 mod connector;
 mod routes;
+mod situations;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -54,10 +54,13 @@ fn rows_go_to_the_table_of_their_kind_once_whatever_is_killed_and_however_routes
     assert_eq!(code, Some(0), "{script}");
     assert_eq!(script.matches("CREATE TABLE").count(), 3, "{script}");
     local.play(&script);
+    let tables = ["T", "CLICKS", "ORDERS"];
+    let may_read = tables.map(|table| format!("GRANT SELECT ON TABLE D.PUBLIC.{table} TO ROLE CONNECTOR;"));
+    local.play(&may_read.join("\n"));
     let (code, checked) = output(&["check"], &config);
     assert_eq!(code, Some(0), "{checked}");
-    for table in ["D.PUBLIC.T", "D.PUBLIC.CLICKS", "D.PUBLIC.ORDERS"] {
-        assert!(checked.contains(table), "{checked}");
+    for table in tables {
+        assert!(checked.contains(&format!("D.PUBLIC.{table}")), "{checked}");
     }
 
     let events = local.folder.path().join("events");

@@ -63,7 +63,6 @@ fn denied(service: Service, account: &Account, call: &Call) -> String {
 }
 
 fn snowflake(call: &Call, hit: &Hit) -> Response {
-    const MUST_BE_REOPENED: &str = "ERR_CHANNEL_MUST_BE_REOPENED";
     let (status, code, message) = match hit.fault.as_str() {
         "throttle" if call.operation == "statements" => (429, "390505", "Too many requests."),
         "throttle" => (429, "ERR_TOO_MANY_REQUESTS", "Too many requests, retry later."),
@@ -81,11 +80,6 @@ fn snowflake(call: &Call, hit: &Hit) -> Response {
             409,
             "ERR_OPEN_CHANNEL_IN_PROGRESS",
             "Another open of the channel is in progress, retry later.",
-        ),
-        "invalidate_channel" => (
-            409,
-            MUST_BE_REOPENED,
-            "The channel is invalid. Please reopen the channel.",
         ),
         "expire_token" => (401, "390318", "OAuth access token expired."),
         _ => (hit.status, hit.code.as_str(), "injected fault"),

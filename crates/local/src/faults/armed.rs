@@ -25,6 +25,7 @@ impl Hit {
         let code = match (&rule.code, rule.fault.as_str()) {
             (Some(code), _) => code,
             (None, "partial") => "ProvisionedThroughputExceededException",
+            (None, "invalidate_channel") => "ERR_CHANNEL_MUST_BE_REOPENED",
             (None, _) => "InternalFailure",
         };
         Self {

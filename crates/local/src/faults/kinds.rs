@@ -5,6 +5,7 @@
 //! | `delay` | all | any | `delay` | the answer comes `delay` later |
 //! | `error` | all | any | `status`, `code`? | an answer of this status and code, without effect |
 //! | `lost_answer` | all | any | | the call has its effect, the connection ends without an answer |
+//! | `lost_request` | all | any | | the connection ends without an answer, and the call has no effect |
 //! | `cut` | all | any | `bytes` | the call has its effect, the connection ends after so many bytes of the answer's body |
 //! | `throttle` | Kinesis, DynamoDB | any | | the service's own throttling error |
 //! | `deny` | Kinesis, DynamoDB | any | | `AccessDeniedException` that names the action and the resource |
@@ -15,7 +16,9 @@
 //! | `unavailable` | Snowflake | any | `retry_after`? | 503 |
 //! | `stale_continuation` | Snowflake | `append_rows`, `register_files` | | 400, the continuation token is stale |
 //! | `open_in_progress` | Snowflake | `open_channel` | | 409, another open is under way |
-//! | `invalidate_channel` | Snowflake | `append_rows`, `register_files` | | 409 for this channel until it is opened again |
+//! | `invalidate_channel` | Snowflake | `append_rows`, `register_files`, `channel_status` | `code`? | the channel has this status code, and appends are refused with it, until it is opened again |
+//! | `take_channel` | Snowflake | the same | | another client opens the channel first |
+//! | `remove_channel` | Snowflake | the same | | the service removes the channel first, as one that was idle |
 //! | `expire_token` | Snowflake | those of pipes and channels | | 401 for this bearer token from now on |
 //! | `slow_commit` | Snowflake | `commit` | `delay` | a commit starts `delay` later |
 //! | `late_counters` | Snowflake | `channel_status` | `delay` | status leaves out of its counters what was committed during the last `delay`, beside the new token |
@@ -91,7 +94,7 @@ const fn inside(name: &'static str, operations: &'static [&'static str], needs: 
     }
 }
 
-static KINDS: [Kind; 19] = [
+static KINDS: [Kind; 22] = [
     Kind {
         needs: &[Key::Delay],
         ..kind("delay", ALL)
@@ -102,6 +105,7 @@ static KINDS: [Kind; 19] = [
         ..kind("error", ALL)
     },
     kind("lost_answer", ALL),
+    kind("lost_request", ALL),
     Kind {
         needs: &[Key::Bytes],
         ..kind("cut", ALL)
@@ -127,11 +131,16 @@ static KINDS: [Kind; 19] = [
     },
     only("stale_continuation", &[Snowflake], &APPENDS),
     only("open_in_progress", &[Snowflake], &["open_channel"]),
-    only("invalidate_channel", &[Snowflake], &APPENDS),
     only("expire_token", &[Snowflake], &BEARERS),
     inside("slow_commit", &["commit"], &[Key::Delay]),
     inside("late_counters", &["channel_status"], &[Key::Delay]),
     inside("stale_on_replay", &APPENDS, &[]),
+    Kind {
+        may: &[Key::Code],
+        ..inside("invalidate_channel", &CHANNELS, &[])
+    },
+    inside("take_channel", &CHANNELS, &[]),
+    inside("remove_channel", &CHANNELS, &[]),
     inside("lose_accepted", &["restart"], &[]),
 ];
 
@@ -146,7 +155,10 @@ pub(super) const BEARERS: [&str; 6] = [
 ];
 
 /// Operations that append: rows, and files that were uploaded.
-pub(super) const APPENDS: [&str; 2] = ["append_rows", "register_files"];
+const APPENDS: [&str; 2] = ["append_rows", "register_files"];
+
+/// Operations before which something happens to a channel.
+const CHANNELS: [&str; 3] = ["append_rows", "register_files", "channel_status"];
 
 impl Kind {
     /// Whether a call of this operation can have this fault.

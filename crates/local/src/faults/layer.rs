@@ -6,12 +6,12 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::kinds::{APPENDS, BEARERS};
+use super::kinds::BEARERS;
 use super::lasting::Lasting;
 use super::{Faults, Hit, Service, answers};
 use crate::aws::named::Named;
 use crate::aws::{self, BODY_LIMIT, Format};
-use crate::snowflake::{auth::bearer, channel_of, operation};
+use crate::snowflake::{auth::bearer, operation};
 
 /// Whose resources the names of AWS stand for.
 #[derive(Clone, Debug)]
@@ -39,12 +39,6 @@ pub(super) struct Call {
     pub(super) operation: String,
     pub(super) format: Format,
     pub(super) named: Named,
-}
-
-/// Of a call to Snowflake, what lasting faults go by.
-struct Lasts {
-    channel: Option<String>,
-    token: Option<String>,
 }
 
 impl Layer {
@@ -91,28 +85,11 @@ impl Layer {
         Ok((call, aws::request_with(head, body)))
     }
 
-    fn lasts(&self, call: &Call, request: &Request) -> Lasts {
-        if self.service != Service::Snowflake || !BEARERS.contains(&call.operation.as_str()) {
-            return Lasts {
-                channel: None,
-                token: None,
-            };
-        }
-        Lasts {
-            channel: channel_of(request.method(), request.uri().path()),
-            token: bearer(request.headers()).map(str::to_owned),
-        }
-    }
-
-    /// The lasting fault that an earlier hit left on this call.
-    fn still(&self, call: &Call, lasts: &Lasts) -> Option<&'static str> {
-        let expired = |token: &String| self.lasting.has_expired(token);
-        if lasts.token.as_ref().is_some_and(expired) {
-            return Some("expire_token");
-        }
-        let invalid = |channel: &String| self.lasting.is_invalid(channel);
-        let append = APPENDS.contains(&call.operation.as_str());
-        (append && lasts.channel.as_ref().is_some_and(invalid)).then_some("invalidate_channel")
+    /// The bearer token of a call to Snowflake that it can make expire.
+    fn token(&self, call: &Call, request: &Request) -> Option<String> {
+        let may_expire = self.service == Service::Snowflake && BEARERS.contains(&call.operation.as_str());
+        let token = may_expire.then(|| bearer(request.headers())).flatten();
+        token.map(str::to_owned)
     }
 
     fn refuse(&self, call: &Call, hit: &Hit) -> Response {
@@ -125,9 +102,12 @@ async fn apply(State(layer): State<Layer>, request: Request, next: Next) -> Resp
         Ok(read) => read,
         Err(refused) => return *refused,
     };
-    let lasts = layer.lasts(&call, &request);
-    if let Some(fault) = layer.still(&call, &lasts) {
-        return layer.refuse(&call, &Hit::of(fault));
+    let token = layer.token(&call, &request);
+    if token
+        .as_ref()
+        .is_some_and(|token| layer.lasting.has_expired(token))
+    {
+        return layer.refuse(&call, &Hit::of("expire_token"));
     }
     let mut cut = None;
     for hit in layer.faults.layered(layer.service, &call.operation, &call.named) {
@@ -142,23 +122,16 @@ async fn apply(State(layer): State<Layer>, request: Request, next: Next) -> Resp
                 drop(next.run(request).await);
                 return answers::lost();
             }
+            "lost_request" => return answers::lost(),
             fault => {
-                match (fault, &lasts.channel, &lasts.token) {
-                    ("invalidate_channel", Some(channel), _) => layer.lasting.invalidate(channel),
-                    ("expire_token", _, Some(token)) => layer.lasting.expire(token),
-                    _ => {}
+                if let ("expire_token", Some(token)) = (fault, &token) {
+                    layer.lasting.expire(token);
                 }
                 return layer.refuse(&call, &hit);
             }
         }
     }
     let response = next.run(request).await;
-    if call.operation == "open_channel"
-        && response.status().is_success()
-        && let Some(channel) = &lasts.channel
-    {
-        layer.lasting.reopened(channel);
-    }
     match cut {
         Some(bytes) => answers::cut(response, bytes),
         None => response,

@@ -148,6 +148,14 @@ fn wrong_rule_is_refused_with_its_reason() {
         ),
         ("{service: kinesis, fault: throttle, code: X}", "takes no code"),
         (
+            "{service: snowflake, fault: take_channel, code: X}",
+            "takes no code",
+        ),
+        (
+            "{service: snowflake, operation: open_channel, fault: remove_channel}",
+            "for operation append_rows",
+        ),
+        (
             "{service: snowflake, fault: deny}",
             "for service kinesis, dynamodb",
         ),
@@ -245,6 +253,10 @@ rules:
   - {service: snowflake, fault: open_in_progress}
   - {service: snowflake, fault: invalidate_channel}
   - {service: snowflake, fault: expire_token}
+  - {service: snowflake, operation: channel_status, fault: invalidate_channel, code: ERR_X}
+  - {service: snowflake, operation: append_rows, fault: take_channel}
+  - {service: snowflake, fault: remove_channel}
+  - {service: dynamodb, operation: UpdateItem, fault: lost_request}
 ";
 
 #[test]
@@ -278,6 +290,13 @@ fn newer_faults_read_as_ever() {
         rule(Service::Snowflake, "*", "open_in_progress"),
         rule(Service::Snowflake, "*", "invalidate_channel"),
         rule(Service::Snowflake, "*", "expire_token"),
+        Rule {
+            code: Some("ERR_X".into()),
+            ..rule(Service::Snowflake, "channel_status", "invalidate_channel")
+        },
+        rule(Service::Snowflake, "append_rows", "take_channel"),
+        rule(Service::Snowflake, "*", "remove_channel"),
+        rule(Service::Dynamodb, "UpdateItem", "lost_request"),
     ];
     assert_eq!(rules, expected);
 }

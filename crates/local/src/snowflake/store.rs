@@ -265,7 +265,9 @@ impl Store {
     fn uncommitted(&self, id: i64, state: &Accepted) -> Result<bool> {
         let row = self.catalog.channel_by_id(id)?;
         Ok(row.is_some_and(|row| {
-            row.client_sequencer == state.client_sequencer
+            // What an invalid channel accepted is discarded already.
+            row.status_code == SUCCESS
+                && row.client_sequencer == state.client_sequencer
                 && row.committed_row_sequencer < state.row_sequencer
         }))
     }

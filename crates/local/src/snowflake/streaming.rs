@@ -13,6 +13,7 @@ mod account;
 mod answer;
 mod append;
 mod channels;
+mod disturb;
 pub(super) mod files;
 pub(crate) mod path;
 pub(crate) mod rights;
@@ -74,7 +75,7 @@ async fn dispatch(snowflake: &Arc<Snowflake>, request: Request) -> Result<Respon
         }
         Route::Status(pipe) => {
             let login = login(snowflake, &head.headers)?;
-            channels::status(snowflake, &find_pipe(snowflake, &login, &pipe)?, &body)
+            channels::status(snowflake, &find_pipe(snowflake, &login, &pipe)?, &body).await
         }
         Route::Append(pipe, channel) => {
             let login = login(snowflake, &head.headers)?;

@@ -183,7 +183,10 @@ pub(super) fn proved_baseline(
     match (remembered_of(row, mark), token) {
         (None, None) if row.channels.is_empty() => Some(Counts::default()),
         (Some(before), Some(token))
-            if before.channel == *mark && !row.foreign_moved && Some(token) <= row.position.as_ref() =>
+            if before.channel == *mark
+                && !row.foreign_moved
+                && before.counters.rows_inserted >= 0
+                && Some(token) <= row.position.as_ref() =>
         {
             Some(Counts {
                 rows_inserted: before.counters.rows_inserted,
@@ -194,10 +197,16 @@ pub(super) fn proved_baseline(
     }
 }
 
-/// Whether the channel that the row remembers had to be here and is not.
-pub(super) fn is_gone(row: &ShardState, mark: &ChannelMark, token: Option<&Position>) -> bool {
-    remembered_of(row, mark).is_some_and(|before| {
-        before.channel.created_on_ms != mark.created_on_ms
-            || (token.is_none() && before.counters.rows_inserted > 0)
-    })
+/// Whether the channel of before had to be here and is not.
+pub(super) fn is_gone(
+    row: &ShardState,
+    before: Option<&ChannelMark>,
+    mark: &ChannelMark,
+    token: Option<&Position>,
+) -> bool {
+    let Some(before) = before else {
+        return false;
+    };
+    let had_rows = remembered_of(row, mark).is_some_and(|known| known.counters.rows_inserted != 0);
+    before.created_on_ms != mark.created_on_ms || (token.is_none() && had_rows)
 }

@@ -119,8 +119,10 @@ impl<'a> Session<'a> {
             .iter()
             .map(|outlet| outlet.channel.token().cloned())
             .collect();
-        // Whatever channel a record falls to, it is settled only up to where all of them are.
-        let after = tokens.iter().min().cloned().flatten().max(row.position.clone());
+        // Whatever channel a record falls to, it is settled only up to where all of them are. What was proved in memory counts
+        // too: a channel that is gone has no token, and the row is told only now and then.
+        let settled = row.position.clone().max(course.proved.clone());
+        let after = tokens.iter().min().cloned().flatten().max(settled);
         let furthest = tokens.iter().max().cloned().flatten();
         let beginning = beginning(way, &row);
         let start = match &after {
@@ -171,15 +173,16 @@ impl<'a> Session<'a> {
         start: &StartAt,
         statuses: &[ChannelStatus],
     ) -> Result<(), Error> {
-        let (way, again) = (self.way, self.course.moved);
+        let way = self.way;
         for outlet in &mut self.outlets {
             let token = outlet.channel.token();
             if let Some(counts) = proved_baseline(row, &outlet.mark, token) {
                 outlet.channel.set_baseline(Baseline::Proved(counts));
             }
+            let again = self.course.opened_before(&outlet.mark).is_some();
             way.tell_opened(&outlet.mark.name, outlet.channel.token(), again);
             outlet.known = remembered_of(row, &outlet.mark).cloned();
-            outlet.proved = outlet.proved.take().max(row.position.clone());
+            outlet.proved = outlet.proved.take().max(self.after.clone());
         }
         way.parts.events.emit(Event::ShardStarted {
             shard: way.shard.clone(),
@@ -188,11 +191,21 @@ impl<'a> Session<'a> {
         for (index, status) in statuses.iter().enumerate() {
             let outlet = &mut self.outlets[index];
             let known = outlet.known.take();
-            let gone = is_gone(row, &outlet.mark, outlet.channel.token());
-            if let Some(before) = known.as_ref().filter(|_| gone) {
-                self.meet_gone(index, row, before).await?;
+            // Which channel this worker had is known better here, too, unless the row knows this one.
+            let of_row = known.as_ref().map(|known| &known.channel);
+            let of_course = self.course.opened_before(&outlet.mark);
+            let before = of_course
+                .filter(|_| of_row != Some(&outlet.mark))
+                .or(of_row)
+                .cloned();
+            let gone = is_gone(row, before.as_ref(), &outlet.mark, outlet.channel.token());
+            if let Some(before) = before.filter(|_| gone) {
+                self.meet_gone(index, &before).await?;
             }
-            self.meet_errors_of_before(index, row, known.as_ref().filter(|_| !gone), gone, status)
+            let outlet = &self.outlets[index];
+            self.course.opens(outlet.mark.clone());
+            let same = known.filter(|known| known.channel == outlet.mark);
+            self.meet_errors_of_before(index, row, same.as_ref(), gone, status)
                 .await?;
         }
         Ok(())
@@ -252,7 +265,8 @@ impl<'a> Session<'a> {
 
     /// Appends what was gathered together: a batch for each table that has rows in it, all up to the same position.
     async fn append(&mut self, batches: Vec<(usize, Batch)>) -> Result<(), Error> {
-        if self.course.suspicion.most_rows().is_some() {
+        let wants_quiet = |outlet: &Outlet| outlet.channel.wants_quiet();
+        if self.course.suspicion.most_rows().is_some() || self.outlets.iter().any(wants_quiet) {
             self.until_committed().await?;
         }
         self.way.may_act().wait().await;
@@ -353,6 +367,7 @@ impl<'a> Session<'a> {
                 let seen = outlet.channel.proved();
                 self.course.suspicion.proved(rows + row_errors, now);
                 self.advance();
+                self.course.proved = self.course.proved.take().max(self.committed.clone());
                 self.tell_committed(rows, row_errors, oldest_arrival_ms);
                 self.read_until_ms = self.read_until_ms.max(oldest_arrival_ms);
                 self.settle();

@@ -255,6 +255,31 @@ async fn an_assumed_baseline_moves_in_a_quiet_moment_only_for_a_while() {
 }
 
 #[tokio::test]
+async fn a_busy_channel_whose_counters_lagged_at_the_open_asks_for_a_quiet_moment_and_goes_on() {
+    let bench = Bench::new(13);
+    let mut before = bench.open().await;
+    bench.append(&mut before, batch(1, 3)).await.expect("accepted");
+    bench.fake.commit_all();
+    bench.fake.show_counters("C", Some((0, 0)));
+    let mut channel = bench.open().await;
+    bench.fake.show_counters("C", None);
+    bench.append(&mut channel, batch(4, 8)).await.expect("accepted");
+    bench.append(&mut channel, batch(9, 9)).await.expect("accepted");
+    bench.fake.commit("C", 1);
+    // Eight rows are counted where five were sent: three are of before, and no boundary fits.
+    assert!(!channel.wants_quiet());
+    assert_eq!(bench.proof(&mut channel).await, Proof::Waiting);
+    assert!(channel.wants_quiet() && !channel.has_exact_counts());
+    bench.clock.advance(COUNTER_PATIENCE * 2).await;
+    bench.fake.commit_all();
+    assert_eq!(bench.proof(&mut channel).await, committed(9, 6, 0));
+    assert!(!channel.wants_quiet() && channel.has_exact_counts());
+    bench.append(&mut channel, batch(10, 10)).await.expect("accepted");
+    bench.fake.commit_all();
+    assert_eq!(bench.proof(&mut channel).await, committed(10, 1, 0));
+}
+
+#[tokio::test]
 async fn row_errors_count_as_settled_and_are_told() {
     let bench = Bench::new(10);
     let mut channel = bench.open().await;

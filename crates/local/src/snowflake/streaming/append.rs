@@ -16,6 +16,7 @@ use super::super::registry::{Channel, Found};
 use super::super::store::{Appended, Incoming, Store};
 use super::super::{RAW_LIMIT, Snowflake};
 use super::answer::{self, Refusal};
+use super::disturb::disturb;
 use super::path::{Name, Query};
 use crate::faults::Service;
 
@@ -30,6 +31,7 @@ pub(super) async fn append(
     headers: &HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refusal> {
+    disturb(snowflake, pipe, &name.lookup, "append_rows").await?;
     let channel = find(snowflake, pipe, name).await?;
     let batch = incoming(snowflake, &channel, query, headers, body).await?;
     let outcome = snowflake.store.accept(Arc::clone(&channel), batch).await?;

@@ -11,6 +11,7 @@ use super::super::catalog::{ELASTIC, MOST_CHANNELS, SUCCESS, now_ms};
 use super::super::model::{ChannelRow, Counters, PipeRow};
 use super::super::store::Opened;
 use super::answer::{self, Refusal};
+use super::disturb::disturb;
 use super::path::Name;
 use crate::faults::Service;
 
@@ -119,7 +120,11 @@ pub(super) async fn drop(
 }
 
 /// `POST <pipe>:bulk-channel-status`: keys as asked, unknown channels left out, `ELASTIC` always known.
-pub(super) fn status(snowflake: &Snowflake, pipe: &PipeRow, body: &[u8]) -> Result<Response, Refusal> {
+pub(super) async fn status(
+    snowflake: &Arc<Snowflake>,
+    pipe: &PipeRow,
+    body: &[u8],
+) -> Result<Response, Refusal> {
     let body: StatusBody = answer::parse(body)?;
     if body.channel_names.len() > STATUS_LIMIT {
         return Err(Refusal::new(
@@ -127,6 +132,11 @@ pub(super) fn status(snowflake: &Snowflake, pipe: &PipeRow, body: &[u8]) -> Resu
             "ERR_TOO_MANY_CHANNELS",
             "At most 1000 channels can be asked for at once.",
         ));
+    }
+    for asked in &body.channel_names {
+        if disturb(snowflake, pipe, &Name::new(asked).lookup, "channel_status").await? {
+            break;
+        }
     }
     let catalog = &snowflake.store.catalog;
     let mut statuses = Map::new();

@@ -14,6 +14,9 @@ use futures::future::{join_all, select_all};
 use crate::pipes::OpenPipe;
 use crate::shard::Way;
 
+/// In place of the rows inserted, where it is not known what they were at the position.
+const UNKNOWN: i64 = -1;
+
 /// A table's channel, open.
 pub(super) struct Outlet {
     pub(super) on: OpenPipe,
@@ -47,8 +50,13 @@ impl Outlet {
 
     /// The channel as the lease row is to remember it now.
     pub(super) fn remembered(&self) -> CountedChannel {
+        let mut counts = self.channel.proved();
+        if !self.channel.has_exact_counts() {
+            // Taken for exact by the next session, counters that lagged would contradict what it sends.
+            counts.rows_inserted = UNKNOWN;
+        }
         let known = self.known.clone();
-        known.unwrap_or_else(|| self.counted(self.channel.proved()))
+        known.unwrap_or_else(|| self.counted(counts))
     }
 
     /// Sends a batch.

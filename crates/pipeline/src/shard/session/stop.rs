@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use frazil_kinesis::{Fetched, RecordPage, ShardReader};
-use frazil_lease::{CheckpointOutcome, CountedChannel, ShardState};
+use frazil_lease::{ChannelMark, CheckpointOutcome, CountedChannel, ShardState};
 use frazil_model::position::compare_sequences;
 use frazil_model::{Event, Position};
 use frazil_snowflake::{ChannelStatus, Counts, TableFacts};
@@ -152,24 +152,19 @@ impl Session<'_> {
         false
     }
 
-    /// The channel that the row remembers is gone: is it the table that was made anew?
-    pub(super) async fn meet_gone(
-        &mut self,
-        of: usize,
-        row: &ShardState,
-        before: &CountedChannel,
-    ) -> Result<(), Error> {
+    /// The channel of before is gone: is it the table that was made anew?
+    pub(super) async fn meet_gone(&mut self, of: usize, before: &ChannelMark) -> Result<(), Error> {
         let outlet = &self.outlets[of];
         self.way.tell_gone(&outlet.mark.name, self.after.as_ref());
         let facts = outlet.on.pipe.snowpipe.table().await?;
-        let made_later = |facts: &TableFacts| facts.created_on_ms > before.channel.created_on_ms;
+        let made_later = |facts: &TableFacts| facts.created_on_ms > before.created_on_ms;
         let Some(facts) = facts.filter(made_later) else {
             return Ok(());
         };
         let error = Error::TableRecreated {
             shard: self.way.shard.clone(),
             table_created_ms: facts.created_on_ms,
-            committed: row.position.clone(),
+            committed: self.after.clone(),
         };
         Err(self.stop(of, error, Counts::default()).await)
     }

@@ -21,6 +21,7 @@ use super::super::super::store::{Appended, Incoming, Store};
 use super::super::super::{FILE_RAW_LIMIT, Snowflake, decode};
 use super::super::answer::{self, Refusal};
 use super::super::append::{self, Tokens};
+use super::super::disturb::disturb;
 use super::super::path::{Name, Query};
 use super::parse;
 
@@ -79,6 +80,7 @@ pub(in super::super) async fn register(
     let described: Vec<Described> = answer::parse(body)?;
     let (start_token, end_token) = tokens(&described);
     let wanted = wanted(described, pipe)?;
+    disturb(snowflake, pipe, &name.lookup, OPERATION).await?;
     let channel = append::find(snowflake, pipe, name).await?;
     append::check(
         &channel,

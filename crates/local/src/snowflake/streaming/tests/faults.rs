@@ -178,3 +178,96 @@ async fn fault_expire_token_refuses_it_until_a_new_one_is_fetched() {
     client.status_with(&new, &["C"]).await.is_ok();
     client.status_with(&token, &["C"]).await.is(401, "390318");
 }
+
+#[tokio::test]
+async fn fault_invalidate_channel_is_told_by_status_with_its_code_and_nothing_more_is_committed() {
+    let rules = faults(&format!(
+        "  - {{service: snowflake, operation: channel_status, fault: invalidate_channel, code: ERR_X, after: 1, times: 1}}
+{SLOW_COMMIT}"
+    ));
+    let client = Client::start_with(|options| options.faults = rules).await;
+    let token = client.open("C").await.token();
+    let next = client
+        .append("C", &token, "1", "r1", "{\"n\":\"1\"}\n")
+        .await
+        .token();
+    assert_eq!(client.status("C").await["channel_status_code"], "SUCCESS");
+    assert_eq!(client.status("C").await["channel_status_code"], "ERR_X");
+    assert_eq!(client.status("C").await["channel_status_code"], "ERR_X");
+    client
+        .append("C", &next, "2", "r2", "{\"n\":\"2\"}\n")
+        .await
+        .is(409, "ERR_X");
+    client.open("C").await.is_ok();
+    let status = client.status("C").await;
+    assert_eq!(status["channel_status_code"], "SUCCESS");
+    assert!(status["last_committed_offset_token"].is_null(), "{status}");
+}
+
+#[tokio::test]
+async fn fault_take_channel_opens_it_as_another_client_would() {
+    let rules =
+        faults("  - {service: snowflake, operation: append_rows, fault: take_channel, after: 1, times: 1}\n");
+    let client = Client::start_with(|options| options.faults = rules).await;
+    let token = client.open("C").await.token();
+    let next = client
+        .append("C", &token, "1", "r1", "{\"n\":\"1\"}\n")
+        .await
+        .token();
+    client.committed("C", "1").await;
+    for request in ["r2", "r3"] {
+        client
+            .append("C", &next, "2", request, "{\"n\":\"2\"}\n")
+            .await
+            .is(400, "STALE_CONTINUATION_TOKEN_SEQUENCER");
+    }
+    let token = client.open("C").await.token();
+    client
+        .append("C", &token, "2", "r4", "{\"n\":\"2\"}\n")
+        .await
+        .is_ok();
+    client.committed("C", "2").await;
+    assert_eq!(client.rows(), 2);
+}
+
+#[tokio::test]
+async fn fault_remove_channel_takes_it_away_with_its_token() {
+    let rules = faults(
+        "  - {service: snowflake, operation: append_rows, fault: remove_channel, after: 1, times: 1}
+  - {service: snowflake, operation: channel_status, fault: remove_channel, after: 1000, times: 1}\n",
+    );
+    let client = Client::start_with(|options| options.faults = rules).await;
+    let token = client.open("C").await.token();
+    let next = client
+        .append("C", &token, "1", "r1", "{\"n\":\"1\"}\n")
+        .await
+        .token();
+    let before = client.committed("C", "1").await;
+    client
+        .append("C", &next, "2", "r2", "{\"n\":\"2\"}\n")
+        .await
+        .is(404, "ERR_CHANNEL_DOES_NOT_EXIST_OR_IS_NOT_AUTHORIZED");
+    client.open("C").await.is_ok();
+    let status = client.status("C").await;
+    assert!(status["last_committed_offset_token"].is_null(), "{status}");
+    assert_eq!(
+        (&before["rows_inserted"], &status["rows_inserted"]),
+        (&json!(1), &json!(0))
+    );
+    assert_eq!(client.rows(), 1, "the table keeps its rows");
+}
+
+#[tokio::test]
+async fn fault_lost_request_has_neither_effect_nor_answer() {
+    let rules = faults("  - {service: snowflake, operation: append_rows, fault: lost_request, times: 1}\n");
+    let client = Client::start_with(|options| options.faults = rules).await;
+    let token = client.open("C").await.token();
+    let lost = client.try_append("C", &token, "1", "r1", "{\"n\":\"1\"}\n").await;
+    assert!(lost.is_err(), "no answer");
+    client
+        .append("C", &token, "2", "r2", "{\"n\":\"2\"}\n")
+        .await
+        .is_ok();
+    client.committed("C", "2").await;
+    assert_eq!(client.rows(), 1, "the lost request had an effect");
+}
