@@ -113,8 +113,27 @@ def types(cursor):
     check("null and false", cursor.fetchone(), (None, False, 1))
 
 
+def typed(cursor):
+    """TIMESTAMP_TZ with its offset, DECFLOAT as Decimal, VECTOR as list."""
+    cursor.execute("CREATE OR REPLACE TABLE TYPED (AT TIMESTAMP_TZ, D DECFLOAT, V VECTOR(FLOAT, 3), W VECTOR(INT, 2))")
+    cursor.execute(
+        "INSERT INTO TYPED SELECT '2026-11-24 10:00:00.5 +0530', '1.23e7002', [1.5, -2, 3]::VECTOR(FLOAT, 3), [1, 2]::VECTOR(INT, 2)"
+    )
+    at, *others = cursor.execute("SELECT AT, D, V, W FROM TYPED").fetchone()
+    offset = datetime.timedelta(hours=5, minutes=30)
+    check("moment with an offset", at, datetime.datetime(2026, 11, 24, 10, 0, 0, 500000, datetime.timezone(offset)))
+    check("offset", at.utcoffset(), offset)
+    check("decimal float and vectors", others, [decimal.Decimal("1.23e7002"), [1.5, -2.0, 3.0], [1, 2]])
+    cursor.execute("SELECT AT, D, V, W FROM TYPED WHERE FALSE")
+    check("no rows", cursor.fetchall(), [])
+
+
 def bindings(connection):
     cursor = connection.cursor()
+    zone = datetime.timezone(datetime.timedelta(hours=-8))
+    bound = datetime.datetime(2026, 11, 24, 10, 0, 0, 250000, zone)
+    # Version 5 sends the moment in UTC.
+    check("bound moment", cursor.execute("SELECT ?", (("TIMESTAMP_TZ", bound),)).fetchone(), (bound,))
     cursor.execute("CREATE OR REPLACE TABLE BOUND (I INT, S VARCHAR, D DATE, B BOOLEAN)")
     rows = [(n, f"row {n}", datetime.date(2026, 1, 1) + datetime.timedelta(n), n % 2 == 0) for n in range(500)]
     cursor.executemany("INSERT INTO BOUND (I, S, D, B) VALUES (?, ?, ?, ?)", rows)
@@ -192,6 +211,7 @@ def main():
             with connect(local, user="ada", password="rehearsal") as connection:
                 set_up(connection.cursor(), key)
                 types(connection.cursor())
+                typed(connection.cursor())
                 cursor = connection.cursor()
                 cursor.execute("SELECT B FROM EVERY WHERE S = %s AND N > %s", ("it's", -1))
                 check("values put in by the client", cursor.fetchone(), (True,))

@@ -71,7 +71,7 @@ pub(crate) fn table(rows: &Rows) -> String {
                 .collect()
         })
         .collect();
-    let is_number = |column: &Column| matches!(column.kind.as_str(), "fixed" | "real");
+    let is_number = |column: &Column| matches!(column.kind.as_str(), "fixed" | "real" | "decfloat");
     let numbers = rows
         .columns
         .iter()
@@ -91,7 +91,8 @@ fn shown(cell: Option<&str>, column: &Column) -> String {
     };
     let text = match column.kind.as_str() {
         "date" => cell.parse().ok().and_then(date),
-        "timestamp_ntz" | "timestamp_ltz" | "timestamp_tz" => timestamp(cell),
+        "timestamp_ntz" | "timestamp_ltz" => timestamp(cell),
+        "timestamp_tz" => zoned(cell),
         _ => None,
     };
     let text = text.unwrap_or_else(|| cell.to_owned());
@@ -133,12 +134,24 @@ fn timestamp(text: &str) -> Option<String> {
     ))
 }
 
+/// Seconds since 1970 and an offset in minutes, 1440 for UTC, as the offset's clock shows it.
+fn zoned(text: &str) -> Option<String> {
+    let (moment, offset) = text.split_once(' ')?;
+    let offset = offset.parse::<i64>().ok()? - 1440;
+    let (seconds, fraction) = moment.split_once('.').unwrap_or((moment, "0"));
+    let seconds: i64 = seconds.parse().ok().filter(|seconds| *seconds >= 0)?;
+    let clock = timestamp(&format!("{}.{fraction}", seconds + offset * 60))?;
+    let sign = if offset < 0 { '-' } else { '+' };
+    let minutes = offset.abs();
+    Some(format!("{clock} {sign}{:02}{:02}", minutes / 60, minutes % 60))
+}
+
 /// The result as JSON: numbers, booleans and VARIANT as what they are.
 fn json(rows: &Rows) -> String {
     let value = |cell: &Option<String>, column: &Column| match cell {
         None => serde_json::Value::Null,
         Some(text) => match column.kind.as_str() {
-            "fixed" | "real" | "boolean" | "variant" | "object" | "array" => {
+            "fixed" | "real" | "boolean" | "variant" | "object" | "array" | "vector" => {
                 serde_json::from_str(text).unwrap_or_else(|_| text.clone().into())
             }
             _ => text.clone().into(),
@@ -167,6 +180,14 @@ mod tests {
         assert_eq!(
             timestamp("1767355445.678000000").as_deref(),
             Some("2026-01-02 12:04:05.678")
+        );
+        assert_eq!(
+            zoned("1767355445.678000000 1530").as_deref(),
+            Some("2026-01-02 13:34:05.678 +0130")
+        );
+        assert_eq!(
+            zoned("1767355445.678000000 1110").as_deref(),
+            Some("2026-01-02 06:34:05.678 -0530")
         );
         let text = Column {
             name: "T".to_owned(),

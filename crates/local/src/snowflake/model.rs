@@ -4,6 +4,7 @@
 //! is kept as written (Snowflake documentation, "Identifier requirements").
 
 mod structured;
+mod vector;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use super::catalog::Pin;
 
 pub use self::structured::FieldDef;
 pub(crate) use self::structured::MOST_SUB_COLUMNS;
+pub use self::vector::VectorElement;
 
 /// A column's type. Lengths are in characters (VARCHAR) or bytes (BINARY); scales are digits of fractional seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +73,15 @@ pub enum DataType {
     Int,
     /// NUMBER(19,0) of an Iceberg table that holds 64 bits.
     Long,
+    /// DECFLOAT: 38 digits and an exponent.
+    Decfloat,
+    /// VECTOR(element, dimension).
+    Vector {
+        /// FLOAT or INT, of 32 bits.
+        element: VectorElement,
+        /// Elements, 1 to 4096.
+        dimension: u16,
+    },
     /// OBJECT(name type, ...).
     Struct {
         /// Its keys, in order.

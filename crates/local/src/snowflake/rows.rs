@@ -12,13 +12,17 @@
 
 mod cell;
 mod column;
+pub(crate) mod decfloat;
 mod evolution;
 pub(crate) mod json;
 mod mapping;
 mod moment;
 mod parts;
 mod refusal;
+mod typed;
 mod value;
+pub(crate) mod vector;
+pub(crate) mod zoned;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -27,7 +31,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use self::cell::{Cell, coerce, coerce_text};
-use self::column::ColumnBuilder;
+use self::column::{ColumnBuilder, stored_fields};
 use self::evolution::evolve;
 use self::json::{Raw, Reader};
 use super::model::{ColumnDef, TableDef};
@@ -38,6 +42,7 @@ pub use self::mapping::{Mapping, Picked, Select};
 pub(crate) use self::parts::JSON_DOC;
 pub use self::parts::parts_as_json;
 pub use self::refusal::{Content, Refusal, RefusedRow};
+pub(crate) use self::typed::{Form, Typed};
 pub use self::value::{Value, cast, unhex};
 
 /// The rows of one accepted batch.
@@ -131,7 +136,7 @@ impl Columns {
 /// The arrow schema of a table's rows as they are stored.
 #[must_use]
 pub fn schema(columns: &[ColumnDef]) -> SchemaRef {
-    Schema::new(columns.iter().map(stored_field).collect::<Vec<_>>()).into()
+    Schema::new(columns.iter().flat_map(stored_fields).collect::<Vec<_>>()).into()
 }
 
 /// Turns the rows of some batches into columns.
@@ -442,7 +447,8 @@ impl<'t> Work<'t> {
     }
 
     fn finish(self) -> (RecordBatch, Vec<String>) {
-        let arrays = self.builders.into_iter().map(ColumnBuilder::finish).collect();
+        let builders = self.builders.into_iter();
+        let arrays = builders.flat_map(ColumnBuilder::finish_all).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let batch = RecordBatch::try_new_with_options(schema(self.columns), arrays, &options);
         let batch = batch.expect("each column was built for its field, all with one cell a row");

@@ -36,6 +36,8 @@ mod texts;
 mod timed;
 mod tokens;
 mod travel;
+mod typed;
+mod types;
 mod users;
 mod variant;
 mod view;

@@ -9,9 +9,12 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::decfloat::{self, Decfloat};
 use super::json::{Kind, Raw, quote};
 use super::moment;
 use super::parts::coerce_parts;
+use super::vector;
+use super::zoned::Zoned;
 use crate::snowflake::model::DataType;
 
 /// The length of VARCHAR without one.
@@ -34,6 +37,14 @@ pub(super) enum Cell<'a> {
     Time(i64),
     /// Nanoseconds since 1970.
     Moment(i64),
+    /// TIMESTAMP_TZ.
+    Zoned(Zoned),
+    /// As [`Decfloat::encode`] writes it.
+    Decfloat([u8; decfloat::BYTES as usize]),
+    /// VECTOR(FLOAT, n).
+    Floats(Vec<f32>),
+    /// VECTOR(INT, n).
+    Ints(Vec<i32>),
     /// The parts of a structured OBJECT, in its order, or of a structured ARRAY.
     Parts(Vec<Cell<'a>>),
     /// Of a MAP.
@@ -52,6 +63,10 @@ impl Cell<'_> {
             Self::Date(days) => Cell::Date(days),
             Self::Time(nanos) => Cell::Time(nanos),
             Self::Moment(nanos) => Cell::Moment(nanos),
+            Self::Zoned(moment) => Cell::Zoned(moment),
+            Self::Decfloat(bytes) => Cell::Decfloat(bytes),
+            Self::Floats(elements) => Cell::Floats(elements),
+            Self::Ints(elements) => Cell::Ints(elements),
             Self::Parts(parts) => Cell::Parts(parts.into_iter().map(Cell::into_owned).collect()),
             Self::Entries(entries) => {
                 let owned = |(key, value): (Cell<'_>, Cell<'_>)| (key.into_owned(), value.into_owned());
@@ -74,6 +89,8 @@ pub(super) enum Misfit {
     Object,
     Parts,
     Null,
+    Dimension,
+    Element,
     Kind,
 }
 
@@ -91,6 +108,8 @@ impl Misfit {
             Self::Object => "the value is no object",
             Self::Parts => "the value's keys are not those of the structured type",
             Self::Null => "a part that is NOT NULL is null",
+            Self::Dimension => "the array has not as many elements as the vector",
+            Self::Element => "an element is no number of the vector's type",
             Self::Kind => "the value is of a kind that the column does not take",
         }
     }
@@ -104,6 +123,9 @@ pub(super) fn coerce<'a>(value: &Raw<'a>, to: &DataType) -> Result<Cell<'a>, Mis
         (structured, _) if structured.is_structured() => return coerce_parts(value, structured),
         (DataType::Object, Kind::Object) | (DataType::Array, Kind::Array) => {
             return Ok(Cell::Text(value.compact()));
+        }
+        (DataType::Vector { element, dimension }, Kind::Array) => {
+            return vector::read(value.text, *element, *dimension);
         }
         (DataType::Array, _) => return Ok(Cell::Text(Cow::Owned(format!("[{}]", value.compact())))),
         (DataType::Varchar { length }, Kind::Text(_)) => {
@@ -119,13 +141,14 @@ pub(super) fn coerce<'a>(value: &Raw<'a>, to: &DataType) -> Result<Cell<'a>, Mis
             return coerce_text(if truth { "1" } else { "0" }, to).map(Cell::into_owned);
         }
         (DataType::Date | DataType::Time { .. }, Kind::Number) => return Err(Misfit::Moment),
-        (
-            DataType::TimestampNtz { .. } | DataType::TimestampLtz { .. } | DataType::TimestampTz { .. },
-            Kind::Number,
-        ) => {
+        (DataType::TimestampNtz { .. } | DataType::TimestampLtz { .. }, Kind::Number) => {
             return moment::seconds(value.text)
                 .map(Cell::Moment)
                 .ok_or(Misfit::Moment);
+        }
+        (DataType::TimestampTz { .. }, Kind::Number) => {
+            let nanos = moment::seconds(value.text).ok_or(Misfit::Moment)?;
+            return Ok(Cell::Zoned(Zoned { nanos, offset: 0 }));
         }
         _ => {}
     }
@@ -180,9 +203,15 @@ pub(super) fn coerce_text<'a>(text: &'a str, to: &DataType) -> Result<Cell<'a>, 
         DataType::TimestampNtz { .. } => moment::timestamp(trimmed, true)
             .map(Cell::Moment)
             .ok_or(Misfit::Moment),
-        DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => moment::timestamp(trimmed, false)
+        DataType::TimestampLtz { .. } => moment::timestamp(trimmed, false)
             .map(Cell::Moment)
             .ok_or(Misfit::Moment),
+        DataType::TimestampTz { .. } => moment::zoned(trimmed).map(Cell::Zoned).ok_or(Misfit::Moment),
+        DataType::Decfloat => match Decfloat::read(trimmed) {
+            Ok(number) => Ok(Cell::Decfloat(number.encode())),
+            Err(decfloat::Wrong::Number) => Err(Misfit::Number),
+            Err(decfloat::Wrong::Range) => Err(Misfit::OutOfRange),
+        },
         DataType::Variant => {
             let mut quoted = String::with_capacity(text.len() + 2);
             quote(text, &mut quoted);
@@ -198,7 +227,9 @@ pub(super) fn coerce_text<'a>(text: &'a str, to: &DataType) -> Result<Cell<'a>, 
             quoted.push(']');
             Ok(Cell::Text(Cow::Owned(quoted)))
         }
-        DataType::Struct { .. } | DataType::List { .. } | DataType::Map { .. } => Err(Misfit::Kind),
+        DataType::Vector { .. } | DataType::Struct { .. } | DataType::List { .. } | DataType::Map { .. } => {
+            Err(Misfit::Kind)
+        }
     }
 }
 

@@ -13,19 +13,22 @@
 //! | DATE | Date32 |
 //! | TIME | Time64 (ns) |
 //! | TIMESTAMP_NTZ | Timestamp (ns) |
-//! | TIMESTAMP_LTZ, TIMESTAMP_TZ | Timestamp (ns, UTC); the offset of TIMESTAMP_TZ is not kept |
+//! | TIMESTAMP_LTZ | Timestamp (ns, UTC) |
+//! | TIMESTAMP_TZ | Timestamp (ns, UTC) and a column of offsets; in queries one value of bytes ([`zoned`]) |
+//! | DECFLOAT | FixedSizeBinary(19) ([`decfloat`]) |
+//! | VECTOR | FixedSizeList of Float32 or Int32 |
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, StringBuilder,
-    Time64NanosecondBuilder, TimestampNanosecondBuilder,
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int16Builder,
+    StringBuilder, Time64NanosecondBuilder, TimestampNanosecondBuilder,
 };
 use arrow::datatypes::{DataType as Arrow, Field, TimeUnit};
 
 use super::cell::Cell;
-use super::parts;
+use super::{decfloat, parts, vector, zoned};
 use crate::snowflake::model::{ColumnDef, DataType, FieldDef};
 
 /// The key of a field's metadata that tells VARIANT, OBJECT and ARRAY from text.
@@ -35,14 +38,25 @@ fn utc() -> Arc<str> {
     "UTC".into()
 }
 
-/// How a column of this definition is stored.
+/// How a column of this definition is stored, but for the offsets of TIMESTAMP_TZ.
 #[must_use]
 pub fn stored_field(column: &ColumnDef) -> Field {
+    if matches!(column.data_type, DataType::TimestampTz { .. }) {
+        let moments = Arrow::Timestamp(TimeUnit::Nanosecond, Some(utc()));
+        return Field::new(column.stored_name(), moments, true);
+    }
     match parts::stored(&column.data_type) {
         // Always nullable at rest, as in [`field`].
         Some(structured) => Field::new(column.stored_name(), structured, true),
         None => field(column),
     }
+}
+
+/// All that is stored of a column.
+pub(super) fn stored_fields(column: &ColumnDef) -> impl Iterator<Item = Field> {
+    let zoned = matches!(column.data_type, DataType::TimestampTz { .. });
+    let offsets = zoned.then(|| zoned::offset_field(column.stored_name()));
+    [stored_field(column)].into_iter().chain(offsets)
 }
 
 /// How a part of a structured column is stored.
@@ -70,9 +84,10 @@ pub fn field(column: &ColumnDef) -> Field {
         DataType::Date => Arrow::Date32,
         DataType::Time { .. } => Arrow::Time64(TimeUnit::Nanosecond),
         DataType::TimestampNtz { .. } => Arrow::Timestamp(TimeUnit::Nanosecond, None),
-        DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => {
-            Arrow::Timestamp(TimeUnit::Nanosecond, Some(utc()))
-        }
+        DataType::TimestampLtz { .. } => Arrow::Timestamp(TimeUnit::Nanosecond, Some(utc())),
+        DataType::TimestampTz { .. } => zoned::TYPE,
+        DataType::Decfloat => decfloat::TYPE,
+        DataType::Vector { element, dimension } => vector::arrow(*element, *dimension),
     };
     // Always nullable at rest: NOT NULL may be dropped later, and older files lack newer columns.
     let field = Field::new(column.stored_name(), arrow, true);
@@ -93,13 +108,23 @@ pub(super) enum ColumnBuilder {
     Date(Date32Builder),
     Time(Time64NanosecondBuilder),
     Moment(TimestampNanosecondBuilder),
+    Zoned(TimestampNanosecondBuilder, Int16Builder),
+    Decfloat(Vec<Option<[u8; decfloat::BYTES as usize]>>),
+    Vector(Vec<Cell<'static>>, Arrow),
     /// Of a structured column.
     Parts(Vec<Cell<'static>>, Arrow),
 }
 
 impl ColumnBuilder {
     pub(super) fn new(column: &ColumnDef) -> Self {
-        Self::of(stored_field(column).data_type())
+        let stored = stored_field(column);
+        match (&column.data_type, stored.data_type()) {
+            (DataType::TimestampTz { .. }, Arrow::Timestamp(_, zone)) => Self::Zoned(
+                TimestampNanosecondBuilder::new().with_timezone_opt(zone.clone()),
+                Int16Builder::new(),
+            ),
+            (_, plain) => Self::of(plain),
+        }
     }
 
     pub(super) fn of(stored: &Arrow) -> Self {
@@ -115,6 +140,8 @@ impl ColumnBuilder {
             Arrow::Timestamp(_, zone) => {
                 Self::Moment(TimestampNanosecondBuilder::new().with_timezone_opt(zone.clone()))
             }
+            Arrow::FixedSizeBinary(_) => Self::Decfloat(Vec::new()),
+            Arrow::FixedSizeList(..) => Self::Vector(Vec::new(), stored.clone()),
             Arrow::Struct(_) | Arrow::List(_) | Arrow::Map(..) => Self::Parts(Vec::new(), stored.clone()),
             _ => Self::Text(StringBuilder::new()),
         }
@@ -134,13 +161,51 @@ impl ColumnBuilder {
             Self::Bytes(b) => b.append_option(if let Cell::Bytes(v) = cell { Some(v) } else { None }),
             Self::Date(b) => b.append_option(if let Cell::Date(v) = cell { Some(v) } else { None }),
             Self::Time(b) => b.append_option(if let Cell::Time(v) = cell { Some(v) } else { None }),
-            Self::Moment(b) => b.append_option(if let Cell::Moment(v) = cell { Some(v) } else { None }),
-            Self::Parts(cells, _) => cells.push(cell.into_owned()),
+            Self::Moment(b) => b.append_option(match cell {
+                Cell::Moment(v) => Some(v),
+                // A part of a structured value.
+                Cell::Zoned(v) => Some(v.nanos),
+                _ => None,
+            }),
+            Self::Zoned(moments, offsets) => {
+                let value = match cell {
+                    Cell::Zoned(v) => Some((v.nanos, v.offset)),
+                    // CURRENT_TIMESTAMP as a DEFAULT.
+                    Cell::Moment(v) => Some((v, 0)),
+                    _ => None,
+                };
+                moments.append_option(value.map(|(moment, _)| moment));
+                offsets.append_option(value.map(|(_, offset)| offset));
+            }
+            Self::Decfloat(values) => values.push(if let Cell::Decfloat(v) = cell {
+                Some(v)
+            } else {
+                None
+            }),
+            Self::Vector(cells, _) | Self::Parts(cells, _) => cells.push(cell.into_owned()),
         }
     }
 
+    /// The arrays of [`stored_fields`].
+    pub(super) fn finish_all(self) -> Vec<ArrayRef> {
+        match self {
+            Self::Zoned(mut moments, mut offsets) => {
+                vec![Arc::new(moments.finish()), Arc::new(offsets.finish())]
+            }
+            plain => vec![plain.finish()],
+        }
+    }
+
+    /// One array, as queries know the column.
     pub(super) fn finish(self) -> ArrayRef {
         match self {
+            Self::Zoned(mut moments, mut offsets) => {
+                let (moments, offsets): (ArrayRef, ArrayRef) =
+                    (Arc::new(moments.finish()), Arc::new(offsets.finish()));
+                zoned::joined(&moments, &offsets).expect("moments and offsets, one of each a row")
+            }
+            Self::Decfloat(values) => decfloat::array(values).expect("all are of one length"),
+            Self::Vector(cells, kind) => vector::build(cells, &kind),
             Self::Number(mut b) => Arc::new(b.finish()),
             Self::Float(mut b) => Arc::new(b.finish()),
             Self::Boolean(mut b) => Arc::new(b.finish()),

@@ -7,6 +7,8 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
+use super::zoned::Zoned;
+
 /// Integers below these are seconds, milliseconds and microseconds.
 const SCALES: [(i128, i128); 3] = [
     (31_536_000_000, 1_000_000_000),
@@ -41,32 +43,72 @@ pub(super) fn time(text: &str) -> Option<i64> {
 
 /// Nanoseconds since 1970. An offset is dropped where `as_written`, else applied.
 pub(super) fn timestamp(text: &str, as_written: bool) -> Option<i64> {
-    if let Some(nanos) = usual(text.as_bytes(), as_written).or_else(|| integer(text)) {
+    let usual = usual(text.as_bytes()).and_then(|read| read.nanos(as_written));
+    if let Some(nanos) = usual.or_else(|| integer(text)) {
         return Some(nanos);
     }
-    general(text, as_written)
+    general(text)?.nanos(as_written)
 }
 
-fn general(text: &str, as_written: bool) -> Option<i64> {
+/// A moment and its offset; UTC if there is none.
+pub(super) fn zoned(text: &str) -> Option<Zoned> {
+    let usual = usual(text.as_bytes()).and_then(Written::zoned);
+    let integer = || integer(text).map(|nanos| Zoned { nanos, offset: 0 });
+    usual.or_else(integer).or_else(|| general(text)?.zoned())
+}
+
+/// What a text says: a clock, and its offset from UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Written {
+    /// Of the clock, since 1970.
+    seconds: i64,
+    nanos: u32,
+    offset_minutes: i16,
+}
+
+impl Written {
+    fn nanos(self, as_written: bool) -> Option<i64> {
+        let offset = if as_written {
+            0
+        } else {
+            i64::from(self.offset_minutes) * 60
+        };
+        let seconds = self.seconds - offset;
+        seconds
+            .checked_mul(1_000_000_000)?
+            .checked_add(i64::from(self.nanos))
+    }
+
+    fn zoned(self) -> Option<Zoned> {
+        Some(Zoned {
+            nanos: self.nanos(false)?,
+            offset: self.offset_minutes,
+        })
+    }
+}
+
+fn general(text: &str) -> Option<Written> {
     let with_offset = DateTime::parse_from_rfc3339(text)
         .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f %z"))
         .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"))
         .or_else(|_| DateTime::parse_from_rfc2822(text))
         .or_else(|_| DateTime::parse_from_str(text, "%a %b %d %H:%M:%S %z %Y"));
-    let naive = match with_offset {
-        Ok(moment) if as_written => moment.naive_local(),
-        Ok(moment) => moment.naive_utc(),
-        Err(_) => without_offset(text)?,
+    let (clock, offset_seconds) = match with_offset {
+        Ok(moment) => (moment.naive_local(), moment.offset().local_minus_utc()),
+        Err(_) => (without_offset(text)?, 0),
     };
-    if naive.nanosecond() >= 1_000_000_000 {
-        return None;
-    }
-    naive.and_utc().timestamp_nanos_opt()
+    let nanos = clock.nanosecond();
+    // A leap second has no place in a day.
+    (nanos < 1_000_000_000).then_some(Written {
+        seconds: clock.and_utc().timestamp(),
+        nanos,
+        offset_minutes: i16::try_from(offset_seconds / 60).ok()?,
+    })
 }
 
 /// The form that nearly all timestamps have, `YYYY-MM-DDTHH:MM:SS[.F]` with `T` and an offset (`Z`, `+HH:MM`) or none, or with a
 /// space and none. It says what the general way says, which tries its formats one by one; anything else is left to that.
-fn usual(text: &[u8], as_written: bool) -> Option<i64> {
+fn usual(text: &[u8]) -> Option<Written> {
     let number = |from: usize, to: usize| -> Option<u32> {
         text.get(from..to)?.iter().try_fold(0, |sum: u32, byte| {
             byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0'))
@@ -97,13 +139,16 @@ fn usual(text: &[u8], as_written: bool) -> Option<i64> {
             if hours > 23 || minutes > 59 {
                 return None;
             }
-            let minutes = i64::from(hours * 60 + minutes);
+            let minutes = i16::try_from(hours * 60 + minutes).ok()?;
             if *sign == b'-' { -minutes } else { minutes }
         }
         _ => return None,
     };
-    let seconds = moment.and_utc().timestamp() - if as_written { 0 } else { offset_minutes * 60 };
-    seconds.checked_mul(1_000_000_000)?.checked_add(i64::from(nanos))
+    Some(Written {
+        seconds: moment.and_utc().timestamp(),
+        nanos,
+        offset_minutes,
+    })
 }
 
 fn without_offset(text: &str) -> Option<NaiveDateTime> {
@@ -202,8 +247,8 @@ mod tests {
                 for end in ends {
                     for as_written in [true, false] {
                         let text = format!("{stem}{fraction}{end}");
-                        let fast = usual(text.as_bytes(), as_written);
-                        let slow = general(&text, as_written);
+                        let fast = usual(text.as_bytes()).and_then(|read| read.nanos(as_written));
+                        let slow = general(&text).and_then(|read| read.nanos(as_written));
                         assert!(fast.is_none() || fast == slow, "{text}: {fast:?}, {slow:?}");
                         usually += usize::from(fast.is_some());
                         read += usize::from(slow.is_some());
@@ -212,6 +257,21 @@ mod tests {
             }
         }
         assert!(usually > 100 && usually <= read, "{usually} of {read}");
+    }
+
+    #[test]
+    fn zoned_texts_keep_their_offset() {
+        for (text, nanos, offset) in [
+            ("2026-01-02T12:04:05.678Z", NOON, 0),
+            ("2026-01-02T14:04:05.678+02:00", NOON, 120),
+            ("2026-01-02 10:34:05.678 -0130", NOON, -90),
+            ("2026-01-02T12:04:05.678", NOON, 0),
+            ("Fri, 02 Jan 2026 17:34:05 +0530", NOON - 678_000_000, 330),
+            ("1767355445678", NOON, 0),
+        ] {
+            assert_eq!(zoned(text), Some(Zoned { nanos, offset }), "{text}");
+        }
+        assert_eq!(zoned("soon"), None);
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn members(text: &str) -> Option<Vec<(Cow<'_, str>, Raw<'_>)>> {
 }
 
 /// The elements of an array that was read before.
-fn elements(text: &str) -> Option<Vec<Raw<'_>>> {
+pub(super) fn elements(text: &str) -> Option<Vec<Raw<'_>>> {
     let mut reader = Reader::new(text);
     let mut elements = Vec::new();
     reader.take(b'[').then_some(())?;

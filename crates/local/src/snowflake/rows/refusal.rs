@@ -139,5 +139,7 @@ fn kind(data_type: &DataType) -> &'static str {
         DataType::Object | DataType::Struct { .. } => "OBJECT",
         DataType::Array | DataType::List { .. } => "ARRAY",
         DataType::Map { .. } => "MAP",
+        DataType::Decfloat => "DECFLOAT",
+        DataType::Vector { .. } => "VECTOR",
     }
 }

@@ -17,7 +17,7 @@ use sqlparser::tokenizer::Token;
 use super::files::Files;
 use super::show::type_text;
 use super::words::Words;
-use super::{Engine, Name, QueryResult, Result, Session, SqlError, define, iceberg, query};
+use super::{Engine, Name, QueryResult, Result, Session, SqlError, define, iceberg, query, types};
 use crate::snowflake::catalog::{Catalog, now_ms};
 use crate::snowflake::model::{ColumnDef, DataType, RETENTION_DAYS, TableDef, TableKind};
 
@@ -372,7 +372,7 @@ fn action(words: &Words) -> Result<Column> {
         let parsed = Parser::new(&SnowflakeDialect {})
             .with_tokens(tokens)
             .parse_data_type();
-        return define::data_type(&parsed.map_err(SqlError::syntax)?).map(Column::Type);
+        return types::data_type(&parsed.map_err(SqlError::syntax)?).map(Column::Type);
     }
     if exactly(&["SET", "NOT", "NULL"]) || exactly(&["NOT", "NULL"]) {
         return Ok(Column::NotNull(true));

@@ -10,6 +10,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, Word};
 
 use super::{Result, SqlError};
+use crate::snowflake::rows::zoned::Zoned;
 
 /// Bound values by their numbers, from "1" on.
 pub(crate) type Bindings = BTreeMap<String, Binding>;
@@ -138,15 +139,21 @@ fn literal(kind: &str, value: &serde_json::Value, bound: &mut Vec<Token>) -> Res
             "TIMESTAMP_LTZ",
             bound,
         ),
-        // Nanoseconds, and the offset in minutes plus a day.
+        // Nanoseconds, and the offset in minutes plus a day; UTC without one.
         "TIMESTAMP_TZ" => {
-            let instant = text
-                .split(' ')
-                .next()
-                .and_then(|instant| instant.parse().ok())
-                .ok_or_else(wrong)?;
-            cast(&moment(instant, "%Y-%m-%dT%H:%M:%S%.9fZ")?, "TIMESTAMP_TZ", bound);
+            let (instant, offset) = text.split_once(' ').unwrap_or((&text, "1440"));
+            let offset = offset
+                .parse()
+                .ok()
+                .and_then(|offset: i16| offset.checked_sub(1440));
+            let parsed = instant
+                .parse()
+                .ok()
+                .zip(offset.filter(|offset| offset.abs() < 1440));
+            let (nanos, offset) = parsed.ok_or_else(wrong)?;
+            cast(&Zoned { nanos, offset }.canonical(), "TIMESTAMP_TZ", bound);
         }
+        "DECFLOAT" => cast(&text, "DECFLOAT", bound),
         "TEXT" | "ANY" | "VARIANT" | "OBJECT" | "ARRAY" | "BINARY" | "" => {
             bound.push(Token::SingleQuotedString(text))
         }
@@ -200,6 +207,14 @@ mod tests {
             bound("SELECT v:a, :2, v[0]:1 WHERE :1 = ?", values, 0).expect("bound"),
             "SELECT V : a , 'it's' , V [ 0 ] : 1 WHERE ( - 5 ) = ( - 5 )"
         );
+        for (value, expected) in [
+            ("1700000000000000001 0960", "2023-11-14T14:13:20.000000001-08:00"),
+            ("1700000000000000001", "2023-11-14T22:13:20.000000001+00:00"),
+        ] {
+            let values = json!({"1": {"type": "TIMESTAMP_TZ", "value": value}});
+            let sql = bound("SELECT ?", values, 0).expect("bound");
+            assert_eq!(sql, format!("SELECT '{expected}' :: TIMESTAMP_TZ"));
+        }
         let rows = json!({"1": {"type": "FIXED", "value": ["1", "2"]}});
         assert_eq!(bound("VALUES (?)", rows, 1).expect("bound"), "VALUES ( ( 2 ) )");
     }
@@ -210,6 +225,7 @@ mod tests {
             ("FIXED", "1; DROP TABLE T"),
             ("FIXED", "NaN"),
             ("DATE", "soon"),
+            ("TIMESTAMP_TZ", "1700000000000000001 2880"),
             ("GEOGRAPHY", "x"),
         ] {
             let values = json!({"1": {"type": kind, "value": value}});

@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType as Arrow, Field, FieldRef};
-use datafusion::common::{Result, exec_err, internal_err};
+use datafusion::common::{Result, exec_err, internal_datafusion_err, internal_err};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility, lit,
 };
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 
 use super::variant::is_json;
 use crate::snowflake::model::{ColumnDef, DataType};
-use crate::snowflake::rows::{self, Value};
+use crate::snowflake::rows::{self, Form, Typed, Value};
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Cast {
@@ -27,9 +28,19 @@ struct Cast {
 /// Makes the functions known to a session.
 pub(super) fn register(context: &SessionContext) {
     for lenient in [false, true] {
-        let signature = Signature::any(2, Volatility::Immutable);
-        context.register_udf(ScalarUDF::from(Cast { lenient, signature }));
+        context.register_udf(function(lenient));
     }
+}
+
+fn function(lenient: bool) -> ScalarUDF {
+    let signature = Signature::any(2, Volatility::Immutable);
+    ScalarUDF::from(Cast { lenient, signature })
+}
+
+/// An expression as a value of this type.
+pub(super) fn to(value: Expr, to: &DataType) -> Result<Expr> {
+    let text = serde_json::to_string(to).map_err(|error| internal_datafusion_err!("a type: {error}"))?;
+    Ok(function(false).call(vec![value, lit(text)]))
 }
 
 /// A column of this type, which says how values are stored.
@@ -80,8 +91,15 @@ impl ScalarUDFImpl for Cast {
             .first()
             .is_some_and(|field: &Arc<Field>| is_json(field));
         let given = given.to_array(arguments.number_rows)?;
-        let given = arrow::compute::cast(&given, &Arrow::Utf8)?;
-        let given = given.as_string::<i32>();
+        let typed = Typed::of(given.data_type());
+        // A vector is read as the array of its elements.
+        let is_json = is_json || typed == Some(Typed::Vector);
+        let given = match typed {
+            Some(typed) => typed.texts(&given, Form::Canonical),
+            None => arrow::compute::cast(&given, &Arrow::Utf8)?
+                .as_string::<i32>()
+                .clone(),
+        };
         let values = (0..given.len()).map(|row| match (given.is_null(row), is_json) {
             (true, _) => Value::Null,
             (false, true) => Value::Json(given.value(row)),

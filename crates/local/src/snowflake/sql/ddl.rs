@@ -124,6 +124,10 @@ fn described(column: &ColumnDef) -> String {
         DataType::Object | DataType::Struct { .. } => plain("OBJECT"),
         DataType::Array | DataType::List { .. } => plain("ARRAY"),
         DataType::Map { .. } => plain("MAP"),
+        DataType::Decfloat => json!({ "type": "DECFLOAT", "precision": 38, "nullable": nullable }),
+        DataType::Vector { dimension, .. } => {
+            json!({ "type": "VECTOR", "vectorDimension": dimension, "nullable": nullable })
+        }
     };
     described.to_string()
 }

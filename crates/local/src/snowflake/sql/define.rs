@@ -1,20 +1,17 @@
 //! CREATE, ALTER and DROP of databases, schemas and tables.
 
 use sqlparser::ast::{
-    ColumnDef as Parsed, ColumnOption, CommentDef, CreateTable, CreateTableOptions, DataType as Type,
-    ExactNumberInfo, IdentityPropertyFormatKind, IdentityPropertyKind, ObjectName, ObjectType, SchemaName,
-    SqlOption, Statement, TimezoneInfo,
+    ColumnDef as Parsed, ColumnOption, CommentDef, CreateTable, CreateTableOptions,
+    IdentityPropertyFormatKind, IdentityPropertyKind, ObjectName, ObjectType, SchemaName, SqlOption,
+    Statement,
 };
 
+use super::types::data_type;
 use super::words::{TableOptions, Words, error_table_of};
-use super::{QueryResult, Result, Session, SqlError, interactive, structured};
+use super::{QueryResult, Result, Session, SqlError, interactive};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::grants::Object;
 use crate::snowflake::model::{ColumnDef, CreateMode, Created, DataType, NewTable, SegmentKind, TableKind};
-use crate::snowflake::rows::MAX_VARCHAR;
-
-/// Bytes of BINARY without a length.
-const BINARY_LENGTH: u32 = 8 * 1024 * 1024;
 
 /// Runs a definition.
 pub(super) fn run(
@@ -375,110 +372,4 @@ fn default(text: &str) -> Result<String> {
     } else {
         Err(SqlError::unsupported(&format!("DEFAULT {text}")))
     }
-}
-
-fn fraction_digits(digits: Option<u64>) -> Result<u8> {
-    let digits = digits.unwrap_or(9);
-    u8::try_from(digits)
-        .ok()
-        .filter(|d| *d <= 9)
-        .ok_or_else(|| SqlError::syntax("seconds have at most 9 digits"))
-}
-
-fn number(precision: u64, scale: i64) -> Result<DataType> {
-    let wrong = || SqlError::syntax(format!("NUMBER({precision},{scale}) is no type"));
-    let fits =
-        (1..=38).contains(&precision) && (0..=37).contains(&scale) && scale.unsigned_abs() <= precision;
-    let parts = (u8::try_from(precision).ok(), i8::try_from(scale).ok());
-    match parts {
-        (Some(precision), Some(scale)) if fits => Ok(DataType::Number { precision, scale }),
-        _ => Err(wrong()),
-    }
-}
-
-fn length(text: Option<&str>, default: u32) -> Result<u32> {
-    let Some(text) = text else { return Ok(default) };
-    let length = text
-        .parse()
-        .ok()
-        .filter(|length| (1..=134_217_728).contains(length));
-    length.ok_or_else(|| SqlError::syntax(format!("{text} is no length")))
-}
-
-/// The type that a parsed one means.
-pub(super) fn data_type(parsed: &Type) -> Result<DataType> {
-    let exact = |info: &ExactNumberInfo| match info {
-        ExactNumberInfo::None => number(38, 0),
-        ExactNumberInfo::Precision(precision) => number(*precision, 0),
-        ExactNumberInfo::PrecisionAndScale(precision, scale) => number(*precision, *scale),
-    };
-    Ok(match parsed {
-        Type::Numeric(info) | Type::Decimal(info) | Type::Dec(info) => exact(info)?,
-        Type::Int(_) | Type::Integer(_) | Type::BigInt(_) | Type::SmallInt(_) | Type::TinyInt(_) => {
-            number(38, 0)?
-        }
-        Type::Float(_)
-        | Type::Real
-        | Type::Double(_)
-        | Type::DoublePrecision
-        | Type::Float4
-        | Type::Float8 => DataType::Float,
-        Type::Boolean | Type::Bool => DataType::Boolean,
-        Type::Varchar(size) | Type::Char(size) | Type::Character(size) | Type::CharacterVarying(size) => {
-            let text = size.as_ref().map(ToString::to_string);
-            DataType::Varchar {
-                length: length(text.as_deref(), MAX_VARCHAR)?,
-            }
-        }
-        Type::Text | Type::String(_) => DataType::Varchar { length: MAX_VARCHAR },
-        Type::Binary(size) => DataType::Binary {
-            length: length(size.map(|s| s.to_string()).as_deref(), BINARY_LENGTH)?,
-        },
-        Type::Varbinary(_) => DataType::Binary {
-            length: BINARY_LENGTH,
-        },
-        Type::Date => DataType::Date,
-        Type::Time(digits, _) => DataType::Time {
-            scale: fraction_digits(*digits)?,
-        },
-        Type::Timestamp(digits, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone)
-        | Type::TimestampNtz(digits) => DataType::TimestampNtz {
-            scale: fraction_digits(*digits)?,
-        },
-        Type::Timestamp(digits, _) => DataType::TimestampTz {
-            scale: fraction_digits(*digits)?,
-        },
-        Type::Datetime(digits) => DataType::TimestampNtz {
-            scale: fraction_digits(*digits)?,
-        },
-        Type::Custom(name, arguments) => custom(&name.to_string().to_uppercase(), arguments)?,
-        Type::Array(_) => DataType::Array,
-        other => match other.to_string().to_uppercase().as_str() {
-            "VARIANT" => DataType::Variant,
-            "OBJECT" => DataType::Object,
-            text => return Err(SqlError::unsupported(&format!("the type {text}"))),
-        },
-    })
-}
-
-fn custom(name: &str, arguments: &[String]) -> Result<DataType> {
-    let argument = |index: usize| arguments.get(index).and_then(|text| text.parse::<u64>().ok());
-    let digits = || fraction_digits(argument(0));
-    Ok(match name {
-        "NUMBER" => {
-            let scale = i64::try_from(argument(1).unwrap_or(0)).unwrap_or(i64::MAX);
-            number(argument(0).unwrap_or(38), scale)?
-        }
-        "VARIANT" => DataType::Variant,
-        "OBJECT" => DataType::Object,
-        "ARRAY" => DataType::Array,
-        structured::TYPE => structured::standard(arguments)?,
-        "STRING" => DataType::Varchar {
-            length: length(arguments.first().map(String::as_str), MAX_VARCHAR)?,
-        },
-        "TIMESTAMP_NTZ" => DataType::TimestampNtz { scale: digits()? },
-        "TIMESTAMP_LTZ" => DataType::TimestampLtz { scale: digits()? },
-        "TIMESTAMP_TZ" => DataType::TimestampTz { scale: digits()? },
-        other => return Err(SqlError::unsupported(&format!("the type {other}"))),
-    })
 }

@@ -11,7 +11,7 @@ use sqlparser::ast::{
     Interval, ObjectName, Statement, Value, visit_expressions_mut,
 };
 
-use super::rewrite::{call, cast, is_variant, literal, text};
+use super::rewrite::{call, cast, is_variant, literal, text, wrap};
 use super::{Result, SERVER_VERSION, Session, SqlError};
 use crate::snowflake::model::DataType;
 use crate::snowflake::rows::MAX_VARCHAR;
@@ -132,9 +132,6 @@ fn arguments(function: &Function) -> Option<Vec<Expr>> {
 }
 
 fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result<Option<Expr>> {
-    if ["TO_DECFLOAT", "TRY_TO_DECFLOAT"].contains(&name) {
-        return Err(SqlError::unsupported(&format!("the function {name}")));
-    }
     if let Some(call) = of_texts(name, arguments, variants) {
         return Ok(Some(call));
     }
@@ -170,7 +167,22 @@ fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result
             right: Box::new(other.clone()),
         })),
         ("EQUAL_NULL", [one, other]) => {
-            Expr::IsNotDistinctFrom(Box::new(one.clone()), Box::new(other.clone()))
+            let (mut one, mut other) = (one.clone(), other.clone());
+            wrap("frazil_moment", &mut one);
+            wrap("frazil_moment", &mut other);
+            Expr::IsNotDistinctFrom(Box::new(one), Box::new(other))
+        }
+        ("DATE_TRUNC", [unit, moment]) => {
+            let moment = plain(moment, variants);
+            let mut wall = moment.clone();
+            wrap("frazil_wall", &mut wall);
+            let cut = call("date_trunc", vec![unit.clone(), wall]);
+            call("frazil_like", vec![cut, moment])
+        }
+        ("DATE_PART", [part, moment]) => {
+            let mut wall = plain(moment, variants);
+            wrap("frazil_wall", &mut wall);
+            call("date_part", vec![part.clone(), wall])
         }
         ("GET", [value, key]) => match literal(key) {
             Some(Value::Number(..)) => call("frazil_at", vec![value.clone(), key.clone()]),
@@ -315,6 +327,7 @@ fn target(name: &str, arguments: &[Expr]) -> Result<Option<DataType>> {
             DataType::Number { precision, scale }
         }
         "TO_DOUBLE" => DataType::Float,
+        "TO_DECFLOAT" => DataType::Decfloat,
         "TO_BOOLEAN" => DataType::Boolean,
         "TO_BINARY" => DataType::Binary {
             length: 8 * 1024 * 1024,

@@ -7,8 +7,9 @@ use sqlparser::ast::{ColumnDef as Parsed, CreateTable, DataType as Type, Timezon
 use sqlparser::tokenizer::Token;
 
 use super::access::Access;
-use super::define::{self, data_type, parts};
+use super::define::{self, parts};
 use super::show::{Filter, moment};
+use super::types::data_type;
 use super::words::{TableOptions, Words};
 use super::{Engine, QueryResult, Result, Session, SqlError, structured};
 use crate::snowflake::catalog::Catalog;
@@ -272,7 +273,12 @@ fn leaf_type(leaf: &DataType, version: u8, explicit: bool) -> Result<DataType> {
                     .to_owned(),
             });
         }
-        DataType::Binary { .. } | DataType::TimestampTz { .. } | DataType::Object | DataType::Array => {
+        DataType::Binary { .. }
+        | DataType::TimestampTz { .. }
+        | DataType::Object
+        | DataType::Array
+        | DataType::Decfloat
+        | DataType::Vector { .. } => {
             return Err(SqlError::syntax(format!(
                 "{} is no type of an Iceberg table",
                 super::show::type_text(leaf)

@@ -14,7 +14,7 @@ use crate::snowflake::catalog::commit::{Outcome, TableCommit};
 use crate::snowflake::catalog::now_ms;
 use crate::snowflake::committer::advance;
 use crate::snowflake::model::{ColumnDef, DataType, TableDef, TableKind};
-use crate::snowflake::rows::{self, MAX_VARCHAR, Picked, TYPE_KEY};
+use crate::snowflake::rows::{self, MAX_VARCHAR, Picked, TYPE_KEY, Typed};
 use crate::snowflake::{iceberg, row_timestamps, stored};
 
 /// Rows of one INSERT, in bytes of their values.
@@ -221,6 +221,9 @@ fn refused(refusal: rows::Refusal) -> SqlError {
 fn column(field: &Field) -> Result<ColumnDef> {
     let json = field.metadata().get(TYPE_KEY).map(String::as_str);
     let data_type = match (field.data_type(), json) {
+        (kind, _) if Typed::of(kind).is_some() => {
+            Typed::data_type(kind).ok_or_else(|| SqlError::unsupported("a column of this type"))?
+        }
         (_, Some("OBJECT" | "MAP")) => DataType::Object,
         (_, Some("ARRAY")) => DataType::Array,
         (_, Some(_)) => DataType::Variant,

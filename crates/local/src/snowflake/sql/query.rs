@@ -21,7 +21,7 @@ use super::files::Files;
 use super::words::error_table_of;
 use super::{
     Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, information, result, rewrite,
-    structured, texts, timed, travel, variant, view,
+    structured, texts, timed, travel, typed, variant, view,
 };
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::error_table;
@@ -81,10 +81,11 @@ pub(super) async fn start(
         let common = common_names(&statement);
         timed::leave_out_of_wildcards(&mut statement, &common);
     }
-    let context = context(session, files);
+    let mut context = context(session, files);
     variant::register(&context);
     casts::register(&context);
     texts::register(&context);
+    typed::register(&mut context).map_err(run_error)?;
     for name in &described {
         register(&context, name, information::view(catalog, session, name)?)?;
     }

@@ -1,7 +1,8 @@
 //! Results: typed columns, and cells as texts in the form that a protocol wants.
 //!
 //! Forms of cells (Snowflake documentation, "SQL REST API: handling responses"): numbers as decimal text, dates as days
-//! since 1970, times as seconds with nine digits of fraction, timestamps as seconds since 1970 with nine digits, binary as
+//! since 1970, times as seconds with nine digits of fraction, timestamps as seconds since 1970 with nine digits, behind those of
+//! TIMESTAMP_TZ the offset in minutes plus 1440, DECFLOAT as decimal text, VECTOR as a JSON array, binary as
 //! upper-case hexadecimal digits, booleans as `true` and `false`, VARIANT as JSON text.
 
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -12,7 +13,8 @@ use arrow::datatypes::{
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::{Result, SqlError};
-use crate::snowflake::rows::TYPE_KEY;
+use crate::snowflake::model::{DataType, VectorElement};
+use crate::snowflake::rows::{Form, TYPE_KEY, Typed, zoned};
 
 /// The most bytes of a result's cells.
 const LARGEST_RESULT: usize = 256 * 1024 * 1024;
@@ -22,8 +24,8 @@ const LARGEST_RESULT: usize = 256 * 1024 * 1024;
 pub struct ResultColumn {
     /// Its name.
     pub name: String,
-    /// `fixed`, `real`, `text`, `boolean`, `date`, `time`, `timestamp_ntz`, `timestamp_ltz`, `binary`, `variant`, `object`,
-    /// `array`.
+    /// `fixed`, `real`, `decfloat`, `text`, `boolean`, `date`, `time`, `timestamp_ntz`, `timestamp_ltz`, `timestamp_tz`, `binary`,
+    /// `variant`, `object`, `array`, `vector`.
     pub kind: &'static str,
     /// Digits of a `fixed`.
     pub precision: Option<u8>,
@@ -31,12 +33,14 @@ pub struct ResultColumn {
     pub scale: Option<i8>,
     /// Characters of a `text`, bytes of a `binary`.
     pub length: Option<u32>,
+    /// Of a `vector`: what its elements are, `real` or `fixed`, and how many.
+    pub vector: Option<(&'static str, u16)>,
 }
 
 impl ResultColumn {
     /// As an entry of `rowType` and `rowtype`.
     pub(crate) fn described(&self) -> serde_json::Value {
-        serde_json::json!({
+        let mut described = serde_json::json!({
             "name": self.name,
             "type": self.kind,
             "nullable": true,
@@ -48,7 +52,25 @@ impl ResultColumn {
             "schema": "",
             "table": "",
             "collation": null,
-        })
+        });
+        if let Some((element, dimension)) = self.vector {
+            let (precision, scale) = if element == "fixed" {
+                (Some(38), Some(0))
+            } else {
+                (None, None)
+            };
+            described["vectorDimension"] = dimension.into();
+            described["fields"] = serde_json::json!([{
+                "name": "",
+                "type": element,
+                "nullable": false,
+                "length": null,
+                "byteLength": null,
+                "precision": precision,
+                "scale": scale,
+            }]);
+        }
+        described
     }
 }
 
@@ -102,6 +124,7 @@ fn text_column(name: &str) -> ResultColumn {
             precision: Some(0),
             scale: Some(3),
             length: None,
+            vector: None,
         };
     }
     if name == "rows" || name == "bytes" {
@@ -111,6 +134,7 @@ fn text_column(name: &str) -> ResultColumn {
             precision: Some(38),
             scale: Some(0),
             length: None,
+            vector: None,
         };
     }
     ResultColumn {
@@ -119,6 +143,7 @@ fn text_column(name: &str) -> ResultColumn {
         precision: None,
         scale: None,
         length: Some(16_777_216),
+        vector: None,
     }
 }
 
@@ -136,7 +161,23 @@ pub(super) fn column(field: &Field) -> ResultColumn {
     };
     let mut column = text_column(&name);
     column.length = None;
-    match field.data_type() {
+    match (Typed::data_type(field.data_type()), field.data_type()) {
+        (Some(DataType::Vector { element, dimension }), _) => {
+            let element = match element {
+                VectorElement::Float => "real",
+                VectorElement::Int => "fixed",
+            };
+            (column.kind, column.vector) = ("vector", Some((element, dimension)));
+        }
+        (Some(DataType::Decfloat), _) => (column.kind, column.precision) = ("decfloat", Some(38)),
+        (Some(_), _) => (column.kind, column.scale) = ("timestamp_tz", Some(9)),
+        (None, kind) => plain_column(&mut column, field, kind),
+    }
+    column
+}
+
+fn plain_column(column: &mut ResultColumn, field: &Field, kind: &Arrow) {
+    match kind {
         Arrow::Decimal128(precision, scale) => {
             (column.kind, column.precision, column.scale) = ("fixed", Some(*precision), Some(*scale));
         }
@@ -167,7 +208,6 @@ pub(super) fn column(field: &Field) -> ResultColumn {
             };
         }
     }
-    column
 }
 
 /// Appends the rows of a batch, bounded in bytes.
@@ -211,6 +251,18 @@ fn each<T>(array: &ArrayRef, cell: impl Fn(usize) -> T) -> Vec<Option<T>> {
 }
 
 fn cells(array: &ArrayRef) -> Result<Vec<Option<String>>> {
+    match Typed::of(array.data_type()) {
+        None => {}
+        // The offset is that of UTC at 1440.
+        Some(Typed::Zoned) => {
+            let cell = |value: zoned::Zoned| format!("{} {}", fraction(value.nanos), value.shifted_offset());
+            return Ok(zoned::values(array).map(|value| value.map(cell)).collect());
+        }
+        Some(typed) => {
+            let texts = typed.texts(array, Form::Shown);
+            return Ok(texts.iter().map(|text| text.map(ToOwned::to_owned)).collect());
+        }
+    }
     let cells = match array.data_type() {
         Arrow::Null => vec![None; array.len()],
         Arrow::Utf8 => each(array, |row| array.as_string::<i32>().value(row).to_owned()),

@@ -12,10 +12,10 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, DataType as Type, ExactNumberInfo, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, JsonPathElem, ObjectName, Statement,
-    Subscript, TimezoneInfo, Value, VisitMut, visit_expressions_mut,
+    Subscript, TimezoneInfo, UnaryOperator, Value, VisitMut, visit_expressions_mut,
 };
 
-use super::define::data_type;
+use super::types::data_type;
 use super::{Result, SqlError, functions, texts};
 use crate::snowflake::model::DataType;
 
@@ -71,10 +71,22 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
                 (DataType::Variant, true) => *expression = (**expr).clone(),
                 (DataType::Variant, false) => *expression = call("frazil_variant", vec![(**expr).clone()]),
                 (DataType::Varchar { .. }, true) => *expression = call("frazil_text", vec![(**expr).clone()]),
-                (wanted, variant) if variant || wanted.json_kind().is_some() => {
+                // A literal keeps all of its digits.
+                (DataType::Decfloat, false) if matches!(literal(expr), Some(Value::Number(..))) => {
+                    *expression = cast(text(&expr.to_string()), &wanted, lenient)?;
+                }
+                (wanted, variant) if variant || wanted.json_kind().is_some() || is_typed(wanted) => {
                     *expression = cast((**expr).clone(), wanted, lenient)?;
                 }
                 _ => {
+                    let untyped = match &wanted {
+                        DataType::Date | DataType::Time { .. } | DataType::TimestampNtz { .. } => {
+                            "frazil_wall"
+                        }
+                        DataType::TimestampLtz { .. } => "frazil_moment",
+                        _ => "frazil_plain",
+                    };
+                    wrap(untyped, expr);
                     *to = stored(&wanted);
                     if *kind == CastKind::DoubleColon {
                         *kind = CastKind::Cast;
@@ -119,6 +131,38 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
         Expr::Between { expr, low, .. } if is_variant(expr, variants) => {
             operand(expr, &BinaryOperator::GtEq, low)?;
         }
+        Expr::InList { expr, list, .. } => {
+            wrap("frazil_moment", expr);
+            list.iter_mut().for_each(|item| wrap("frazil_moment", item));
+        }
+        Expr::IsDistinctFrom(one, other) | Expr::IsNotDistinctFrom(one, other) => {
+            wrap("frazil_moment", one);
+            wrap("frazil_moment", other);
+        }
+        // As two comparisons it is planned as these are, whatever the types.
+        Expr::Between {
+            expr,
+            negated,
+            low,
+            high,
+        } => {
+            let (least, most) = (
+                binary((**expr).clone(), BinaryOperator::GtEq, (**low).clone()),
+                binary((**expr).clone(), BinaryOperator::LtEq, (**high).clone()),
+            );
+            let within = Expr::Nested(Box::new(binary(least, BinaryOperator::And, most)));
+            *expression = match negated {
+                true => Expr::UnaryOp {
+                    op: UnaryOperator::Not,
+                    expr: Box::new(within),
+                },
+                false => within,
+            };
+        }
+        Expr::Extract { expr, .. } => wrap("frazil_wall", expr),
+        Expr::Array(array) if !array.elem.is_empty() => {
+            *expression = call("frazil_array", std::mem::take(&mut array.elem));
+        }
         Expr::BinaryOp { left, op, right } => {
             match (is_variant(left, variants), is_variant(right, variants)) {
                 (true, false) => operand(left, op, right)?,
@@ -129,6 +173,29 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// Puts a function of [`super::typed`] around what is no literal.
+pub(super) fn wrap(function: &str, value: &mut Expr) {
+    if literal(value).is_none() {
+        *value = call(function, vec![value.clone()]);
+    }
+}
+
+/// Whether values of the type are carried by an arrow type that DataFusion does not cast to.
+fn is_typed(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::TimestampTz { .. } | DataType::Decfloat | DataType::Vector { .. }
+    )
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp {
+        left: Box::new(left),
+        op,
+        right: Box::new(right),
+    }
 }
 
 /// A VARIANT beside a value of another type is cast to that: to a number beside numbers and in arithmetic, else to text.
@@ -245,10 +312,11 @@ fn stored(wanted: &DataType) -> Type {
         DataType::Date => Type::Date,
         DataType::Time { .. } => Type::Time(None, TimezoneInfo::None),
         DataType::TimestampNtz { .. } => Type::Timestamp(None, TimezoneInfo::None),
-        DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => {
-            Type::Timestamp(None, TimezoneInfo::WithTimeZone)
-        }
+        DataType::TimestampLtz { .. } => Type::Timestamp(None, TimezoneInfo::WithTimeZone),
         DataType::Varchar { .. }
+        | DataType::TimestampTz { .. }
+        | DataType::Decfloat
+        | DataType::Vector { .. }
         | DataType::Variant
         | DataType::Object
         | DataType::Array

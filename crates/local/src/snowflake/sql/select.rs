@@ -20,9 +20,9 @@ use datafusion::prelude::SessionContext;
 use sqlparser::ast::ExprWithAlias;
 
 use super::pipe::{Copy, Source};
-use super::{Result, SqlError, casts, rewrite, texts, variant};
+use super::{Result, SqlError, casts, rewrite, texts, typed, variant};
 use crate::snowflake::model::TableDef;
-use crate::snowflake::rows::{self, Mapping, Picked, TYPE_KEY};
+use crate::snowflake::rows::{self, Form, Mapping, Picked, TYPE_KEY, Typed};
 
 /// The record's column.
 const RECORD: &str = "$1";
@@ -107,7 +107,7 @@ pub(super) fn mapping(copy: &Copy, table: &TableDef) -> Result<Prepared> {
     let field = Field::new(RECORD, DataType::Utf8, true).with_metadata(kind);
     let schema = Arc::new(Schema::new(vec![field]));
     let of_schema = DFSchema::try_from(Arc::clone(&schema)).map_err(SqlError::syntax)?;
-    let context = context();
+    let context = context().map_err(SqlError::syntax)?;
     let state = context.state();
     let simplifier = ExprSimplifier::new(
         SimplifyContext::default()
@@ -146,16 +146,17 @@ pub(super) fn place(table: &TableDef, name: &str) -> Result<usize> {
     })
 }
 
-fn context() -> SessionContext {
+fn context() -> std::result::Result<SessionContext, DataFusionError> {
     let mut config = datafusion::prelude::SessionConfig::new();
     let options = config.options_mut();
     options.sql_parser.enable_ident_normalization = false;
     options.sql_parser.map_string_types_to_utf8view = false;
-    let context = SessionContext::new_with_config(config);
+    let mut context = SessionContext::new_with_config(config);
     variant::register(&context);
     casts::register(&context);
     texts::register(&context);
-    context
+    typed::register(&mut context)?;
+    Ok(context)
 }
 
 fn first_line(error: &DataFusionError) -> String {
@@ -224,6 +225,14 @@ pub(super) fn picked(field: &Field, values: &ArrayRef) -> std::result::Result<Ve
             .collect())
     };
     let kind = values.data_type();
+    if let Some(typed) = Typed::of(kind) {
+        let texts = typed.texts(values, Form::Canonical);
+        let pick = |text: &str| match typed {
+            Typed::Vector => Picked::Json(text.to_owned()),
+            _ => Picked::Text(text.to_owned()),
+        };
+        return Ok(texts.iter().map(|text| text.map_or(Picked::Null, pick)).collect());
+    }
     if matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
         return as_text(values);
     }

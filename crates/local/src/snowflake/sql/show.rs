@@ -6,7 +6,7 @@ use super::access::Access;
 use super::words::Words;
 use super::{Name, QueryResult, Result, Session, SqlError, ddl, pipe, structured};
 use crate::snowflake::catalog::Catalog;
-use crate::snowflake::model::{ChannelFilter, DataType, TableDef, TableKind};
+use crate::snowflake::model::{ChannelFilter, DataType, TableDef, TableKind, VectorElement};
 
 /// Runs the statement if it is one of these.
 pub(super) fn run(catalog: &Catalog, session: &mut Session, words: &Words) -> Result<Option<QueryResult>> {
@@ -310,6 +310,14 @@ pub(super) fn type_text(data_type: &DataType) -> String {
         DataType::Array => "ARRAY".to_owned(),
         DataType::Int => "NUMBER(10,0)".to_owned(),
         DataType::Long => "NUMBER(19,0)".to_owned(),
+        DataType::Decfloat => "DECFLOAT(38)".to_owned(),
+        DataType::Vector { element, dimension } => {
+            let element = match element {
+                VectorElement::Float => "FLOAT",
+                VectorElement::Int => "INT",
+            };
+            format!("VECTOR({element}, {dimension})")
+        }
         structured => structured::text(structured, &type_text),
     }
 }

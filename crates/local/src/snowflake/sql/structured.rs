@@ -19,8 +19,8 @@ use sqlparser::dialect::SnowflakeDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Word};
 
-use super::define::data_type;
-use super::{Result, SqlError};
+use super::types::data_type;
+use super::{Result, SqlError, typed};
 use crate::snowflake::model::{ColumnDef, DataType, FieldDef, MOST_SUB_COLUMNS};
 use crate::snowflake::rows;
 
@@ -37,7 +37,14 @@ pub(super) fn collapse(tokens: &mut Vec<Token>) -> Result<()> {
     while at < tokens.len() {
         let begins =
             is(tokens, at, &["OBJECT", "ARRAY", "MAP"]) && tokens.get(at + 1) == Some(&Token::LParen);
-        if begins && is_type(tokens, at, defines) {
+        let literal =
+            is(tokens, at, &["DECFLOAT"]) && matches!(tokens.get(at + 1), Some(Token::SingleQuotedString(_)));
+        if literal {
+            // DECFLOAT '1.5' is '1.5'::DECFLOAT.
+            tokens.swap(at, at + 1);
+            tokens.insert(at + 1, Token::DoubleColon);
+            at += 2;
+        } else if begins && is_type(tokens, at, defines) {
             let mut reader = Reader { tokens, at };
             let read = reader.read(0)?;
             let end = reader.at;
@@ -206,7 +213,14 @@ impl Reader<'_> {
         Ok(match parsed.to_string().to_uppercase().as_str() {
             "INT" | "INTEGER" | "SMALLINT" | "TINYINT" => DataType::Int,
             "BIGINT" | "LONG" => DataType::Long,
-            _ => data_type(&parsed)?,
+            _ => match data_type(&parsed)? {
+                DataType::Decfloat | DataType::Vector { .. } => {
+                    return Err(SqlError::syntax(format!(
+                        "{parsed} is no part of a structured type"
+                    )));
+                }
+                plain => plain,
+            },
         })
     }
 }
@@ -282,13 +296,18 @@ pub(super) fn shown(
     let selected: Vec<Expr> = schema
         .fields()
         .iter()
+        .filter(|field| !rows::zoned::is_offset(field.name()))
         .map(|field| {
             let column = Expr::Column(Column::new_unqualified(field.name()));
             let Some(known) = columns.iter().find(|known| known.name == *field.name()) else {
                 return column;
             };
             let wanted = rows::field(known);
-            if known.data_type.is_structured() {
+            if matches!(known.data_type, DataType::TimestampTz { .. }) {
+                let offsets = Expr::Column(Column::new_unqualified(rows::zoned::offset_name(field.name())));
+                let zoned = typed::function(typed::Step::Zoned).call(vec![column, offsets]);
+                zoned.alias(field.name())
+            } else if known.data_type.is_structured() {
                 function.call(vec![column]).alias(field.name())
             } else if wanted.data_type() == field.data_type() {
                 column

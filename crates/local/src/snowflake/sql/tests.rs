@@ -16,6 +16,7 @@ mod structured;
 mod texts;
 mod tokens;
 mod travel;
+mod typed;
 
 struct Bench {
     folder: tempfile::TempDir,

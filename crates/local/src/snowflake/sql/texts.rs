@@ -24,7 +24,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
 use super::{formats, variant};
-use crate::snowflake::rows::{TYPE_KEY, unhex};
+use crate::snowflake::rows::{Form, TYPE_KEY, Typed, unhex};
 
 /// What a value is, as far as a function asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +167,14 @@ fn texts(field: &Field, array: &arrow::array::ArrayRef) -> Result<(StringArray, 
         let bytes = cast(array, &DataType::Binary)?;
         let digits = bytes.as_binary::<i32>().iter().map(|value| value.map(upper_hex));
         return Ok((digits.collect(), Is::Bytes));
+    }
+    if let Some(typed) = Typed::of(kind) {
+        let is = if typed == Typed::Zoned {
+            Is::Moment
+        } else {
+            Is::Other
+        };
+        return Ok((typed.texts(array, Form::Canonical), is));
     }
     let is = if kind.is_temporal() { Is::Moment } else { Is::Other };
     let texts = cast(array, &DataType::Utf8)?;

@@ -20,14 +20,14 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, exec_datafusion_err, exec_err};
+use datafusion::common::{Result, exec_datafusion_err, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::prelude::SessionContext;
 
 use crate::snowflake::rows::json::{Kind, Raw, Reader, quote};
-use crate::snowflake::rows::{TYPE_KEY, unhex};
+use crate::snowflake::rows::{Form, TYPE_KEY, Typed, unhex};
 
 /// Which of the functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,6 +131,12 @@ impl Argument {
             field.data_type(),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
         );
+        if let Some(typed) = Typed::of(field.data_type()) {
+            return Ok(Self {
+                values: typed.texts(array, Form::Shown),
+                is_json: typed == Typed::Vector,
+            });
+        }
         let is_moment = field.data_type().is_temporal();
         let values = cast(array, &DataType::Utf8)?;
         Ok(Self {
@@ -181,7 +187,17 @@ impl ScalarUDFImpl for Function {
         Ok(DataType::Utf8)
     }
 
-    fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        if matches!(self.step, Step::Variant | Step::Object | Step::Array) {
+            let fields = arguments.arg_fields.iter();
+            let mut typed = fields.filter_map(|field| Typed::of(field.data_type()));
+            if let Some(typed) = typed.find(|typed| *typed != Typed::Zoned) {
+                return plan_err!(
+                    "a value of {} is no part of VARIANT, OBJECT and ARRAY",
+                    typed.name()
+                );
+            }
+        }
         let data_type = if self.step == Step::Size {
             DataType::Int64
         } else {

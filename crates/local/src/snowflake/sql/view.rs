@@ -20,9 +20,9 @@ use super::files::Files;
 use super::query::run_error;
 use super::{Result, SqlError};
 use crate::snowflake::iceberg;
-use crate::snowflake::model::TableSnapshot;
+use crate::snowflake::model::{DataType, TableSnapshot};
 use crate::snowflake::row_timestamps::{self, COLUMN};
-use crate::snowflake::rows::schema;
+use crate::snowflake::rows::{schema, zoned};
 
 /// A table for a query, as of now or as of a moment in milliseconds since 1970.
 pub(super) fn of(
@@ -53,12 +53,14 @@ fn shaped(
     let column = |name: &str| Expr::Column(Column::new_unqualified(name));
     let at =
         |ms: i64| ScalarValue::TimestampNanosecond(Some(ms.saturating_mul(1_000_000)), Some("UTC".into()));
-    let mut selected: Vec<Expr> = snapshot
-        .table
-        .columns
-        .iter()
-        .map(|known| column(known.stored_name()).alias(&known.name))
-        .collect();
+    let mut selected: Vec<Expr> = Vec::new();
+    for known in &snapshot.table.columns {
+        selected.push(column(known.stored_name()).alias(&known.name));
+        if matches!(known.data_type, DataType::TimestampTz { .. }) {
+            let offsets = column(&zoned::offset_name(known.stored_name()));
+            selected.push(offsets.alias(zoned::offset_name(&known.name)));
+        }
+    }
     if is_timed {
         let since = snapshot.table.row_timestamp_ms.unwrap_or(i64::MAX);
         let stamp = when(column(COLUMN).gt_eq(lit(at(since))), column(COLUMN)).end()?;

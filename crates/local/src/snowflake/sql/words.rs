@@ -61,7 +61,12 @@ impl Words {
         }
         structured::collapse(&mut tokens)?;
         fold(&mut tokens);
-        if tokens.iter().filter(|token| is_operator(token)).count() > MOST_OPERATORS {
+        // A minus at the beginning of an element is no level: a vector has many.
+        let signs = tokens
+            .windows(2)
+            .filter(|pair| pair[1] == Token::Minus && matches!(pair[0], Token::Comma | Token::LBracket));
+        let signs = signs.count();
+        if tokens.iter().filter(|token| is_operator(token)).count() - signs > MOST_OPERATORS {
             return Err(SqlError::unsupported(&format!(
                 "statements of more than {MOST_OPERATORS} operators"
             )));

@@ -4,9 +4,11 @@
 //! formats" (the unit that a number in a text stands for); the end-to-end tests of Snowflake's Kafka connector 4
 //! (`test_type_compatibility`), which run against the service. Where these disagree, `docs/local.md` says what was chosen.
 
+use arrow::array::ArrayRef;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::*;
+use crate::snowflake::model::VectorElement;
 
 /// What becomes of a value.
 enum To {
@@ -52,8 +54,17 @@ fn becomes(data_type: &DataType, json: &str) -> Result<Option<String>, u32> {
     if cells.is_null(0) {
         return Ok(None);
     }
-    let format = ArrayFormatter::try_new(cells, &FormatOptions::default()).expect("a format");
-    Ok(Some(format.value(0).to_string()))
+    if let (Some(typed), false) = (Typed::of(cells.data_type()), *data_type == TZ) {
+        return Ok(Some(typed.texts(cells, Form::Shown).value(0).to_owned()));
+    }
+    let shown = |cells: &ArrayRef| {
+        let format = ArrayFormatter::try_new(cells, &FormatOptions::default()).expect("a format");
+        format.value(0).to_string()
+    };
+    Ok(Some(match *data_type {
+        TZ => format!("{} {}", shown(cells), shown(converted.record_batch.column(1))),
+        _ => shown(cells),
+    }))
 }
 
 fn check(data_type: &DataType, cases: &[(&str, To)]) -> usize {
@@ -292,8 +303,91 @@ fn timestamps() {
         ("[]", No(CAST)),
         ("null", Null),
     ];
-    let count = check(&NTZ, &ntz) + check(&NTZ, &units) + check(&LTZ, &zoned) + check(&TZ, &zoned);
-    assert_eq!(count, 42);
+    // The moment, and the offset in minutes.
+    let with_offset = [
+        ("\"2024-01-15T13:45:30+05:00\"", Is("2024-01-15T08:45:30Z 300")),
+        (
+            "\"2024-01-15 13:45:30.5 -0330\"",
+            Is("2024-01-15T17:15:30.500Z -210"),
+        ),
+        (
+            "\"Mon, 15 Jan 2024 13:45:30 +0100\"",
+            Is("2024-01-15T12:45:30Z 60"),
+        ),
+        (
+            "\"Mon Jan 15 13:45:30 -0800 2024\"",
+            Is("2024-01-15T21:45:30Z -480"),
+        ),
+        ("\"2024-01-15T13:45:30Z\"", Is("2024-01-15T13:45:30Z 0")),
+        ("\"2024-01-15T13:45:30\"", Is("2024-01-15T13:45:30Z 0")),
+        ("\"2024-01-15\"", Is("2024-01-15T00:00:00Z 0")),
+        ("1705312800", Is("2024-01-15T10:00:00Z 0")),
+        ("\"1705312800123\"", Is("2024-01-15T10:00:00.123Z 0")),
+        ("\"2024-06-30T23:59:60Z\"", No(CAST)),
+        ("\"2024-01-15T13:45:30+24:00\"", No(CAST)),
+        ("\"soon\"", No(CAST)),
+        ("true", No(CAST)),
+        ("[]", No(CAST)),
+        ("null", Null),
+    ];
+    let count = check(&NTZ, &ntz) + check(&NTZ, &units) + check(&LTZ, &zoned) + check(&TZ, &with_offset);
+    assert_eq!(count, 49);
+}
+
+#[test]
+fn decimal_floats() {
+    let nines = "99999999999999999999999999999999999999";
+    let cases = [
+        ("1", Is("1")),
+        ("-7.50", Is("-7.5")),
+        ("1e400", Is("1e400")),
+        ("-4.2e-5432", Is("-4.2e-5432")),
+        ("\"42\"", Is("42")),
+        ("\"  1.5 \"", Is("1.5")),
+        (nines, Is(nines)),
+        (
+            "\"1.00000000000000000000000000000000000015\"",
+            Is("1.0000000000000000000000000000000000002"),
+        ),
+        ("1e16384", Is("1e16384")),
+        ("1e16385", No(CAST)),
+        ("\"NaN\"", No(CAST)),
+        ("\"inf\"", No(CAST)),
+        ("\"text\"", No(CAST)),
+        ("{}", No(CAST)),
+        ("[1]", No(CAST)),
+        ("null", Null),
+    ];
+    assert_eq!(check(&DataType::Decfloat, &cases), 16);
+}
+
+#[test]
+fn vectors() {
+    let vector = |element| DataType::Vector {
+        element,
+        dimension: 3,
+    };
+    let floats = [
+        ("[1.5, -2, 1e-3]", Is("[1.5,-2.0,0.001]")),
+        ("[1,2]", No(CAST)),
+        ("[1,2,3,4]", No(CAST)),
+        ("[1,2,null]", No(CAST)),
+        ("[1,2,\"3\"]", No(CAST)),
+        ("[1,2,1e39]", No(CAST)),
+        ("\"[1,2,3]\"", No(CAST)),
+        ("{}", No(CAST)),
+        ("1", No(CAST)),
+        ("null", Null),
+    ];
+    let ints = [
+        ("[1,-2,2147483647]", Is("[1,-2,2147483647]")),
+        ("[1,2,2147483648]", No(CAST)),
+        ("[1,2,3.5]", No(CAST)),
+        ("[]", No(CAST)),
+        ("null", Null),
+    ];
+    let count = check(&vector(VectorElement::Float), &floats) + check(&vector(VectorElement::Int), &ints);
+    assert_eq!(count, 15);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use super::*;
 
 /// The type of cast and column, the JSON value, and the cell; `Err` where the row is refused.
-const CASES: [(&str, &str, std::result::Result<&str, ()>); 62] = [
+const CASES: [(&str, &str, std::result::Result<&str, ()>); 68] = [
     ("BOOLEAN", "1", Ok("true")),
     ("BOOLEAN", "0", Ok("false")),
     ("BOOLEAN", "42", Ok("true")),
@@ -72,6 +72,17 @@ const CASES: [(&str, &str, std::result::Result<&str, ()>); 62] = [
         Ok("2024-01-15T10:00:00Z"),
     ),
     ("TIMESTAMP_LTZ", "1705312800", Ok("2024-01-15T10:00:00Z")),
+    // The offset stands in a column of its own.
+    (
+        "TIMESTAMP_TZ",
+        "\"2024-01-15 10:00:00 +02:00\"",
+        Ok("2024-01-15T08:00:00Z"),
+    ),
+    ("DECFLOAT", "\"NaN\"", Err(())),
+    ("DECFLOAT", "\"x\"", Err(())),
+    ("VECTOR(FLOAT, 2)", "[1,2.5]", Ok("[1.0, 2.5]")),
+    ("VECTOR(FLOAT, 2)", "[1]", Err(())),
+    ("VECTOR(INT, 2)", "[1,2.5]", Err(())),
     ("VARIANT", "\"42\"", Ok("\"42\"")),
     ("VARIANT", "{\"a\":null}", Ok("{\"a\":null}")),
     ("OBJECT", "{\"a\":1}", Ok("{\"a\":1}")),

@@ -217,6 +217,12 @@ async fn what_iceberg_tables_do_not_have_is_refused() {
         ("v OBJECT(a VARIANT)", "BASE_LOCATION = 'x'", "091386"),
         ("v OBJECT", "BASE_LOCATION = 'x' ICEBERG_VERSION = 3", "001003"),
         ("v TIMESTAMP_TZ", "BASE_LOCATION = 'x'", "001003"),
+        ("v DECFLOAT", "BASE_LOCATION = 'x' ICEBERG_VERSION = 3", "001003"),
+        (
+            "v VECTOR(FLOAT, 3)",
+            "BASE_LOCATION = 'x' ICEBERG_VERSION = 3",
+            "001003",
+        ),
         ("v TIMESTAMP_NTZ(9)", "BASE_LOCATION = 'x'", "001003"),
         ("v TIME(9)", "BASE_LOCATION = 'x' ICEBERG_VERSION = 3", "001003"),
         ("v INT", "BASE_LOCATION = 'x' ICEBERG_VERSION = 1", "001003"),

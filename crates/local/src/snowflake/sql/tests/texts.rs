@@ -116,8 +116,8 @@ const EXAMPLES: [(&str, &str); 58] = [
         "20240405 010203",
     ),
     (
-        "TO_CHAR(TO_TIMESTAMP_TZ('2024-04-05 01:02:03 +0130', 'YYYY-MM-DD HH24:MI:SS TZHTZM'), 'HH24:MI')",
-        "23:32",
+        "TO_CHAR(TO_TIMESTAMP_TZ('2024-04-05 01:02:03 +0130', 'YYYY-MM-DD HH24:MI:SS TZHTZM'), 'HH24:MI TZH')",
+        "01:02 +01",
     ),
     (
         "TO_CHAR(TO_TIME('11.15.00', 'HH24.MI.SS'), 'HH12:MI AM')",

@@ -201,7 +201,7 @@ async fn what_is_no_streaming_pipe_is_refused_with_its_reason() {
             "SQL compilation error",
         ),
         (
-            format!("FROM (SELECT TO_DECFLOAT($1:a), $1:b {source})"),
+            format!("FROM (SELECT TO_DECFLOAT($1:a, '9.9'), $1:b {source})"),
             "TO_DECFLOAT",
         ),
         (source.to_owned(), "MATCH_BY_COLUMN_NAME or a SELECT"),
