@@ -12,6 +12,7 @@
 
 mod cell;
 mod column;
+mod disputed;
 mod evolution;
 pub(crate) mod json;
 mod mapping;
@@ -26,11 +27,13 @@ use std::collections::{HashMap, HashSet};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use self::cell::{Cell, coerce, coerce_text};
+use self::cell::{Cell, coerce_text};
 use self::column::ColumnBuilder;
+use self::disputed::coerce_as;
 use self::evolution::evolve;
 use self::json::{Raw, Reader};
-use super::model::{ColumnDef, TableDef};
+use super::behaviours::{Behaviours, Other};
+use super::model::{ColumnDef, TableDef, TableKind};
 
 pub(crate) use self::cell::MAX_VARCHAR;
 pub use self::column::{TYPE_KEY, field, stored_field};
@@ -45,6 +48,71 @@ pub use self::value::{Value, cast, unhex};
 pub struct AcceptedRows<'a> {
     /// Lines of JSON.
     pub ndjson: &'a [u8],
+}
+
+/// What a conversion goes by beside its table and mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms<'t> {
+    /// The commit, in milliseconds since 1970.
+    pub now_ms: i64,
+    /// What a DEFAULT of the current time gives.
+    pub time_ms: i64,
+    /// The answers to what documents and tests disagree on.
+    pub behaviours: Behaviours,
+    /// Numbers for the columns whose DEFAULT takes them of a sequence, one for each row at least.
+    pub numbers: &'t [Numbers],
+}
+
+/// Numbers that a sequence gave for a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbers {
+    /// The column's place.
+    pub place: usize,
+    /// The first number and the step to the next; `None` if the sequence is gone or used up.
+    pub range: Option<(i64, i64)>,
+}
+
+impl Numbers {
+    /// The next one as a cell. A row that is refused behind it leaves a gap.
+    fn next(&mut self, column: &ColumnDef) -> Result<Cell<'static>, Refusal> {
+        let (next, step) = self.range.as_mut().ok_or_else(|| Refusal::no_number(column))?;
+        let text = next.to_string();
+        *next = next.wrapping_add(*step);
+        let cell = coerce_text(&text, &column.data_type);
+        cell.map(Cell::into_owned)
+            .map_err(|why| Refusal::misfit(column, &text, why))
+    }
+}
+
+impl Terms<'_> {
+    /// A commit at this moment, with the default answers.
+    #[must_use]
+    pub fn at(now_ms: i64) -> Self {
+        Self {
+            now_ms,
+            time_ms: now_ms,
+            behaviours: Behaviours::default(),
+            numbers: &[],
+        }
+    }
+
+    /// Whether keys may make columns of this table.
+    fn evolve(&self, table: &TableDef) -> bool {
+        let kept_as_it_is = match table.kind {
+            TableKind::Standard => false,
+            TableKind::Iceberg => self.behaviours.has(Other::NoIcebergEvolution),
+            TableKind::Interactive => self.behaviours.has(Other::NoInteractiveEvolution),
+        };
+        table.schema_evolution && !kept_as_it_is
+    }
+}
+
+impl AcceptedRows<'_> {
+    /// How many lines there are at most.
+    #[must_use]
+    pub fn lines(&self) -> usize {
+        1 + self.ndjson.iter().filter(|byte| **byte == b'\n').count()
+    }
 }
 
 /// What became of a batch.
@@ -140,23 +208,23 @@ pub fn convert<'a>(
     table: &TableDef,
     mapping: Mapping<'_>,
     batches: &[AcceptedRows<'a>],
-    now_ms: i64,
+    terms: Terms<'_>,
 ) -> Converted<'a> {
     let mut outcome = Outcomes {
         per_batch: vec![BatchCounts::default(); batches.len()],
         keeps: table.error_logging,
         refused: Vec::new(),
     };
-    let parsed = parse_all(batches, &mut outcome);
+    let parsed = parse_all(batches, &mut outcome, terms.behaviours.has(Other::LastTwin));
     let mut columns = table.columns.clone();
     let mut invalid = None;
-    if let (true, Mapping::ByName { case_sensitive }) = (table.schema_evolution, mapping) {
-        match evolve(table, case_sensitive, &parsed, batches.len(), now_ms) {
+    if let (true, Mapping::ByName { case_sensitive }) = (terms.evolve(table), mapping) {
+        match evolve(table, case_sensitive, &parsed, batches.len(), terms) {
             Ok(added) => columns.extend(added),
             Err(found) => invalid = Some(found),
         }
     }
-    let mut work = Work::new(table, mapping, &columns, now_ms);
+    let mut work = Work::new(table, mapping, &columns, terms);
     if invalid.is_none() {
         let done: Vec<Result<(), Refusal>> = match mapping {
             Mapping::ByName { .. } => parsed.iter().map(|row| work.row(&row.fields)).collect(),
@@ -203,8 +271,17 @@ pub fn insert(
     targets: &[usize],
     rows: &[Vec<Picked>],
     now_ms: i64,
+    numbers: &[Numbers],
 ) -> Result<(RecordBatch, Vec<(usize, i64)>), Refusal> {
-    let mut work = Work::new(table, Mapping::Broken(""), &table.columns, now_ms);
+    let mut work = Work::new(
+        table,
+        Mapping::Broken(""),
+        &table.columns,
+        Terms {
+            numbers,
+            ..Terms::at(now_ms)
+        },
+    );
     for row in rows {
         work.selected(targets, row)?;
     }
@@ -246,7 +323,11 @@ struct Parsed<'a> {
     fields: Fields<'a>,
 }
 
-fn parse_all<'a>(batches: &[AcceptedRows<'a>], outcome: &mut Outcomes<'a>) -> Vec<Parsed<'a>> {
+fn parse_all<'a>(
+    batches: &[AcceptedRows<'a>],
+    outcome: &mut Outcomes<'a>,
+    last_twin_counts: bool,
+) -> Vec<Parsed<'a>> {
     let mut parsed = Vec::new();
     for (index, batch) in batches.iter().enumerate() {
         for line in batch.ndjson.split(|byte| *byte == b'\n') {
@@ -257,7 +338,7 @@ fn parse_all<'a>(batches: &[AcceptedRows<'a>], outcome: &mut Outcomes<'a>) -> Ve
             if let Some(counts) = outcome.per_batch.get_mut(index) {
                 counts.parsed += 1;
             }
-            match object(line) {
+            match object(line, last_twin_counts) {
                 Ok((text, fields)) => parsed.push(Parsed {
                     batch: index,
                     line,
@@ -274,7 +355,7 @@ fn parse_all<'a>(batches: &[AcceptedRows<'a>], outcome: &mut Outcomes<'a>) -> Ve
 }
 
 /// A line that is a JSON object, and its members.
-fn object(line: &[u8]) -> Result<(&str, Fields<'_>), (&'static str, Content)> {
+fn object(line: &[u8], last_twin_counts: bool) -> Result<(&str, Fields<'_>), (&'static str, Content)> {
     const MALFORMED: (&str, Content) = ("json-invalid: the line is no JSON object", Content::InvalidJson);
     let binary = ("json-invalid: the line is no UTF-8", Content::Binary);
     let text = std::str::from_utf8(line).map_err(|_| binary)?;
@@ -305,6 +386,13 @@ fn object(line: &[u8]) -> Result<(&str, Fields<'_>), (&'static str, Content)> {
     if fields.iter().all(|(key, _)| seen.insert(key.as_ref())) {
         return Ok((text, fields));
     }
+    if last_twin_counts {
+        let mut seen = HashSet::with_capacity(fields.len());
+        let is_last: Vec<bool> = fields.iter().rev().map(|(key, _)| seen.insert(key.clone())).collect();
+        let mut is_last = is_last.into_iter().rev();
+        fields.retain(|_| is_last.next().unwrap_or_default());
+        return Ok((text, fields));
+    }
     Err(("json-invalid: a key stands twice", Content::InvalidJson))
 }
 
@@ -318,6 +406,9 @@ fn default_cell(column: &ColumnDef, now_ms: i64) -> Option<Cell<'static>> {
     if upper == "NULL" {
         return Some(Cell::Null);
     }
+    if text.ends_with(".NEXTVAL") {
+        return None;
+    }
     let inner = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
     let value = inner.map_or_else(|| text.to_owned(), |inner| inner.replace("''", "'"));
     coerce_text(&value, &column.data_type).ok().map(Cell::into_owned)
@@ -325,26 +416,36 @@ fn default_cell(column: &ColumnDef, now_ms: i64) -> Option<Cell<'static>> {
 
 struct Work<'t> {
     evolution: bool,
+    behaviours: Behaviours,
     columns: &'t [ColumnDef],
     by_key: Columns,
     defaults: Vec<Option<Cell<'static>>>,
     builders: Vec<ColumnBuilder>,
     /// The next value of each IDENTITY column.
     identities: Vec<Option<i64>>,
+    /// What the sequence of each column gives, where it has one.
+    numbers: Vec<Option<Numbers>>,
     rows: usize,
     dropped_not_null: HashSet<usize>,
 }
 
 impl<'t> Work<'t> {
-    fn new(table: &TableDef, mapping: Mapping<'_>, columns: &'t [ColumnDef], now_ms: i64) -> Self {
+    fn new(table: &TableDef, mapping: Mapping<'_>, columns: &'t [ColumnDef], terms: Terms<'_>) -> Self {
+        let mut numbers = vec![None; columns.len()];
+        for of_column in terms.numbers {
+            if let Some(place) = numbers.get_mut(of_column.place) {
+                *place = Some(*of_column);
+            }
+        }
         let by_name = matches!(mapping, Mapping::ByName { .. });
         let case_sensitive = matches!(mapping, Mapping::ByName { case_sensitive: true });
         Self {
-            evolution: table.schema_evolution && by_name,
+            evolution: terms.evolve(table) && by_name,
+            behaviours: terms.behaviours,
             by_key: Columns::of(columns, case_sensitive),
             defaults: columns
                 .iter()
-                .map(|column| default_cell(column, now_ms))
+                .map(|column| default_cell(column, terms.time_ms))
                 .collect(),
             builders: columns.iter().map(ColumnBuilder::new).collect(),
             identities: columns
@@ -352,6 +453,7 @@ impl<'t> Work<'t> {
                 .map(|column| column.identity.map(|(next, _)| next))
                 .collect(),
             columns,
+            numbers,
             rows: 0,
             dropped_not_null: HashSet::new(),
         }
@@ -374,7 +476,7 @@ impl<'t> Work<'t> {
                     continue;
                 }
                 *cell = Some(
-                    coerce(value, &column.data_type)
+                    coerce_as(value, &column.data_type, self.behaviours)
                         .map_err(|why| Refusal::misfit(column, value.text, why))?,
                 );
             }
@@ -405,6 +507,9 @@ impl<'t> Work<'t> {
         {
             if cell.is_none() {
                 cell.clone_from(default);
+            }
+            if let (None, Some(Some(numbers))) = (&cell, self.numbers.get_mut(index)) {
+                *cell = Some(numbers.next(column)?);
             }
             let is_null = matches!(cell, None | Some(Cell::Null));
             let is_given = cell.is_none() && column.identity.is_some();

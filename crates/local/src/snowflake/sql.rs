@@ -10,6 +10,7 @@
 
 mod access;
 mod alter;
+mod naming;
 pub(crate) mod binding;
 mod casts;
 mod ddl;
@@ -30,6 +31,7 @@ mod rewrite;
 mod roles;
 mod row_defaults;
 mod select;
+mod sequences;
 mod show;
 mod structured;
 mod texts;
@@ -59,7 +61,8 @@ use crate::disk::Disk;
 use self::access::Access;
 use self::files::Files;
 pub use self::result::{QueryResult, ResultColumn};
-pub(crate) use self::select::Prepared;
+pub(crate) use self::select::{Prepared, Scope};
+pub(crate) use self::sequences::numbers;
 use self::words::Words;
 
 /// Where unqualified names are looked up.
@@ -415,6 +418,9 @@ impl Engine {
             return Ok(Some(done));
         }
         if let Some(done) = integrations::run(&self.catalog, session, words)? {
+            return Ok(Some(done));
+        }
+        if let Some(done) = sequences::run(&self.catalog, session, words)? {
             return Ok(Some(done));
         }
         if let Some(done) = users::run(&self.catalog, words)? {

@@ -11,6 +11,7 @@ use super::words::{Words, error_table_of};
 use super::{Name, QueryResult, Result, Session, SqlError, tokens, travel};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::grants::{Kind, Object};
+use crate::snowflake::catalog::made::{MadeKind, Place};
 
 /// The privilege that only the owner has.
 pub(super) const OWNERSHIP: &str = "OWNERSHIP";
@@ -75,7 +76,10 @@ impl<'a> Access<'a> {
         if self
             .catalog
             .may(self.role(), false, "MANAGE GRANTS", &Object::Account)?
-            && !matches!(found.object, Object::Table(_) | Object::Pipe(_))
+            && !matches!(
+                found.object,
+                Object::Table(_) | Object::Pipe(_) | Object::Made(MadeKind::Sequence | MadeKind::Function, _)
+            )
         {
             return Ok(true);
         }
@@ -166,6 +170,19 @@ impl<'a> Access<'a> {
                 let pipe = self.catalog.find_pipe(database, schema, &name.name)?;
                 Ok(pipe.map(|pipe| inside(Object::Pipe(pipe.id), database, schema, &name.name)))
             }
+            ("SEQUENCE" | "NETWORK RULE", parts) => {
+                let name = self.session.resolve(parts)?;
+                let made = MadeKind::of(kind).map(|kind| {
+                    self.catalog
+                        .made(&Place::in_schema(kind, &name.database, &name.schema, &name.name))
+                });
+                let made = made.transpose()?.flatten();
+                Ok(made.map(|made| inside(made.object(), &name.database, &name.schema, &name.name)))
+            }
+            ("NETWORK POLICY", [name]) => {
+                let made = self.catalog.made(&Place::in_account(MadeKind::NetworkPolicy, name))?;
+                Ok(made.map(|made| alone(made.object(), name.clone())))
+            }
             ("ROLE", [name]) => {
                 let there = self.catalog.role(name)?.is_some();
                 Ok(there.then(|| alone(Object::Named(Kind::Role, name.clone()), name.clone())))
@@ -233,7 +250,7 @@ impl<'a> Access<'a> {
                     None => None,
                 },
             },
-            "DATABASE" | "USER" | "ROLE" | "WAREHOUSE" | "EXTERNAL VOLUME" | "INTEGRATION" => {
+            "DATABASE" | "USER" | "ROLE" | "WAREHOUSE" | "EXTERNAL VOLUME" | "INTEGRATION" | "NETWORK POLICY" => {
                 self.account(made)?;
                 None
             }
@@ -249,7 +266,10 @@ impl<'a> Access<'a> {
             // Replacing is dropping too.
             Some(old)
                 if or_replace
-                    && matches!(kind, "DATABASE" | "SCHEMA" | "TABLE" | "PIPE" | "ROLE")
+                    && matches!(
+                        kind,
+                        "DATABASE" | "SCHEMA" | "TABLE" | "PIPE" | "ROLE" | "SEQUENCE" | "NETWORK RULE" | "NETWORK POLICY"
+                    )
                     && self.catalog.owner(&old.object)?.is_some() =>
             {
                 self.require(&old, OWNERSHIP)
@@ -301,7 +321,9 @@ impl<'a> Access<'a> {
         let path = match shown {
             "DATABASES" => vec![name],
             "SCHEMAS" => vec![database, name],
-            "TABLES" | "PIPES" => vec![database, schema, name],
+            "TABLES" | "PIPES" | "SEQUENCES" => vec![database, schema, name],
+            "NETWORK" if words.are(at + 1, &["RULES"]) => vec![database, schema, name],
+            "NETWORK" => vec![name],
             "COLUMNS" | "CHANNELS" => vec![database, schema, table],
             _ => return Ok(()),
         };
@@ -312,6 +334,9 @@ impl<'a> Access<'a> {
             "DATABASES" => "DATABASE",
             "SCHEMAS" => "SCHEMA",
             "PIPES" => "PIPE",
+            "SEQUENCES" => "SEQUENCE",
+            "NETWORK" if words.are(at + 1, &["RULES"]) => "NETWORK RULE",
+            "NETWORK" => "NETWORK POLICY",
             _ => "TABLE",
         };
         let mut seen = std::collections::HashMap::new();
@@ -380,6 +405,9 @@ fn kind(words: &Words, at: usize, verb: &str) -> Option<(&'static str, String, u
         (&["ROLE"], "ROLE"),
         (&["WAREHOUSE"], "WAREHOUSE"),
         (&["SEQUENCE"], "SEQUENCE"),
+        (&["NETWORK", "RULE"], "NETWORK RULE"),
+        (&["NETWORK", "POLICY"], "NETWORK POLICY"),
+        (&["EXTERNAL", "ACCESS", "INTEGRATION"], "INTEGRATION"),
     ] {
         if words.are(at, phrase) {
             let made = match kind {

@@ -15,13 +15,14 @@ use crate::snowflake::catalog::roles::{Grantee, RoleGrant};
 
 /// Privileges by kind of object (Snowflake documentation, "Access control privileges"; those that mean something here, and
 /// those that scripts of pipelines grant beside them).
-const PRIVILEGES: [(&str, &[&str]); 8] = [
+const PRIVILEGES: [(&str, &[&str]); 12] = [
     (
         "ACCOUNT",
         &[
             "CREATE DATABASE",
             "CREATE EXTERNAL VOLUME",
             "CREATE INTEGRATION",
+            "CREATE NETWORK POLICY",
             "CREATE ROLE",
             "CREATE USER",
             "CREATE WAREHOUSE",
@@ -42,6 +43,7 @@ const PRIVILEGES: [(&str, &[&str]); 8] = [
             "CREATE FUNCTION",
             "CREATE ICEBERG TABLE",
             "CREATE INTERACTIVE TABLE",
+            "CREATE NETWORK RULE",
             "CREATE PIPE",
             "CREATE SECRET",
             "CREATE SEQUENCE",
@@ -75,6 +77,10 @@ const PRIVILEGES: [(&str, &[&str]); 8] = [
         &["APPLYBUDGET", "MODIFY", "MONITOR", "OPERATE", "USAGE"],
     ),
     ("INTEGRATION", &["USAGE"]),
+    ("SEQUENCE", &["USAGE"]),
+    ("FUNCTION", &["USAGE"]),
+    ("NETWORK RULE", &["USAGE"]),
+    ("NETWORK POLICY", &["USAGE"]),
 ];
 
 fn privileges_of(kind: &str) -> &'static [&'static str] {
@@ -270,7 +276,7 @@ fn list(words: &Words, mut at: usize) -> Result<(Vec<String>, usize)> {
     Ok((privileges, at + 1))
 }
 
-const KINDS: [(&[&str], &str); 11] = [
+const KINDS: [(&[&str], &str); 15] = [
     (&["ICEBERG", "TABLE"], "TABLE"),
     (&["INTERACTIVE", "TABLE"], "TABLE"),
     (&["EXTERNAL", "VOLUME"], "EXTERNAL VOLUME"),
@@ -282,6 +288,10 @@ const KINDS: [(&[&str], &str); 11] = [
     (&["WAREHOUSE"], "WAREHOUSE"),
     (&["INTEGRATION"], "INTEGRATION"),
     (&["ROLE"], "ROLE"),
+    (&["SEQUENCE"], "SEQUENCE"),
+    (&["FUNCTION"], "FUNCTION"),
+    (&["NETWORK", "RULE"], "NETWORK RULE"),
+    (&["NETWORK", "POLICY"], "NETWORK POLICY"),
 ];
 
 type Targets = (&'static str, Vec<(Target, String)>, usize);

@@ -20,8 +20,8 @@ use super::define::parts;
 use super::files::Files;
 use super::words::error_table_of;
 use super::{
-    Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, information, result, rewrite,
-    structured, texts, timed, travel, variant, view,
+    Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, information, naming, result, rewrite,
+    sequences, structured, texts, timed, travel, variant, view,
 };
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::error_table;
@@ -29,7 +29,7 @@ use crate::snowflake::model::{DataType, SegmentKind, TableSnapshot};
 
 /// Runs a SELECT.
 pub(super) async fn run(
-    catalog: &Catalog,
+    catalog: &Arc<Catalog>,
     files: &Files,
     session: &Session,
     statement: Statement,
@@ -68,11 +68,12 @@ impl Running {
 
 /// Plans a SELECT and begins to run it.
 pub(super) async fn start(
-    catalog: &Catalog,
+    catalog: &Arc<Catalog>,
     files: &Files,
     session: &Session,
     mut statement: Statement,
 ) -> Result<Running> {
+    naming::resolve(catalog, session, &mut statement)?;
     travel::resolve(catalog, files, session, &mut statement).await?;
     let (snapshots, described) = snapshots(catalog, files, session, &statement)?;
     rewrite::run(&mut statement, &variants(&snapshots))?;
@@ -85,6 +86,7 @@ pub(super) async fn start(
     variant::register(&context);
     casts::register(&context);
     texts::register(&context);
+    sequences::register(&context, catalog);
     for name in &described {
         register(&context, name, information::view(catalog, session, name)?)?;
     }

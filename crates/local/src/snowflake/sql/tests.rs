@@ -3,7 +3,7 @@
 use super::*;
 use crate::disk::RealDisk;
 use crate::snowflake::catalog::commit::{Outcome, TableCommit};
-use crate::snowflake::rows::{AcceptedRows, Mapping, convert};
+use crate::snowflake::rows::{AcceptedRows, Mapping, Terms, convert};
 use crate::snowflake::stored;
 
 mod alter;
@@ -12,6 +12,7 @@ mod iceberg;
 mod information;
 mod interactive;
 mod rights;
+mod sequences;
 mod structured;
 mod texts;
 mod tokens;
@@ -78,13 +79,18 @@ impl Bench {
             .table("D", "PUBLIC", table)
             .expect("readable")
             .expect("the table");
+        let rows = AcceptedRows {
+            ndjson: ndjson.as_bytes(),
+        };
+        let numbers = super::numbers(catalog, &table, rows.lines()).expect("readable");
         let converted = convert(
             &table,
             Mapping::DEFAULT,
-            &[AcceptedRows {
-                ndjson: ndjson.as_bytes(),
-            }],
-            0,
+            &[rows],
+            Terms {
+                numbers: &numbers,
+                ..Terms::at(0)
+            },
         );
         assert_eq!(converted.per_batch[0].errors, 0, "{:?}", converted.per_batch[0]);
         let disk = RealDisk::new(self.folder.path());

@@ -371,3 +371,52 @@ async fn the_time_in_a_pipe_is_that_of_each_commit() {
         "one commit, one time; another commit, another time"
     );
 }
+
+#[tokio::test]
+async fn the_time_in_a_pipe_is_that_of_its_making_where_that_is_asked_for() {
+    let started = Client::start_with(|options| options.behaviours.set("pipe_current_timestamp=creation").unwrap());
+    let client = started.await.of_pipe("P");
+    for statement in [
+        "CREATE TABLE TIMES (ID NUMBER, AT TIMESTAMP_LTZ, MADE TIMESTAMP_LTZ DEFAULT CURRENT_TIMESTAMP())",
+        "CREATE PIPE P AS COPY INTO TIMES (ID, AT) FROM (SELECT $1:id, CURRENT_TIMESTAMP() \
+         FROM TABLE(DATA_SOURCE(TYPE => 'STREAMING')))",
+    ] {
+        client.sql(statement).await.unwrap();
+    }
+    let token = client.open("C").await.token();
+    let first = client.append("C", &token, "1", "a", "{\"id\":1}\n").await;
+    client.committed("C", "1").await;
+    let second = client.append("C", &first.token(), "2", "b", "{\"id\":2}\n").await;
+    second.is_ok();
+    client.committed("C", "2").await;
+    let rows = client
+        .sql("SELECT COUNT(DISTINCT AT), MIN(AT) = MAX(MADE), MIN(AT) = MIN(MADE) FROM TIMES")
+        .await
+        .unwrap();
+    assert_eq!(rows, [some(&["1", "true", "true"])], "two commits, one time, DEFAULT's too");
+}
+
+#[tokio::test]
+async fn a_pipe_and_a_default_take_numbers_of_sequences() {
+    let client = Client::start().await.of_pipe("P");
+    for statement in [
+        "CREATE SEQUENCE S START 10 INCREMENT 10",
+        "CREATE SEQUENCE OTHER",
+        "CREATE TABLE NUMBERED (ID NUMBER, N NUMBER, D NUMBER DEFAULT OTHER.NEXTVAL)",
+        "CREATE PIPE P AS COPY INTO NUMBERED (ID, N) FROM (SELECT $1:id, S.NEXTVAL FROM TABLE(DATA_SOURCE(TYPE => 'STREAMING')))",
+    ] {
+        client.sql(statement).await.unwrap();
+    }
+    let token = client.open("C").await.token();
+    let lines = "{\"id\":1}\n{\"id\":2}\n{\"id\":3}\n";
+    client.append("C", &token, "1", "a", lines).await.is_ok();
+    client.committed("C", "1").await;
+    let sql = "SELECT COUNT(DISTINCT N), MIN(N), MAX(N), COUNT(DISTINCT D), MIN(D) FROM NUMBERED";
+    assert_eq!(client.sql(sql).await.unwrap(), [some(&["3", "10", "30", "3", "1"])]);
+    // Without its sequence the pipe is broken.
+    client.sql("DROP SEQUENCE S").await.unwrap();
+    let again = client.open("C").await.token();
+    client.append("C", &again, "2", "b", "{\"id\":4}\n").await.is_ok();
+    client.committed("C", "2").await;
+    assert_eq!(client.sql("SELECT COUNT(*) FROM NUMBERED").await.unwrap(), [some(&["3"])]);
+}
