@@ -147,7 +147,10 @@ mod tests {
             let mut behaviours = Behaviours::default();
             behaviours.set(&other).unwrap();
             assert_eq!(behaviours.chosen(), [other]);
-            let has = SWITCHES.iter().filter(|switch| behaviours.has(switch.other)).count();
+            let has = SWITCHES
+                .iter()
+                .filter(|switch| behaviours.has(switch.other))
+                .count();
             assert_eq!(has, 1, "{}", switch.name);
             behaviours.set(&default).unwrap();
             assert_eq!(behaviours, Behaviours::default());
@@ -156,7 +159,14 @@ mod tests {
 
     #[test]
     fn an_unknown_name_or_value_is_refused_with_the_known_ones() {
-        let unknown = ["", "duplicate_keys", "duplicate_keys=first", "twins=last", "=", "="];
+        let unknown = [
+            "",
+            "duplicate_keys",
+            "duplicate_keys=first",
+            "twins=last",
+            "=",
+            "=",
+        ];
         for choice in unknown {
             let mut behaviours = Behaviours::default();
             let error = behaviours.set(choice).unwrap_err().to_string();

@@ -388,7 +388,11 @@ fn object(line: &[u8], last_twin_counts: bool) -> Result<(&str, Fields<'_>), (&'
     }
     if last_twin_counts {
         let mut seen = HashSet::with_capacity(fields.len());
-        let is_last: Vec<bool> = fields.iter().rev().map(|(key, _)| seen.insert(key.clone())).collect();
+        let is_last: Vec<bool> = fields
+            .iter()
+            .rev()
+            .map(|(key, _)| seen.insert(key.clone()))
+            .collect();
         let mut is_last = is_last.into_iter().rev();
         fields.retain(|_| is_last.next().unwrap_or_default());
         return Ok((text, fields));

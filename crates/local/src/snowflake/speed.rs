@@ -195,7 +195,14 @@ async fn accept_all(bodies: &[Bytes]) -> (Duration, usize) {
         disk: RealDisk::new(folder.path()),
         syncs: Arc::clone(&syncs),
     };
-    let store = Store::open(Arc::new(disk), catalog, LateCounters::new(false), false, Behaviours::default()).expect("a store");
+    let store = Store::open(
+        Arc::new(disk),
+        catalog,
+        LateCounters::new(false),
+        false,
+        Behaviours::default(),
+    )
+    .expect("a store");
     let store = Arc::new(store);
     let PipeLookup::Found(pipe) = store
         .catalog

@@ -10,7 +10,6 @@
 
 mod access;
 mod alter;
-mod naming;
 pub(crate) mod binding;
 mod casts;
 mod ddl;
@@ -24,6 +23,7 @@ mod information;
 mod insert;
 mod integrations;
 mod interactive;
+mod naming;
 mod pipe;
 mod query;
 mod result;
@@ -38,6 +38,7 @@ mod texts;
 mod timed;
 mod tokens;
 mod travel;
+mod udf;
 mod users;
 mod variant;
 mod view;
@@ -421,6 +422,9 @@ impl Engine {
             return Ok(Some(done));
         }
         if let Some(done) = sequences::run(&self.catalog, session, words)? {
+            return Ok(Some(done));
+        }
+        if let Some(done) = udf::run(&self.catalog, session, words)? {
             return Ok(Some(done));
         }
         if let Some(done) = users::run(&self.catalog, words)? {

@@ -31,7 +31,7 @@ pub(crate) enum Object {
     Table(i64),
     /// A pipe by id.
     Pipe(i64),
-    /// A sequence, function, network rule or network policy by id.
+    /// A sequence or a function by id.
     Made(MadeKind, i64),
     /// An object of the account of this kind, by name.
     Named(Kind, String),
@@ -308,7 +308,7 @@ impl Catalog {
     /// Grants on an object or to a role, OWNERSHIP of databases, schemas, tables and pipes among them.
     pub(crate) fn grants(&self, of: Of<'_>) -> Result<Vec<GrantRow>> {
         let connection = self.lock();
-        let made = "(SELECT CASE schema WHEN '' THEN name ELSE database || '.' || schema || '.' || name END FROM made_objects
+        let made = "(SELECT database || '.' || schema || '.' || name FROM made_objects
                      WHERE id = CAST(g.object AS INTEGER))";
         let mut statement = connection.prepare_cached(&format!(
             "SELECT created_on_ms, privilege, kind, name, role, grant_option, granted_by FROM (
@@ -317,8 +317,7 @@ impl Catalog {
                                                    WHERE id = CAST(g.object AS INTEGER))
                                 WHEN 'PIPE' THEN (SELECT database || '.' || schema || '.' || name FROM pipes
                                                   WHERE id = CAST(g.object AS INTEGER))
-                                WHEN 'SEQUENCE' THEN {made} WHEN 'FUNCTION' THEN {made} WHEN 'NETWORK RULE' THEN {made}
-                                WHEN 'NETWORK POLICY' THEN {made}
+                                WHEN 'SEQUENCE' THEN {made} WHEN 'FUNCTION' THEN {made}
                                 ELSE replace(g.object, char(1), '.') END AS name
                 FROM grants g
                 UNION ALL SELECT created_on_ms, 'OWNERSHIP', 'DATABASE', name, owner, 1, owner, name FROM databases
@@ -329,7 +328,7 @@ impl Catalog {
                 UNION ALL SELECT created_on_ms, 'OWNERSHIP', 'PIPE', CAST(id AS TEXT), owner, 1, owner,
                     database || '.' || schema || '.' || name FROM pipes WHERE owner IS NOT NULL
                 UNION ALL SELECT created_on_ms, 'OWNERSHIP', kind, CAST(id AS TEXT), owner, 1, owner,
-                    CASE schema WHEN '' THEN name ELSE database || '.' || schema || '.' || name END FROM made_objects)
+                    database || '.' || schema || '.' || name FROM made_objects)
              WHERE (?1 IS NULL OR (kind = ?1 AND object = ?2)) AND (?3 IS NULL OR role = ?3)
              ORDER BY kind, name, privilege, role"
         ))?;

@@ -1,7 +1,7 @@
-//! Objects that are a name and a definition: sequences, functions, network rules, network policies, external access integrations.
+//! Objects of a schema that are a name and a definition: sequences and functions.
 //!
 //! They live in one table. What a definition says is its kind's business ([`crate::snowflake::sql`]); here it is text. Two functions
-//! may have one name with other arguments (`signature`). Objects of the account have neither database nor schema.
+//! may have one name with other arguments (`signature`).
 //!
 //! Guarantees: numbers of a sequence that were taken are never given again, also over a crash: what was taken is on disk before the
 //! call returns. Numbers that were taken and not used are gaps.
@@ -37,12 +37,6 @@ pub(crate) enum MadeKind {
     Sequence,
     /// FUNCTION.
     Function,
-    /// NETWORK RULE.
-    NetworkRule,
-    /// NETWORK POLICY.
-    NetworkPolicy,
-    /// EXTERNAL ACCESS INTEGRATION.
-    AccessIntegration,
 }
 
 impl MadeKind {
@@ -51,27 +45,14 @@ impl MadeKind {
         match self {
             Self::Sequence => "SEQUENCE",
             Self::Function => "FUNCTION",
-            Self::NetworkRule => "NETWORK RULE",
-            Self::NetworkPolicy => "NETWORK POLICY",
-            Self::AccessIntegration => "EXTERNAL ACCESS INTEGRATION",
         }
     }
 
     /// From how SQL writes it.
     pub(crate) fn of(sql: &str) -> Option<Self> {
-        let all = [
-            Self::Sequence,
-            Self::Function,
-            Self::NetworkRule,
-            Self::NetworkPolicy,
-            Self::AccessIntegration,
-        ];
-        all.into_iter().find(|kind| kind.sql() == sql)
-    }
-
-    /// Whether it lies in a schema.
-    pub(crate) fn is_in_schema(self) -> bool {
-        !matches!(self, Self::NetworkPolicy | Self::AccessIntegration)
+        [Self::Sequence, Self::Function]
+            .into_iter()
+            .find(|kind| kind.sql() == sql)
     }
 }
 
@@ -79,9 +60,7 @@ impl MadeKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) kind: MadeKind,
-    /// Empty for objects of the account.
     pub(crate) database: String,
-    /// Empty for objects of the account.
     pub(crate) schema: String,
     pub(crate) name: String,
     /// The types of a function's arguments with commas; empty for all else.
@@ -125,26 +104,12 @@ impl Place {
             signature: String::new(),
         }
     }
-
-    /// Of an object of the account.
-    pub(crate) fn in_account(kind: MadeKind, name: &str) -> Self {
-        Self::in_schema(kind, "", "", name)
-    }
 }
 
 impl Made {
     /// What privileges on it are granted on.
     pub(crate) fn object(&self) -> Object {
-        object(self.place.kind, &self.place.name, self.id)
-    }
-
-    /// With database and schema, where it has some.
-    pub(crate) fn full_name(&self) -> String {
-        let place = &self.place;
-        match place.kind.is_in_schema() {
-            true => format!("{}.{}.{}", place.database, place.schema, place.name),
-            false => place.name.clone(),
-        }
+        Object::Made(self.place.kind, self.id)
     }
 }
 
@@ -159,8 +124,14 @@ impl Catalog {
     pub(crate) fn make(&self, new: &NewMade, mode: CreateMode) -> Result<Created> {
         let mut connection = self.lock();
         let transaction = write(&mut connection)?;
-        let Place { kind, database, schema, name, signature } = &new.place;
-        if kind.is_in_schema() && !objects::schema_exists(&transaction, database, schema)? {
+        let Place {
+            kind,
+            database,
+            schema,
+            name,
+            signature,
+        } = &new.place;
+        if !objects::schema_exists(&transaction, database, schema)? {
             return Err(Error::NoSuchObject {
                 kind: "Schema",
                 name: format!("{database}.{schema}"),
@@ -189,13 +160,15 @@ impl Catalog {
                 new.next,
             ),
         )?;
-        let object = object(*kind, name, transaction.last_insert_rowid());
-        if kind.is_in_schema() {
-            grants::give_future(&transaction, &object, database, Some(schema))?;
-        }
+        let object = Object::Made(*kind, transaction.last_insert_rowid());
+        grants::give_future(&transaction, &object, database, Some(schema))?;
         transaction.commit()?;
         self.changed();
-        Ok(if old.is_some() { Created::Replaced } else { Created::Made })
+        Ok(if old.is_some() {
+            Created::Replaced
+        } else {
+            Created::Made
+        })
     }
 
     /// The one at a place.
@@ -208,7 +181,10 @@ impl Catalog {
         let connection = self.lock();
         let mut statement =
             connection.prepare_cached(&format!("SELECT {COLUMNS} FROM made_objects WHERE id = ?1"))?;
-        statement.query_row([id], |row| Ok(read(row))).optional()?.transpose()
+        statement
+            .query_row([id], |row| Ok(read(row)))
+            .optional()?
+            .transpose()
     }
 
     /// Those of a kind, of one or all databases and schemas, of one or all names.
@@ -244,9 +220,11 @@ impl Catalog {
         let mut connection = self.lock();
         let transaction = write(&mut connection)?;
         let found = transaction
-            .query_row(&format!("SELECT {COLUMNS} FROM made_objects WHERE id = ?1"), [id], |row| {
-                Ok(read(row))
-            })
+            .query_row(
+                &format!("SELECT {COLUMNS} FROM made_objects WHERE id = ?1"),
+                [id],
+                |row| Ok(read(row)),
+            )
             .optional()
             .map_err(Error::from)?
             .transpose()?;
@@ -288,7 +266,10 @@ impl Catalog {
             return Ok(None);
         };
         let steps = i64::try_from(count).unwrap_or(i64::MAX);
-        let last = steps.checked_sub(1).and_then(|steps| steps.checked_mul(step)).and_then(|way| first.checked_add(way));
+        let last = steps
+            .checked_sub(1)
+            .and_then(|steps| steps.checked_mul(step))
+            .and_then(|way| first.checked_add(way));
         let Some(last) = last else {
             return Ok(None);
         };
@@ -300,21 +281,21 @@ impl Catalog {
     }
 }
 
-/// What privileges on it are granted on: integrations of all kinds have one name space of grants.
-fn object(kind: MadeKind, name: &str, id: i64) -> Object {
-    match kind {
-        MadeKind::AccessIntegration => Object::Named(grants::Kind::Integration, name.to_owned()),
-        kind => Object::Made(kind, id),
-    }
-}
-
 fn at(connection: &Connection, place: &Place) -> Result<Option<Made>> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM made_objects WHERE kind = ?1 AND database = ?2 AND schema = ?3 AND name = ?4 AND signature = ?5"
     ))?;
-    let Place { kind, database, schema, name, signature } = place;
+    let Place {
+        kind,
+        database,
+        schema,
+        name,
+        signature,
+    } = place;
     statement
-        .query_row((kind.sql(), database, schema, name, signature), |row| Ok(read(row)))
+        .query_row((kind.sql(), database, schema, name, signature), |row| {
+            Ok(read(row))
+        })
         .optional()?
         .transpose()
 }

@@ -189,6 +189,6 @@ pub(super) const UPGRADES: [&str; 9] = [
      ALTER TABLE schemas ADD COLUMN row_timestamp_default INTEGER;",
     // The Iceberg tables, which each open makes: an earlier program must not write such a file.
     "",
-    // The same of sequences, functions and network rules.
+    // The same of sequences and functions.
     "",
 ];

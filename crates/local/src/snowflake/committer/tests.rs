@@ -121,7 +121,16 @@ async fn table_that_cannot_commit_holds_up_no_other_and_catches_up() {
         failures: Arc::clone(&failures),
     };
     let catalog = world::catalog(folder.path());
-    let store = Arc::new(Store::open(Arc::new(disk), catalog, LateCounters::new(false), false, Behaviours::default()).unwrap());
+    let store = Arc::new(
+        Store::open(
+            Arc::new(disk),
+            catalog,
+            LateCounters::new(false),
+            false,
+            Behaviours::default(),
+        )
+        .unwrap(),
+    );
     let pipe = |name: &str| match store
         .catalog
         .pipe("D", "PUBLIC", &format!("{name}-STREAMING"))

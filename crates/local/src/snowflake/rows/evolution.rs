@@ -158,7 +158,9 @@ fn common(one: &DataType, other: Option<DataType>) -> DataType {
             DataType::Float
         }
         (one, other) if *one == LONG_TEXT || other == LONG_TEXT => LONG_TEXT,
-        (DataType::Variant | DataType::Array, _) | (_, DataType::Variant | DataType::Array) => DataType::Variant,
+        (DataType::Variant | DataType::Array, _) | (_, DataType::Variant | DataType::Array) => {
+            DataType::Variant
+        }
         _ => TEXT,
     }
 }

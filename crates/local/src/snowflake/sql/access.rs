@@ -11,7 +11,7 @@ use super::words::{Words, error_table_of};
 use super::{Name, QueryResult, Result, Session, SqlError, tokens, travel};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::grants::{Kind, Object};
-use crate::snowflake::catalog::made::{MadeKind, Place};
+use crate::snowflake::catalog::made::{Made, MadeKind, Place};
 
 /// The privilege that only the owner has.
 pub(super) const OWNERSHIP: &str = "OWNERSHIP";
@@ -78,7 +78,7 @@ impl<'a> Access<'a> {
             .may(self.role(), false, "MANAGE GRANTS", &Object::Account)?
             && !matches!(
                 found.object,
-                Object::Table(_) | Object::Pipe(_) | Object::Made(MadeKind::Sequence | MadeKind::Function, _)
+                Object::Table(_) | Object::Pipe(_) | Object::Made(..)
             )
         {
             return Ok(true);
@@ -170,18 +170,10 @@ impl<'a> Access<'a> {
                 let pipe = self.catalog.find_pipe(database, schema, &name.name)?;
                 Ok(pipe.map(|pipe| inside(Object::Pipe(pipe.id), database, schema, &name.name)))
             }
-            ("SEQUENCE" | "NETWORK RULE", parts) => {
+            ("SEQUENCE", parts) => {
                 let name = self.session.resolve(parts)?;
-                let made = MadeKind::of(kind).map(|kind| {
-                    self.catalog
-                        .made(&Place::in_schema(kind, &name.database, &name.schema, &name.name))
-                });
-                let made = made.transpose()?.flatten();
-                Ok(made.map(|made| inside(made.object(), &name.database, &name.schema, &name.name)))
-            }
-            ("NETWORK POLICY", [name]) => {
-                let made = self.catalog.made(&Place::in_account(MadeKind::NetworkPolicy, name))?;
-                Ok(made.map(|made| alone(made.object(), name.clone())))
+                let place = Place::in_schema(MadeKind::Sequence, &name.database, &name.schema, &name.name);
+                Ok(self.catalog.made(&place)?.map(|made| of_made(&made)))
             }
             ("ROLE", [name]) => {
                 let there = self.catalog.role(name)?.is_some();
@@ -250,7 +242,7 @@ impl<'a> Access<'a> {
                     None => None,
                 },
             },
-            "DATABASE" | "USER" | "ROLE" | "WAREHOUSE" | "EXTERNAL VOLUME" | "INTEGRATION" | "NETWORK POLICY" => {
+            "DATABASE" | "USER" | "ROLE" | "WAREHOUSE" | "EXTERNAL VOLUME" | "INTEGRATION" => {
                 self.account(made)?;
                 None
             }
@@ -268,7 +260,7 @@ impl<'a> Access<'a> {
                 if or_replace
                     && matches!(
                         kind,
-                        "DATABASE" | "SCHEMA" | "TABLE" | "PIPE" | "ROLE" | "SEQUENCE" | "NETWORK RULE" | "NETWORK POLICY"
+                        "DATABASE" | "SCHEMA" | "TABLE" | "PIPE" | "ROLE" | "SEQUENCE"
                     )
                     && self.catalog.owner(&old.object)?.is_some() =>
             {
@@ -322,8 +314,6 @@ impl<'a> Access<'a> {
             "DATABASES" => vec![name],
             "SCHEMAS" => vec![database, name],
             "TABLES" | "PIPES" | "SEQUENCES" => vec![database, schema, name],
-            "NETWORK" if words.are(at + 1, &["RULES"]) => vec![database, schema, name],
-            "NETWORK" => vec![name],
             "COLUMNS" | "CHANNELS" => vec![database, schema, table],
             _ => return Ok(()),
         };
@@ -335,8 +325,6 @@ impl<'a> Access<'a> {
             "SCHEMAS" => "SCHEMA",
             "PIPES" => "PIPE",
             "SEQUENCES" => "SEQUENCE",
-            "NETWORK" if words.are(at + 1, &["RULES"]) => "NETWORK RULE",
-            "NETWORK" => "NETWORK POLICY",
             _ => "TABLE",
         };
         let mut seen = std::collections::HashMap::new();
@@ -378,6 +366,12 @@ impl<'a> Access<'a> {
     }
 }
 
+/// A sequence or function that was found in the catalog.
+pub(super) fn of_made(made: &Made) -> Found {
+    let place = &made.place;
+    inside(made.object(), &place.database, &place.schema, &place.name)
+}
+
 fn inside(object: Object, database: &str, schema: &str, name: &str) -> Found {
     Found {
         object,
@@ -405,9 +399,7 @@ fn kind(words: &Words, at: usize, verb: &str) -> Option<(&'static str, String, u
         (&["ROLE"], "ROLE"),
         (&["WAREHOUSE"], "WAREHOUSE"),
         (&["SEQUENCE"], "SEQUENCE"),
-        (&["NETWORK", "RULE"], "NETWORK RULE"),
-        (&["NETWORK", "POLICY"], "NETWORK POLICY"),
-        (&["EXTERNAL", "ACCESS", "INTEGRATION"], "INTEGRATION"),
+        (&["FUNCTION"], "FUNCTION"),
     ] {
         if words.are(at, phrase) {
             let made = match kind {

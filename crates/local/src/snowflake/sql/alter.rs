@@ -431,8 +431,14 @@ fn column_mut<'t>(table: &'t mut TableDef, name: &str) -> Result<&'t mut ColumnD
 
 fn add(table: &mut TableDef, parsed: &Parsed, if_new: bool) -> Result<()> {
     let mut new = define::column(parsed)?;
-    if new.default.as_deref().is_some_and(|default| sequences::of_default(default).is_some()) {
-        return Err(SqlError::unsupported("a sequence as the DEFAULT of a column that is added"));
+    if new
+        .default
+        .as_deref()
+        .is_some_and(|default| sequences::of_default(default).is_some())
+    {
+        return Err(SqlError::unsupported(
+            "a sequence as the DEFAULT of a column that is added",
+        ));
     }
     if table.kind == TableKind::Interactive {
         return Err(SqlError::unsupported(

@@ -21,7 +21,7 @@ use super::files::Files;
 use super::words::error_table_of;
 use super::{
     Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, information, naming, result, rewrite,
-    sequences, structured, texts, timed, travel, variant, view,
+    sequences, structured, texts, timed, travel, udf, variant, view,
 };
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::error_table;
@@ -233,7 +233,7 @@ fn register(context: &SessionContext, name: &Name, table: Arc<dyn TableProvider>
     Ok(())
 }
 
-fn compile_error(error: DataFusionError) -> SqlError {
+pub(super) fn compile_error(error: DataFusionError) -> SqlError {
     let text = first_line(&error);
     if text.contains("No field named") || text.contains("not found") && text.contains("column") {
         let message = format!("SQL compilation error: invalid identifier: {text}");
@@ -242,6 +242,12 @@ fn compile_error(error: DataFusionError) -> SqlError {
             sql_state: "42000",
             message,
         };
+    }
+    if let Some(name) = text
+        .split_once("Invalid function '")
+        .and_then(|(_, rest)| rest.split('\'').next())
+    {
+        return udf::unknown(&name.to_uppercase());
     }
     SqlError::syntax(text)
 }

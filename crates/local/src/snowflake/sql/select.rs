@@ -20,7 +20,7 @@ use datafusion::prelude::SessionContext;
 use sqlparser::ast::ExprWithAlias;
 
 use super::pipe::{Copy, Source};
-use super::{Result, Session, SqlError, casts, naming, rewrite, sequences, texts, variant};
+use super::{Result, Session, SqlError, casts, naming, query, rewrite, sequences, texts, variant};
 use crate::snowflake::catalog::grants::Object;
 use crate::snowflake::catalog::{Catalog, now_ms};
 use crate::snowflake::model::{PipeRow, TableDef};
@@ -81,7 +81,9 @@ impl Prepared {
                 Some(target) if *target != table.name => Err(SqlError::missing("Table", target)),
                 _ => mapping(&copy, table, scope),
             }),
-            (None, Some(transform)) => Copy::of_transform(transform).and_then(|copy| mapping(&copy, table, scope)),
+            (None, Some(transform)) => {
+                Copy::of_transform(transform).and_then(|copy| mapping(&copy, table, scope))
+            }
             (None, None) => {
                 return Self::ByName {
                     case_sensitive: false,
@@ -175,6 +177,21 @@ pub(super) fn mapping(copy: &Copy, table: &TableDef, scope: &Scope) -> Result<Pr
         expressions,
         schema,
     }))
+}
+
+/// Fails if an expression without columns does not compile.
+pub(super) fn compiles(scope: &Scope, mut expr: sqlparser::ast::Expr) -> Result<()> {
+    naming::resolve(&scope.catalog, &scope.session, &mut expr)?;
+    rewrite::expression(&mut expr, &HashSet::new())?;
+    let context = context(&scope.catalog);
+    let nothing = DFSchema::empty();
+    let logical = context
+        .state()
+        .create_logical_expr_from_sql_expr(ExprWithAlias { expr, alias: None }, &nothing)
+        .map_err(query::compile_error)?;
+    let simplifier = ExprSimplifier::new(SimplifyContext::default().with_schema(Arc::new(nothing.clone())));
+    let coerced = simplifier.coerce(logical, &nothing);
+    coerced.map(|_| ()).map_err(query::compile_error)
 }
 
 /// Where a column stands.

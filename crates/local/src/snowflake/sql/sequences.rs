@@ -21,7 +21,7 @@ use datafusion::prelude::SessionContext;
 use serde::{Deserialize, Serialize};
 use sqlparser::tokenizer::Token;
 
-use super::access::Access;
+use super::access::{Access, of_made};
 use super::show::{Filter, moment};
 use super::words::Words;
 use super::{QueryResult, Result, Session, SqlError, define, executed};
@@ -91,9 +91,7 @@ pub(super) fn run(catalog: &Catalog, session: &Session, words: &Words) -> Result
             Ok(Some(QueryResult::status(text)))
         }
         (Some("ALTER"), Some(found)) => alter(catalog, session, &found, words, end).map(Some),
-        (Some("DESC" | "DESCRIBE"), Some(found)) => {
-            Ok(Some(QueryResult::texts(&SHOWN, vec![shown(found)?])))
-        }
+        (Some("DESC" | "DESCRIBE"), Some(found)) => Ok(Some(QueryResult::texts(&SHOWN, vec![shown(found)?]))),
         _ => Ok(None),
     }
 }
@@ -159,12 +157,19 @@ impl Said {
                 "NOORDER" => said.ordered = Some(false),
                 "COMMENT" if words.get(at) == Some(&Token::Eq) => {
                     let text = words.text(at + 1);
-                    said.comment = Some(text.ok_or_else(|| SqlError::syntax("a COMMENT is a text"))?.to_owned());
+                    said.comment = Some(
+                        text.ok_or_else(|| SqlError::syntax("a COMMENT is a text"))?
+                            .to_owned(),
+                    );
                     at += 2;
                 }
                 // ALTER ... SET takes its options with commas.
                 "" if words.get(at - 1) == Some(&Token::Comma) => {}
-                other => return Err(SqlError::syntax(format!("unexpected '{other}' in a sequence's definition"))),
+                other => {
+                    return Err(SqlError::syntax(format!(
+                        "unexpected '{other}' in a sequence's definition"
+                    )));
+                }
             }
         }
         Ok(said)
@@ -202,8 +207,12 @@ fn alter(
             .ok_or_else(|| SqlError::syntax("a sequence's name is missing"))?;
         let name = session.resolve(&name)?;
         let place = Place::in_schema(MadeKind::Sequence, &name.database, &name.schema, &name.name);
-        if last != words.len() || (&place.database, &place.schema) != (&found.place.database, &found.place.schema) {
-            return Err(SqlError::unsupported("a rename of a sequence into another schema"));
+        if last != words.len()
+            || (&place.database, &place.schema) != (&found.place.database, &found.place.schema)
+        {
+            return Err(SqlError::unsupported(
+                "a rename of a sequence into another schema",
+            ));
         }
         if catalog.made(&place)?.is_some() {
             return Err(SqlError::exists("SEQUENCE", &name.to_string()));
@@ -274,7 +283,10 @@ fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResu
     let (database, schema) = filter.scope(session);
     let all = catalog.all_made(MadeKind::Sequence, database.as_deref(), schema.as_deref(), None)?;
     let rows = all.into_iter().filter(|made| filter.admits(&made.place.name));
-    Ok(QueryResult::texts(&SHOWN, rows.map(shown).collect::<Result<_>>()?))
+    Ok(QueryResult::texts(
+        &SHOWN,
+        rows.map(shown).collect::<Result<_>>()?,
+    ))
 }
 
 /// The sequence of a name whose numbers the session may take; `None` if there is none.
@@ -284,10 +296,7 @@ pub(super) fn usable(catalog: &Catalog, session: &Session, parts: &[String]) -> 
     let Some(made) = catalog.made(&place)? else {
         return Ok(None);
     };
-    let access = Access::of(catalog, session);
-    if let Some(found) = access.find("SEQUENCE", parts)? {
-        access.require(&found, "USAGE")?;
-    }
+    Access::of(catalog, session).require(&of_made(&made), "USAGE")?;
     Ok(Some(made))
 }
 
@@ -325,8 +334,12 @@ pub(crate) fn numbers(catalog: &Catalog, table: &TableDef, rows: usize) -> crate
         let sequence = Place::in_schema(MadeKind::Sequence, database, schema, name);
         let range = match catalog.made(&sequence)? {
             Some(made) if rows > 0 => {
-                let step = Steps::of(&made).map_err(|error| crate::Error::Damaged(error.message))?.step;
-                catalog.take_numbers(made.id, rows, step)?.map(|first| (first, step))
+                let step = Steps::of(&made)
+                    .map_err(|error| crate::Error::Damaged(error.message))?
+                    .step;
+                catalog
+                    .take_numbers(made.id, rows, step)?
+                    .map(|first| (first, step))
             }
             _ => None,
         };
@@ -400,7 +413,11 @@ impl ScalarUDFImpl for Take {
         let taken = match self.catalog.0.made_by_id(*id).map_err(failed)? {
             Some(made) => {
                 let steps = Steps::of(&made).map_err(|error| DataFusionError::Execution(error.message))?;
-                let first = self.catalog.0.take_numbers(*id, count, steps.step).map_err(failed)?;
+                let first = self
+                    .catalog
+                    .0
+                    .take_numbers(*id, count, steps.step)
+                    .map_err(failed)?;
                 first.map(|first| (first, steps.step))
             }
             None => None,

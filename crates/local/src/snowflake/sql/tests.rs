@@ -17,6 +17,7 @@ mod structured;
 mod texts;
 mod tokens;
 mod travel;
+mod udf;
 
 struct Bench {
     folder: tempfile::TempDir,

@@ -104,7 +104,11 @@ async fn casts_of_a_pipe_take_what_sql_takes() {
             .table("D", "PUBLIC", &format!("T{number}"))
             .unwrap()
             .expect("the table");
-        let prepared = Prepared::of(Some(&copy), &table, &Scope::of_session(&bench.engine.catalog, &bench.session));
+        let prepared = Prepared::of(
+            Some(&copy),
+            &table,
+            &Scope::of_session(&bench.engine.catalog, &bench.session),
+        );
         let line = if json.is_empty() {
             "{\"b\":1}".to_owned()
         } else {

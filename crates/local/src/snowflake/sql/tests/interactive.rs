@@ -23,7 +23,11 @@ async fn the_default_pipe_does_what_the_tables_own_select_says() {
         .unwrap();
     assert_eq!(table.kind, TableKind::Interactive);
     let record = "{\"M_NAME\":\"load\",\"tags\":[\"a\"],\"M_VALUE\":\"7\",\"kinesisMetadata\":{\"stream\":\"s\",\"approximateArrival\":9}}";
-    let prepared = Prepared::of(None, &table, &Scope::of_session(&bench.engine.catalog, &bench.session));
+    let prepared = Prepared::of(
+        None,
+        &table,
+        &Scope::of_session(&bench.engine.catalog, &bench.session),
+    );
     let accepted = [AcceptedRows {
         ndjson: record.as_bytes(),
     }];
@@ -39,7 +43,14 @@ async fn the_default_pipe_does_what_the_tables_own_select_says() {
     // Renamed, it goes on.
     bench.run("ALTER TABLE REALTIME_METRICS RENAME TO M").await;
     let table = bench.engine.catalog.table("D", "PUBLIC", "M").unwrap().unwrap();
-    assert!(matches!(Prepared::of(None, &table, &Scope::of_session(&bench.engine.catalog, &bench.session)), Prepared::Select(_)));
+    assert!(matches!(
+        Prepared::of(
+            None,
+            &table,
+            &Scope::of_session(&bench.engine.catalog, &bench.session)
+        ),
+        Prepared::Select(_)
+    ));
     let printed = bench.cell("SELECT GET_DDL('TABLE', 'M')").await;
     bench.run(&printed).await;
     assert_eq!(bench.cell("SELECT GET_DDL('TABLE', 'M')").await, printed);

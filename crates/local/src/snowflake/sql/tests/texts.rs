@@ -208,7 +208,11 @@ async fn functions_of_texts_work_in_pipes_and_a_failing_one_refuses_its_row() {
     let catalog = &bench.engine.catalog;
     let table = catalog.table("D", "PUBLIC", "P").unwrap().expect("the table");
     let pipe = catalog.find_pipe("D", "PUBLIC", "W").unwrap().expect("the pipe");
-    let prepared = Prepared::of(pipe.copy.as_deref(), &table, &Scope::of_session(&bench.engine.catalog, &bench.session));
+    let prepared = Prepared::of(
+        pipe.copy.as_deref(),
+        &table,
+        &Scope::of_session(&bench.engine.catalog, &bench.session),
+    );
     let good = r#"{"a":"hello\n","url":"http://h/p?k=v","xml":"<a><b>in</b></a>","m":"05.04.2024 10:11","c":"1,234"}"#;
     let bad = good.replace("05.04.2024", "2024-04-05");
     let lines = format!("{good}\n{bad}\n{good}\n");
