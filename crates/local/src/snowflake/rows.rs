@@ -15,10 +15,12 @@ mod column;
 mod disputed;
 mod evolution;
 pub(crate) mod json;
+mod lines;
 mod mapping;
 mod moment;
 mod parts;
 mod refusal;
+mod terms;
 mod value;
 
 use std::borrow::Cow;
@@ -31,9 +33,10 @@ use self::cell::{Cell, coerce_text};
 use self::column::ColumnBuilder;
 use self::disputed::coerce_as;
 use self::evolution::evolve;
-use self::json::{Raw, Reader};
+use self::json::Raw;
+use self::lines::{Parsed, parse_all};
 use super::behaviours::{Behaviours, Other};
-use super::model::{ColumnDef, TableDef, TableKind};
+use super::model::{ColumnDef, TableDef};
 
 pub(crate) use self::cell::MAX_VARCHAR;
 pub use self::column::{TYPE_KEY, field, stored_field};
@@ -41,6 +44,7 @@ pub use self::mapping::{Mapping, Picked, Select};
 pub(crate) use self::parts::JSON_DOC;
 pub use self::parts::parts_as_json;
 pub use self::refusal::{Content, Refusal, RefusedRow};
+pub use self::terms::{Numbers, Terms};
 pub use self::value::{Value, cast, unhex};
 
 /// The rows of one accepted batch.
@@ -48,63 +52,6 @@ pub use self::value::{Value, cast, unhex};
 pub struct AcceptedRows<'a> {
     /// Lines of JSON.
     pub ndjson: &'a [u8],
-}
-
-/// What a conversion goes by beside its table and mapping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms<'t> {
-    /// The commit, in milliseconds since 1970.
-    pub now_ms: i64,
-    /// What a DEFAULT of the current time gives.
-    pub time_ms: i64,
-    /// The answers to what documents and tests disagree on.
-    pub behaviours: Behaviours,
-    /// Numbers for the columns whose DEFAULT takes them of a sequence, one for each row at least.
-    pub numbers: &'t [Numbers],
-}
-
-/// Numbers that a sequence gave for a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Numbers {
-    /// The column's place.
-    pub place: usize,
-    /// The first number and the step to the next; `None` if the sequence is gone or used up.
-    pub range: Option<(i64, i64)>,
-}
-
-impl Numbers {
-    /// The next one as a cell. A row that is refused behind it leaves a gap.
-    fn next(&mut self, column: &ColumnDef) -> Result<Cell<'static>, Refusal> {
-        let (next, step) = self.range.as_mut().ok_or_else(|| Refusal::no_number(column))?;
-        let text = next.to_string();
-        *next = next.wrapping_add(*step);
-        let cell = coerce_text(&text, &column.data_type);
-        cell.map(Cell::into_owned)
-            .map_err(|why| Refusal::misfit(column, &text, why))
-    }
-}
-
-impl Terms<'_> {
-    /// A commit at this moment, with the default answers.
-    #[must_use]
-    pub fn at(now_ms: i64) -> Self {
-        Self {
-            now_ms,
-            time_ms: now_ms,
-            behaviours: Behaviours::default(),
-            numbers: &[],
-        }
-    }
-
-    /// Whether keys may make columns of this table.
-    fn evolve(&self, table: &TableDef) -> bool {
-        let kept_as_it_is = match table.kind {
-            TableKind::Standard => false,
-            TableKind::Iceberg => self.behaviours.has(Other::NoIcebergEvolution),
-            TableKind::Interactive => self.behaviours.has(Other::NoInteractiveEvolution),
-        };
-        table.schema_evolution && !kept_as_it_is
-    }
 }
 
 impl AcceptedRows<'_> {
@@ -313,91 +260,6 @@ impl<'a> Outcomes<'a> {
             self.refused.push(RefusedRow { batch, line, refusal });
         }
     }
-}
-
-/// A line that is a JSON object.
-struct Parsed<'a> {
-    batch: usize,
-    line: &'a [u8],
-    text: &'a str,
-    fields: Fields<'a>,
-}
-
-fn parse_all<'a>(
-    batches: &[AcceptedRows<'a>],
-    outcome: &mut Outcomes<'a>,
-    last_twin_counts: bool,
-) -> Vec<Parsed<'a>> {
-    let mut parsed = Vec::new();
-    for (index, batch) in batches.iter().enumerate() {
-        for line in batch.ndjson.split(|byte| *byte == b'\n') {
-            let line = line.trim_ascii();
-            if line.is_empty() {
-                continue;
-            }
-            if let Some(counts) = outcome.per_batch.get_mut(index) {
-                counts.parsed += 1;
-            }
-            match object(line, last_twin_counts) {
-                Ok((text, fields)) => parsed.push(Parsed {
-                    batch: index,
-                    line,
-                    text,
-                    fields,
-                }),
-                Err((reason, content)) => {
-                    outcome.refused(index, line, Refusal::no_object(reason, content));
-                }
-            }
-        }
-    }
-    parsed
-}
-
-/// A line that is a JSON object, and its members.
-fn object(line: &[u8], last_twin_counts: bool) -> Result<(&str, Fields<'_>), (&'static str, Content)> {
-    const MALFORMED: (&str, Content) = ("json-invalid: the line is no JSON object", Content::InvalidJson);
-    let binary = ("json-invalid: the line is no UTF-8", Content::Binary);
-    let text = std::str::from_utf8(line).map_err(|_| binary)?;
-    let mut reader = Reader::new(text);
-    reader.space();
-    if !reader.take(b'{') {
-        return Err(MALFORMED);
-    }
-    let mut fields: Fields<'_> = Vec::new();
-    reader.space();
-    if !reader.take(b'}') {
-        loop {
-            reader.space();
-            let key = reader.key().map_err(|_| MALFORMED)?;
-            let value = reader.value().map_err(|_| MALFORMED)?;
-            fields.push((key, value));
-            reader.space();
-            if reader.take(b'}') {
-                break;
-            }
-            if !reader.take(b',') {
-                return Err(MALFORMED);
-            }
-        }
-    }
-    reader.end().map_err(|_| MALFORMED)?;
-    let mut seen = HashSet::with_capacity(fields.len());
-    if fields.iter().all(|(key, _)| seen.insert(key.as_ref())) {
-        return Ok((text, fields));
-    }
-    if last_twin_counts {
-        let mut seen = HashSet::with_capacity(fields.len());
-        let is_last: Vec<bool> = fields
-            .iter()
-            .rev()
-            .map(|(key, _)| seen.insert(key.clone()))
-            .collect();
-        let mut is_last = is_last.into_iter().rev();
-        fields.retain(|_| is_last.next().unwrap_or_default());
-        return Ok((text, fields));
-    }
-    Err(("json-invalid: a key stands twice", Content::InvalidJson))
 }
 
 /// A column's DEFAULT, ready to be used for each row.
