@@ -66,9 +66,9 @@ async fn each_row_and_each_mention_takes_its_own_number() {
     assert_eq!(bench.cell("SELECT S.NEXTVAL").await, "10");
     assert_eq!(bench.cell("SELECT D.PUBLIC.S.NEXTVAL + 1").await, "16");
     bench.run("CREATE TABLE T (ID NUMBER, A VARCHAR)").await;
-    bench
-        .run("INSERT INTO T SELECT S.NEXTVAL, COLUMN1 FROM VALUES ('a'), ('b'), ('c')")
-        .await;
+    bench.run("CREATE TABLE LETTERS (L VARCHAR)").await;
+    bench.run("INSERT INTO LETTERS VALUES ('a'), ('b'), ('c')").await;
+    bench.run("INSERT INTO T SELECT S.NEXTVAL, L FROM LETTERS").await;
     bench
         .run("INSERT INTO T VALUES (S.NEXTVAL, 'd'), (S.NEXTVAL, 'e')")
         .await;
@@ -78,7 +78,7 @@ async fn each_row_and_each_mention_takes_its_own_number() {
     assert_eq!(texts(&rows), [["5", "5", "20"]]);
     let twice = bench.run("SELECT S.NEXTVAL A, S.NEXTVAL B").await;
     assert_ne!(twice[0][0], twice[0][1]);
-    let again = bench.run("SELECT X, X FROM (SELECT S.NEXTVAL X)").await;
+    let again = bench.run("SELECT X A, X B FROM (SELECT S.NEXTVAL X)").await;
     assert_eq!(again[0][0], again[0][1], "a number that was taken stays");
     // A table that is no sequence may have such a column.
     bench.run("CREATE TABLE U (NEXTVAL INT)").await;
