@@ -241,7 +241,7 @@ async fn what_is_no_statement_is_refused_with_a_code() {
         ("SELECT 1; SELECT 2", "000002"),
         ("GRANT USAGE ON DATABASE D TO ROLE R", "002003"),
         ("SHOW WAREHOUSES", "000002"),
-        ("SELECT nothing(1)", "001003"),
+        ("SELECT nothing(1)", "002140"),
     ] {
         assert_eq!(bench.code(sql).await, code, "{sql}");
     }
