@@ -212,6 +212,10 @@ pub(crate) struct Local {
     /// Faults to rehearse
     #[arg(long)]
     pub(crate) faults: Option<PathBuf>,
+    /// What Snowflake answers where its documents and tests disagree, as NAME=VALUE; several with commas or by giving it more
+    /// than once. docs/local.md lists them, and so does the refusal of an unknown one
+    #[arg(long, value_delimiter = ',', value_name = "NAME=VALUE")]
+    pub(crate) behaviour: Vec<String>,
     /// Let Kinesis take, give and answer as fast as this machine can, instead of with the limits of the real service
     #[arg(long)]
     pub(crate) no_aws_limits: bool,

@@ -20,6 +20,12 @@ pub(crate) async fn run(args: args::Local) -> Result<Exit, Failure> {
     options.snowflake_http_port = args.snowflake_port;
     options.snowflake_https_port = args.snowflake_tls_port;
     options.aws_limits = !args.no_aws_limits;
+    for choice in &args.behaviour {
+        options
+            .behaviours
+            .set(choice)
+            .map_err(|error| Failure::new(Exit::Usage, chain(&error)))?;
+    }
     if let Some(path) = &args.faults {
         options.faults = FaultsFile::read(path).map_err(|error| Failure::new(Exit::Usage, chain(&error)))?;
     }
@@ -30,6 +36,7 @@ pub(crate) async fn run(args: args::Local) -> Result<Exit, Failure> {
         let (rules, seed) = (options.faults.rules.len(), options.faults.seed);
         format!("\nfaults     {rules} rules of {}, seed {seed}", path.display())
     });
+    let chosen = options.behaviours.chosen();
     let (local, addresses) = stack::start(options).await?;
     for stream in &args.stream {
         let (name, shards) = stream.split_once('=').unwrap_or((stream, "1"));
@@ -50,7 +57,14 @@ pub(crate) async fn run(args: args::Local) -> Result<Exit, Failure> {
     }
     stack::publish(&args.data, &addresses)?;
     let text = listing(&addresses);
-    output::line(format!("{text}{}", rehearsed.as_deref().unwrap_or_default()));
+    let behaviours = match chosen.as_slice() {
+        [] => String::new(),
+        chosen => format!("\nbehaviour  {}", chosen.join(", ")),
+    };
+    output::line(format!(
+        "{text}{behaviours}{}",
+        rehearsed.as_deref().unwrap_or_default()
+    ));
     stop.cancelled().await;
     let faults = local.faults();
     local.shutdown().await;

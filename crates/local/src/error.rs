@@ -73,6 +73,14 @@ pub enum Error {
     /// The faults file does not parse or names something unknown.
     #[error("faults: {0}")]
     Faults(String),
+    /// A behaviour that is asked for is none of the known ones.
+    #[error("{choice:?} is no known behaviour; known are (the default first):\n{known}")]
+    Behaviour {
+        /// As it was given.
+        choice: String,
+        /// What could be given, one a line.
+        known: String,
+    },
     /// A key pair, certificate or token could not be made or read.
     #[error("{0}")]
     Key(String),

@@ -28,6 +28,7 @@ use self::faults::Service;
 use self::faults::layer::{Account, Layer};
 pub use self::faults::{Faults, FaultsFile, Fired};
 use self::folder::DataFolder;
+pub use self::snowflake::behaviours::Behaviours;
 use self::snowflake::{DEMO_USER, Running, Setup, Snowflake, tls};
 use self::standins::dynamodb::{self, DynamoDb};
 use self::standins::kinesis::limits::budget::Monotonic;
@@ -60,6 +61,8 @@ pub struct LocalOptions {
     pub token_lifetime: Duration,
     /// Whether a channel that makes more than 10 requests or 20 MB a second gets 429.
     pub enforce_limits: bool,
+    /// What the local Snowflake answers where documents and tests of the service disagree.
+    pub behaviours: Behaviours,
     /// Whether Kinesis has the budgets of the real service: what a shard takes and gives, and how often it may be asked.
     pub aws_limits: bool,
 }
@@ -81,6 +84,7 @@ impl LocalOptions {
             commit_interval: Duration::from_millis(200),
             token_lifetime: Duration::from_secs(3600),
             enforce_limits: true,
+            behaviours: Behaviours::default(),
             aws_limits: true,
         }
     }
@@ -164,6 +168,7 @@ impl Local {
             commit_interval: options.commit_interval,
             token_lifetime: options.token_lifetime,
             enforce_limits: options.enforce_limits,
+            behaviours: options.behaviours,
             https_port,
             faults: Arc::clone(&faults),
             folder: Arc::clone(&folder),

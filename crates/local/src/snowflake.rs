@@ -10,6 +10,7 @@
 
 pub(crate) mod auth;
 mod backlog;
+pub mod behaviours;
 pub mod catalog;
 mod committer;
 #[cfg(test)]
@@ -47,6 +48,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::auth::{Auth, AuthFailure, Login};
+use self::behaviours::Behaviours;
 use self::catalog::Catalog;
 use self::catalog::roles::Grantee;
 use self::committer::Runner;
@@ -108,6 +110,7 @@ pub(crate) struct Setup {
     pub(crate) commit_interval: Duration,
     pub(crate) token_lifetime: Duration,
     pub(crate) enforce_limits: bool,
+    pub(crate) behaviours: Behaviours,
     pub(crate) https_port: u16,
     pub(crate) faults: Arc<Faults>,
     /// The data folder's lock, held as long as anything runs.
@@ -162,7 +165,7 @@ impl Snowflake {
             .hit(Service::Snowflake, "restart", "lose_accepted")
             .is_some();
         let disk = Arc::new(RealDisk::new(&setup.data_dir));
-        let store = Arc::new(Store::open(disk, catalog, late, lose)?);
+        let store = Arc::new(Store::open(disk, catalog, late, lose, setup.behaviours)?);
         let catalog = Arc::clone(&store.catalog);
         let snowflake = Arc::new(Self {
             auth: Auth::new(Arc::clone(&catalog), &setup.account, setup.token_lifetime)?,

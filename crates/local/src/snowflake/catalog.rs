@@ -13,6 +13,7 @@ pub(crate) mod defaults;
 pub(crate) mod grants;
 pub(crate) mod history;
 pub(crate) mod iceberg;
+pub(crate) mod made;
 mod objects;
 mod pins;
 mod pipes;
@@ -62,6 +63,7 @@ impl Catalog {
         connection.execute_batch(schema::GRANTS)?;
         connection.execute_batch(schema::ICEBERG)?;
         connection.execute_batch(tokens::TABLES)?;
+        connection.execute_batch(made::TABLES)?;
         Ok(Self {
             connection: Mutex::new(connection),
             pins: Arc::default(),

@@ -17,13 +17,14 @@ use tokio::sync::watch;
 
 pub(crate) use self::runner::Runner;
 use super::backlog::Backlog;
+use super::behaviours::{Behaviours, Other};
 use super::catalog::commit::{ChannelCommit, NewSegment, Outcome, RowError, TableCommit};
 use super::catalog::{Catalog, now_ms};
 use super::late::LateCounters;
 use super::log::Batch;
 use super::model::{ChannelRow, ColumnDef, Counters, Evolution, EvolutionKind, PipeRow, TableDef};
-use super::rows::{self, AcceptedRows, Converted};
-use super::sql::Prepared;
+use super::rows::{self, AcceptedRows, Converted, Terms};
+use super::sql::{self, Prepared, Scope};
 use super::{decode, error_table, iceberg, row_timestamps, segments, stored};
 use crate::disk::Disk;
 use crate::{Error, Result};
@@ -42,6 +43,8 @@ pub(crate) struct Committer {
     pub(super) catalog: Arc<Catalog>,
     pub(super) backlog: Arc<Backlog>,
     pub(super) late: Arc<LateCounters>,
+    /// What is done where the service's documents and tests disagree.
+    pub(super) behaviours: Behaviours,
     /// Counts commits and invalidated channels, for those who wait for one.
     pub(super) commits: watch::Sender<u64>,
 }
@@ -125,8 +128,15 @@ impl Committer {
                 .iter()
                 .map(|one| AcceptedRows { ndjson: &one.rows })
                 .collect();
-            let prepared = Prepared::of(pipe.copy.as_deref(), &table);
-            let converted = rows::convert(&table, prepared.mapping(), &accepted, now_ms());
+            let scope = self.scope(pipe)?;
+            let prepared = Prepared::of(pipe.copy.as_deref(), &table, &scope);
+            let mut terms = Terms::at(now_ms());
+            terms.time_ms = scope.time_ms.unwrap_or(terms.now_ms);
+            terms.behaviours = self.behaviours;
+            let lines = accepted.iter().map(AcceptedRows::lines).sum();
+            let numbers = sql::numbers(&self.catalog, &table, lines)?;
+            terms.numbers = &numbers;
+            let converted = rows::convert(&table, prepared.mapping(), &accepted, terms);
             if let Some(invalid) = &converted.invalid {
                 self.invalidate(&mut loaded, invalid)?;
                 continue;
@@ -168,6 +178,15 @@ impl Committer {
             }
         }
         Ok(())
+    }
+
+    /// What a pipe's expressions go by; those of a default pipe have the time of the commit in any case.
+    fn scope(&self, pipe: &PipeRow) -> Result<Scope> {
+        let of_making = pipe.copy.is_some() && self.behaviours.has(Other::TimeOfMaking);
+        Ok(Scope {
+            time_ms: of_making.then_some(pipe.created_on_ms),
+            ..Scope::of_pipe(&self.catalog, pipe)?
+        })
     }
 
     /// The refused rows as a segment of the error table, if there are any.

@@ -13,12 +13,15 @@
 mod cell;
 mod column;
 pub(crate) mod decfloat;
+mod disputed;
 mod evolution;
 pub(crate) mod json;
+mod lines;
 mod mapping;
 mod moment;
 mod parts;
 mod refusal;
+mod terms;
 mod typed;
 mod value;
 pub(crate) mod vector;
@@ -30,10 +33,13 @@ use std::collections::{HashMap, HashSet};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use self::cell::{Cell, coerce, coerce_text};
+use self::cell::{Cell, coerce_text};
 use self::column::{ColumnBuilder, stored_fields};
+use self::disputed::coerce_as;
 use self::evolution::evolve;
-use self::json::{Raw, Reader};
+use self::json::Raw;
+use self::lines::{Parsed, parse_all};
+use super::behaviours::{Behaviours, Other};
 use super::model::{ColumnDef, TableDef};
 
 pub(crate) use self::cell::MAX_VARCHAR;
@@ -42,6 +48,7 @@ pub use self::mapping::{Mapping, Picked, Select};
 pub(crate) use self::parts::JSON_DOC;
 pub use self::parts::parts_as_json;
 pub use self::refusal::{Content, Refusal, RefusedRow};
+pub use self::terms::{Numbers, Terms};
 pub(crate) use self::typed::{Form, Typed};
 pub use self::value::{Value, cast, unhex};
 
@@ -50,6 +57,14 @@ pub use self::value::{Value, cast, unhex};
 pub struct AcceptedRows<'a> {
     /// Lines of JSON.
     pub ndjson: &'a [u8],
+}
+
+impl AcceptedRows<'_> {
+    /// How many lines there are at most.
+    #[must_use]
+    pub fn lines(&self) -> usize {
+        1 + self.ndjson.iter().filter(|byte| **byte == b'\n').count()
+    }
 }
 
 /// What became of a batch.
@@ -145,23 +160,23 @@ pub fn convert<'a>(
     table: &TableDef,
     mapping: Mapping<'_>,
     batches: &[AcceptedRows<'a>],
-    now_ms: i64,
+    terms: Terms<'_>,
 ) -> Converted<'a> {
     let mut outcome = Outcomes {
         per_batch: vec![BatchCounts::default(); batches.len()],
         keeps: table.error_logging,
         refused: Vec::new(),
     };
-    let parsed = parse_all(batches, &mut outcome);
+    let parsed = parse_all(batches, &mut outcome, terms.behaviours.has(Other::LastTwin));
     let mut columns = table.columns.clone();
     let mut invalid = None;
-    if let (true, Mapping::ByName { case_sensitive }) = (table.schema_evolution, mapping) {
-        match evolve(table, case_sensitive, &parsed, batches.len(), now_ms) {
+    if let (true, Mapping::ByName { case_sensitive }) = (terms.evolve(table), mapping) {
+        match evolve(table, case_sensitive, &parsed, batches.len(), terms) {
             Ok(added) => columns.extend(added),
             Err(found) => invalid = Some(found),
         }
     }
-    let mut work = Work::new(table, mapping, &columns, now_ms);
+    let mut work = Work::new(table, mapping, &columns, terms);
     if invalid.is_none() {
         let done: Vec<Result<(), Refusal>> = match mapping {
             Mapping::ByName { .. } => parsed.iter().map(|row| work.row(&row.fields)).collect(),
@@ -208,8 +223,17 @@ pub fn insert(
     targets: &[usize],
     rows: &[Vec<Picked>],
     now_ms: i64,
+    numbers: &[Numbers],
 ) -> Result<(RecordBatch, Vec<(usize, i64)>), Refusal> {
-    let mut work = Work::new(table, Mapping::Broken(""), &table.columns, now_ms);
+    let mut work = Work::new(
+        table,
+        Mapping::Broken(""),
+        &table.columns,
+        Terms {
+            numbers,
+            ..Terms::at(now_ms)
+        },
+    );
     for row in rows {
         work.selected(targets, row)?;
     }
@@ -243,76 +267,6 @@ impl<'a> Outcomes<'a> {
     }
 }
 
-/// A line that is a JSON object.
-struct Parsed<'a> {
-    batch: usize,
-    line: &'a [u8],
-    text: &'a str,
-    fields: Fields<'a>,
-}
-
-fn parse_all<'a>(batches: &[AcceptedRows<'a>], outcome: &mut Outcomes<'a>) -> Vec<Parsed<'a>> {
-    let mut parsed = Vec::new();
-    for (index, batch) in batches.iter().enumerate() {
-        for line in batch.ndjson.split(|byte| *byte == b'\n') {
-            let line = line.trim_ascii();
-            if line.is_empty() {
-                continue;
-            }
-            if let Some(counts) = outcome.per_batch.get_mut(index) {
-                counts.parsed += 1;
-            }
-            match object(line) {
-                Ok((text, fields)) => parsed.push(Parsed {
-                    batch: index,
-                    line,
-                    text,
-                    fields,
-                }),
-                Err((reason, content)) => {
-                    outcome.refused(index, line, Refusal::no_object(reason, content));
-                }
-            }
-        }
-    }
-    parsed
-}
-
-/// A line that is a JSON object, and its members.
-fn object(line: &[u8]) -> Result<(&str, Fields<'_>), (&'static str, Content)> {
-    const MALFORMED: (&str, Content) = ("json-invalid: the line is no JSON object", Content::InvalidJson);
-    let binary = ("json-invalid: the line is no UTF-8", Content::Binary);
-    let text = std::str::from_utf8(line).map_err(|_| binary)?;
-    let mut reader = Reader::new(text);
-    reader.space();
-    if !reader.take(b'{') {
-        return Err(MALFORMED);
-    }
-    let mut fields: Fields<'_> = Vec::new();
-    reader.space();
-    if !reader.take(b'}') {
-        loop {
-            reader.space();
-            let key = reader.key().map_err(|_| MALFORMED)?;
-            let value = reader.value().map_err(|_| MALFORMED)?;
-            fields.push((key, value));
-            reader.space();
-            if reader.take(b'}') {
-                break;
-            }
-            if !reader.take(b',') {
-                return Err(MALFORMED);
-            }
-        }
-    }
-    reader.end().map_err(|_| MALFORMED)?;
-    let mut seen = HashSet::with_capacity(fields.len());
-    if fields.iter().all(|(key, _)| seen.insert(key.as_ref())) {
-        return Ok((text, fields));
-    }
-    Err(("json-invalid: a key stands twice", Content::InvalidJson))
-}
-
 /// A column's DEFAULT, ready to be used for each row.
 fn default_cell(column: &ColumnDef, now_ms: i64) -> Option<Cell<'static>> {
     let text = column.default.as_deref()?.trim();
@@ -323,6 +277,9 @@ fn default_cell(column: &ColumnDef, now_ms: i64) -> Option<Cell<'static>> {
     if upper == "NULL" {
         return Some(Cell::Null);
     }
+    if text.ends_with(".NEXTVAL") {
+        return None;
+    }
     let inner = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
     let value = inner.map_or_else(|| text.to_owned(), |inner| inner.replace("''", "'"));
     coerce_text(&value, &column.data_type).ok().map(Cell::into_owned)
@@ -330,26 +287,36 @@ fn default_cell(column: &ColumnDef, now_ms: i64) -> Option<Cell<'static>> {
 
 struct Work<'t> {
     evolution: bool,
+    behaviours: Behaviours,
     columns: &'t [ColumnDef],
     by_key: Columns,
     defaults: Vec<Option<Cell<'static>>>,
     builders: Vec<ColumnBuilder>,
     /// The next value of each IDENTITY column.
     identities: Vec<Option<i64>>,
+    /// What the sequence of each column gives, where it has one.
+    numbers: Vec<Option<Numbers>>,
     rows: usize,
     dropped_not_null: HashSet<usize>,
 }
 
 impl<'t> Work<'t> {
-    fn new(table: &TableDef, mapping: Mapping<'_>, columns: &'t [ColumnDef], now_ms: i64) -> Self {
+    fn new(table: &TableDef, mapping: Mapping<'_>, columns: &'t [ColumnDef], terms: Terms<'_>) -> Self {
+        let mut numbers = vec![None; columns.len()];
+        for of_column in terms.numbers {
+            if let Some(place) = numbers.get_mut(of_column.place) {
+                *place = Some(*of_column);
+            }
+        }
         let by_name = matches!(mapping, Mapping::ByName { .. });
         let case_sensitive = matches!(mapping, Mapping::ByName { case_sensitive: true });
         Self {
-            evolution: table.schema_evolution && by_name,
+            evolution: terms.evolve(table) && by_name,
+            behaviours: terms.behaviours,
             by_key: Columns::of(columns, case_sensitive),
             defaults: columns
                 .iter()
-                .map(|column| default_cell(column, now_ms))
+                .map(|column| default_cell(column, terms.time_ms))
                 .collect(),
             builders: columns.iter().map(ColumnBuilder::new).collect(),
             identities: columns
@@ -357,6 +324,7 @@ impl<'t> Work<'t> {
                 .map(|column| column.identity.map(|(next, _)| next))
                 .collect(),
             columns,
+            numbers,
             rows: 0,
             dropped_not_null: HashSet::new(),
         }
@@ -379,7 +347,7 @@ impl<'t> Work<'t> {
                     continue;
                 }
                 *cell = Some(
-                    coerce(value, &column.data_type)
+                    coerce_as(value, &column.data_type, self.behaviours)
                         .map_err(|why| Refusal::misfit(column, value.text, why))?,
                 );
             }
@@ -410,6 +378,9 @@ impl<'t> Work<'t> {
         {
             if cell.is_none() {
                 cell.clone_from(default);
+            }
+            if let (None, Some(Some(numbers))) = (&cell, self.numbers.get_mut(index)) {
+                *cell = Some(numbers.next(column)?);
             }
             let is_null = matches!(cell, None | Some(Cell::Null));
             let is_given = cell.is_none() && column.identity.is_some();

@@ -21,6 +21,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
+use super::behaviours::Behaviours;
 use super::catalog::commit::{Outcome, TableCommit};
 use super::catalog::{Catalog, PipeLookup};
 use super::late::LateCounters;
@@ -194,7 +195,14 @@ async fn accept_all(bodies: &[Bytes]) -> (Duration, usize) {
         disk: RealDisk::new(folder.path()),
         syncs: Arc::clone(&syncs),
     };
-    let store = Store::open(Arc::new(disk), catalog, LateCounters::new(false), false).expect("a store");
+    let store = Store::open(
+        Arc::new(disk),
+        catalog,
+        LateCounters::new(false),
+        false,
+        Behaviours::default(),
+    )
+    .expect("a store");
     let store = Arc::new(store);
     let PipeLookup::Found(pipe) = store
         .catalog
@@ -338,7 +346,7 @@ fn committing_to_columns() {
     for round in 0..=ROUNDS {
         let begin = Instant::now();
         let accepted: Vec<AcceptedRows<'_>> = lines.iter().map(|ndjson| AcceptedRows { ndjson }).collect();
-        let converted = rows::convert(&table, Mapping::DEFAULT, &accepted, 0);
+        let converted = rows::convert(&table, Mapping::DEFAULT, &accepted, rows::Terms::at(0));
         let stamped = row_timestamps::stamp(&table, converted.record_batch, 0);
         let segment = segments::write(&disk, table.id, &stamped).expect("written");
         committed += segment.rows;

@@ -23,6 +23,7 @@ mod information;
 mod insert;
 mod integrations;
 mod interactive;
+mod naming;
 mod pipe;
 mod query;
 mod result;
@@ -30,6 +31,7 @@ mod rewrite;
 mod roles;
 mod row_defaults;
 mod select;
+mod sequences;
 mod show;
 mod structured;
 mod texts;
@@ -38,6 +40,7 @@ mod tokens;
 mod travel;
 mod typed;
 mod types;
+mod udf;
 mod users;
 mod variant;
 mod view;
@@ -61,7 +64,8 @@ use crate::disk::Disk;
 use self::access::Access;
 use self::files::Files;
 pub use self::result::{QueryResult, ResultColumn};
-pub(crate) use self::select::Prepared;
+pub(crate) use self::select::{Prepared, Scope};
+pub(crate) use self::sequences::numbers;
 use self::words::Words;
 
 /// Where unqualified names are looked up.
@@ -417,6 +421,12 @@ impl Engine {
             return Ok(Some(done));
         }
         if let Some(done) = integrations::run(&self.catalog, session, words)? {
+            return Ok(Some(done));
+        }
+        if let Some(done) = sequences::run(&self.catalog, session, words)? {
+            return Ok(Some(done));
+        }
+        if let Some(done) = udf::run(&self.catalog, session, words)? {
             return Ok(Some(done));
         }
         if let Some(done) = users::run(&self.catalog, words)? {

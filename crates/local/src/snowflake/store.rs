@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::backlog::Backlog;
+use super::behaviours::Behaviours;
 use super::catalog::{Catalog, ELASTIC, MOST_CHANNELS, SUCCESS};
 use super::committer::Committer;
 use super::iceberg;
@@ -75,6 +76,7 @@ impl Store {
         catalog: Catalog,
         late: LateCounters,
         lose: bool,
+        behaviours: Behaviours,
     ) -> Result<Self> {
         let catalog = Arc::new(catalog);
         catalog.release_old_garbage()?;
@@ -101,6 +103,7 @@ impl Store {
             backlog: Arc::clone(&backlog),
             late: Arc::new(late),
             commits: tokio::sync::watch::Sender::new(0),
+            behaviours,
         });
         Ok(Self {
             catalog,

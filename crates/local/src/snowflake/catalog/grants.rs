@@ -6,6 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::made::MadeKind;
 use super::{Catalog, now_ms, write};
 use crate::Result;
 
@@ -30,6 +31,8 @@ pub(crate) enum Object {
     Table(i64),
     /// A pipe by id.
     Pipe(i64),
+    /// A sequence or a function by id.
+    Made(MadeKind, i64),
     /// An object of the account of this kind, by name.
     Named(Kind, String),
 }
@@ -74,6 +77,7 @@ impl Object {
             Self::Schema(..) => "SCHEMA",
             Self::Table(_) => "TABLE",
             Self::Pipe(_) => "PIPE",
+            Self::Made(kind, _) => kind.sql(),
             Self::Named(kind, _) => kind.sql(),
         }
     }
@@ -84,7 +88,7 @@ impl Object {
             Self::Account => String::new(),
             Self::Database(name) | Self::Named(_, name) => name.clone(),
             Self::Schema(database, name) => format!("{database}{BETWEEN}{name}"),
-            Self::Table(id) | Self::Pipe(id) => id.to_string(),
+            Self::Table(id) | Self::Pipe(id) | Self::Made(_, id) => id.to_string(),
         }
     }
 }
@@ -280,6 +284,9 @@ impl Catalog {
             Object::Pipe(id) => {
                 transaction.execute("UPDATE pipes SET owner = ?2 WHERE id = ?1", (id, role))?
             }
+            Object::Made(_, id) => {
+                transaction.execute("UPDATE made_objects SET owner = ?2 WHERE id = ?1", (id, role))?
+            }
             Object::Named(Kind::Role, name) => {
                 transaction.execute("UPDATE roles SET owner = ?2 WHERE name = ?1", (name, role))?
             }
@@ -301,13 +308,16 @@ impl Catalog {
     /// Grants on an object or to a role, OWNERSHIP of databases, schemas, tables and pipes among them.
     pub(crate) fn grants(&self, of: Of<'_>) -> Result<Vec<GrantRow>> {
         let connection = self.lock();
-        let mut statement = connection.prepare_cached(
+        let made = "(SELECT database || '.' || schema || '.' || name FROM made_objects
+                     WHERE id = CAST(g.object AS INTEGER))";
+        let mut statement = connection.prepare_cached(&format!(
             "SELECT created_on_ms, privilege, kind, name, role, grant_option, granted_by FROM (
                 SELECT g.created_on_ms, g.privilege, g.kind, g.object, g.role, g.grant_option, g.granted_by,
                     CASE g.kind WHEN 'TABLE' THEN (SELECT database || '.' || schema || '.' || name FROM tables
                                                    WHERE id = CAST(g.object AS INTEGER))
                                 WHEN 'PIPE' THEN (SELECT database || '.' || schema || '.' || name FROM pipes
                                                   WHERE id = CAST(g.object AS INTEGER))
+                                WHEN 'SEQUENCE' THEN {made} WHEN 'FUNCTION' THEN {made}
                                 ELSE replace(g.object, char(1), '.') END AS name
                 FROM grants g
                 UNION ALL SELECT created_on_ms, 'OWNERSHIP', 'DATABASE', name, owner, 1, owner, name FROM databases
@@ -316,10 +326,12 @@ impl Catalog {
                 UNION ALL SELECT created_on_ms, 'OWNERSHIP', 'TABLE', CAST(id AS TEXT), owner, 1, owner,
                     database || '.' || schema || '.' || name FROM tables
                 UNION ALL SELECT created_on_ms, 'OWNERSHIP', 'PIPE', CAST(id AS TEXT), owner, 1, owner,
-                    database || '.' || schema || '.' || name FROM pipes WHERE owner IS NOT NULL)
+                    database || '.' || schema || '.' || name FROM pipes WHERE owner IS NOT NULL
+                UNION ALL SELECT created_on_ms, 'OWNERSHIP', kind, CAST(id AS TEXT), owner, 1, owner,
+                    database || '.' || schema || '.' || name FROM made_objects)
              WHERE (?1 IS NULL OR (kind = ?1 AND object = ?2)) AND (?3 IS NULL OR role = ?3)
-             ORDER BY kind, name, privilege, role",
-        )?;
+             ORDER BY kind, name, privilege, role"
+        ))?;
         let (kind, key, role) = match of {
             Of::Object(object) => (Some(object.kind()), Some(object.key()), None),
             Of::Role(role) => (None, None, Some(role)),
@@ -357,6 +369,10 @@ fn owner(connection: &Connection, object: &Object) -> Result<Option<String>> {
             .optional()?,
         Object::Pipe(id) => connection
             .prepare_cached("SELECT owner FROM pipes WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()?,
+        Object::Made(_, id) => connection
+            .prepare_cached("SELECT owner FROM made_objects WHERE id = ?1")?
             .query_row([id], |row| row.get(0))
             .optional()?,
         Object::Named(Kind::Role, name) => connection

@@ -7,7 +7,7 @@ use super::super::model::{
     TableDef, TableKind,
 };
 use super::grants::{self, Object};
-use super::{Catalog, existing, history, iceberg, now_ms, write};
+use super::{Catalog, existing, history, iceberg, made, now_ms, write};
 use crate::{Error, Result};
 
 const TABLE_COLUMNS: &str =
@@ -395,6 +395,7 @@ impl Catalog {
         for table in tables {
             self.remove_table(transaction, table)?;
         }
+        made::remove_of_schema(transaction, database, name)?;
         transaction.execute(
             "DELETE FROM schemas WHERE database = ?1 AND name = ?2",
             [database, name],
@@ -437,7 +438,7 @@ fn database_exists(connection: &Connection, name: &str) -> Result<bool> {
         .exists([name])?)
 }
 
-fn schema_exists(connection: &Connection, database: &str, name: &str) -> Result<bool> {
+pub(super) fn schema_exists(connection: &Connection, database: &str, name: &str) -> Result<bool> {
     Ok(connection
         .prepare_cached("SELECT 1 FROM schemas WHERE database = ?1 AND name = ?2")?
         .exists([database, name])?)

@@ -166,7 +166,7 @@ CREATE TABLE IF NOT EXISTS iceberg_folders (folder TEXT PRIMARY KEY) STRICT;
 pub(super) const GRANTS: &str = grants!();
 
 /// What a catalog file of an earlier version lacks, by version; each step is run once.
-pub(super) const UPGRADES: [&str; 8] = [
+pub(super) const UPGRADES: [&str; 9] = [
     "ALTER TABLE segments ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE pipes ADD COLUMN copy TEXT; ALTER TABLE pipes ADD COLUMN comment TEXT;",
     "ALTER TABLE users ADD COLUMN password BLOB;",
@@ -188,5 +188,7 @@ pub(super) const UPGRADES: [&str; 8] = [
      ALTER TABLE databases ADD COLUMN row_timestamp_default INTEGER;
      ALTER TABLE schemas ADD COLUMN row_timestamp_default INTEGER;",
     // The Iceberg tables, which each open makes: an earlier program must not write such a file.
+    "",
+    // The same of sequences and functions.
     "",
 ];

@@ -12,6 +12,7 @@ use super::Runner;
 use crate::disk::crash::CrashDisk;
 use crate::disk::{Disk, DiskFile, DiskRead};
 use crate::faults::{Faults, FaultsFile};
+use crate::snowflake::behaviours::Behaviours;
 use crate::snowflake::catalog::PipeLookup;
 use crate::snowflake::crash_tests::world;
 use crate::snowflake::late::LateCounters;
@@ -120,7 +121,16 @@ async fn table_that_cannot_commit_holds_up_no_other_and_catches_up() {
         failures: Arc::clone(&failures),
     };
     let catalog = world::catalog(folder.path());
-    let store = Arc::new(Store::open(Arc::new(disk), catalog, LateCounters::new(false), false).unwrap());
+    let store = Arc::new(
+        Store::open(
+            Arc::new(disk),
+            catalog,
+            LateCounters::new(false),
+            false,
+            Behaviours::default(),
+        )
+        .unwrap(),
+    );
     let pipe = |name: &str| match store
         .catalog
         .pipe("D", "PUBLIC", &format!("{name}-STREAMING"))

@@ -8,6 +8,7 @@ use arrow::array::{Array as _, AsArray as _};
 use bytes::Bytes;
 
 use crate::disk::crash::{Crash, CrashDisk};
+use crate::snowflake::behaviours::Behaviours;
 use crate::snowflake::catalog::{Catalog, PipeLookup};
 use crate::snowflake::iceberg::{self, Place};
 use crate::snowflake::late::LateCounters;
@@ -37,6 +38,7 @@ pub(super) fn open(folder: &Path, disk: &CrashDisk, lose: bool) -> crate::Result
         catalog(folder),
         LateCounters::new(false),
         lose,
+        Behaviours::default(),
     )?;
     Ok(Arc::new(store))
 }

@@ -6,7 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::json::{Kind, Raw};
-use super::{Columns, Invalid, MAX_VARCHAR, Parsed};
+use super::{Columns, Invalid, MAX_VARCHAR, Parsed, Terms};
+use crate::snowflake::behaviours::{Behaviours, Other};
 use crate::snowflake::model::{ColumnDef, DataType, Evolution, EvolutionKind, TableDef};
 
 /// Columns that one batch may add (Snowflake documentation, "Table schema evolution", limits).
@@ -20,7 +21,7 @@ pub(super) fn evolve(
     case_sensitive: bool,
     parsed: &[Parsed<'_>],
     batches: usize,
-    now_ms: i64,
+    terms: Terms<'_>,
 ) -> Result<Vec<ColumnDef>, Invalid> {
     let known = Columns::of(&table.columns, case_sensitive);
     let mut added: Vec<ColumnDef> = Vec::new();
@@ -45,8 +46,8 @@ pub(super) fn evolve(
                 return Err(invalid("schema evolution: a key is no column name".to_owned()));
             }
             let inferred = match table.iceberg_version {
-                None => inferred(value),
-                Some(version) => match iceberg(value, version) {
+                None => inferred(value, terms.behaviours),
+                Some(version) => match iceberg(value, version, terms.behaviours) {
                     Ok(inferred) => inferred,
                     // It makes no column; without one the key is left out.
                     Err(NoColumn) => continue,
@@ -60,7 +61,7 @@ pub(super) fn evolve(
                     stored: table.stored_as(&name),
                     evolution: Some(Evolution {
                         kind: EvolutionKind::AddColumn,
-                        at_ms: now_ms,
+                        at_ms: terms.now_ms,
                     }),
                     ..ColumnDef::new(name, inferred.unwrap_or(UNDECIDED))
                 }),
@@ -101,11 +102,14 @@ struct NoColumn;
 /// The type for a column of an Iceberg table: numbers have a fixed point, which the digits behind it place; an object is VARIANT,
 /// which version 2 does not have; an array makes no column (Snowflake documentation, "Table support and schema", limitations
 /// of schema evolution; `test_iceberg` of Snowflake's Kafka connector 4, for the fixed point).
-fn iceberg(value: &Raw<'_>, version: u8) -> Result<Option<DataType>, NoColumn> {
+fn iceberg(value: &Raw<'_>, version: u8, behaviours: Behaviours) -> Result<Option<DataType>, NoColumn> {
     Ok(match value.kind {
         Kind::Array => return Err(NoColumn),
         Kind::Object if version < 3 => return Err(NoColumn),
-        Kind::Text(_) => Some(LONG_TEXT),
+        Kind::Text(_) => match inferred(value, behaviours) {
+            Some(DataType::Date) => Some(DataType::Date),
+            _ => Some(LONG_TEXT),
+        },
         Kind::Number if !value.text.contains(['e', 'E']) => {
             let digits = value.text.split_once('.').map_or(0, |(_, digits)| digits.len());
             i8::try_from(digits)
@@ -115,19 +119,27 @@ fn iceberg(value: &Raw<'_>, version: u8) -> Result<Option<DataType>, NoColumn> {
                     Some(DataType::Number { precision: 38, scale })
                 })
         }
-        _ => inferred(value),
+        _ => inferred(value, behaviours),
     })
 }
 
-fn inferred(value: &Raw<'_>) -> Option<DataType> {
+fn inferred(value: &Raw<'_>, behaviours: Behaviours) -> Option<DataType> {
     match value.kind {
         Kind::Null => None,
         Kind::Boolean(_) => Some(DataType::Boolean),
         Kind::Number if value.text.contains(['.', 'e', 'E']) => Some(DataType::Float),
         Kind::Number => Some(WHOLE),
+        Kind::Text(_) if behaviours.has(Other::DateOfText) && is_date(value) => Some(DataType::Date),
         Kind::Text(_) => Some(TEXT),
+        Kind::Array if behaviours.has(Other::ArrayOfArray) => Some(DataType::Array),
         Kind::Object | Kind::Array => Some(DataType::Variant),
     }
+}
+
+/// Whether a text is a day as ISO 8601 writes it, and nothing else.
+fn is_date(value: &Raw<'_>) -> bool {
+    let text = value.string().unwrap_or_default();
+    text.len() == 10 && chrono::NaiveDate::parse_from_str(&text, "%Y-%m-%d").is_ok()
 }
 
 /// The type that takes both: FLOAT for whole and broken numbers, VARIANT where an object or array is among them, else text.
@@ -146,7 +158,9 @@ fn common(one: &DataType, other: Option<DataType>) -> DataType {
             DataType::Float
         }
         (one, other) if *one == LONG_TEXT || other == LONG_TEXT => LONG_TEXT,
-        (DataType::Variant, _) | (_, DataType::Variant) => DataType::Variant,
+        (DataType::Variant | DataType::Array, _) | (_, DataType::Variant | DataType::Array) => {
+            DataType::Variant
+        }
         _ => TEXT,
     }
 }

@@ -84,6 +84,20 @@ impl Refusal {
         }
     }
 
+    /// The sequence of a column's DEFAULT gives no number.
+    pub(super) fn no_number(column: &ColumnDef) -> Self {
+        let sequence = column.default.as_deref().unwrap_or_default();
+        let sequence = sequence.strip_suffix(".NEXTVAL").unwrap_or(sequence);
+        Self {
+            code: 2003,
+            sql_state: "02000",
+            reason: format!("column {}: its sequence gives no number", column.name),
+            message: format!("Sequence '{sequence}' does not exist or has no more numbers"),
+            column: Some(column.name.clone()),
+            content: Content::Json,
+        }
+    }
+
     pub(super) fn null(column: &ColumnDef) -> Self {
         Self {
             code: 100_072,

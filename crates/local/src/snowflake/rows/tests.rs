@@ -8,6 +8,7 @@ use super::*;
 use crate::snowflake::model::{ACCOUNTADMIN, DataType, TableKind};
 
 mod coercion;
+mod disputed;
 
 fn column(name: &str, data_type: DataType) -> ColumnDef {
     ColumnDef::new(name, data_type)
@@ -36,13 +37,21 @@ fn table(columns: Vec<ColumnDef>, schema_evolution: bool) -> TableDef {
 }
 
 fn run<'a>(table: &TableDef, batches: &[&'a str]) -> Converted<'a> {
+    run_as(table, batches, Behaviours::default())
+}
+
+fn run_as<'a>(table: &TableDef, batches: &[&'a str], behaviours: Behaviours) -> Converted<'a> {
     let batches: Vec<_> = batches
         .iter()
         .map(|text| AcceptedRows {
             ndjson: text.as_bytes(),
         })
         .collect();
-    convert(table, Mapping::DEFAULT, &batches, 1_700_000_000_000)
+    let terms = Terms {
+        behaviours,
+        ..Terms::at(1_700_000_000_000)
+    };
+    convert(table, Mapping::DEFAULT, &batches, terms)
 }
 
 fn texts(converted: &Converted<'_>, name: &str) -> Vec<Option<String>> {

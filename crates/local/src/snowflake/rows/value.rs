@@ -4,6 +4,7 @@ use arrow::array::ArrayRef;
 
 use super::cell::{Cell, Misfit, coerce, coerce_text};
 use super::column::ColumnBuilder;
+use super::disputed::truth;
 use super::json::{Kind, Raw};
 use crate::snowflake::model::{ColumnDef, DataType};
 
@@ -35,10 +36,7 @@ pub(super) fn fit<'a>(value: Value<'a>, to: &DataType) -> Result<Cell<'a>, Misfi
                 return coerce_text(json, to);
             };
             match (to, raw.kind) {
-                (DataType::Boolean, Kind::Number) => {
-                    let number: f64 = raw.text.parse().map_err(|_| Misfit::Boolean)?;
-                    Ok(Cell::Boolean(number != 0.0))
-                }
+                (DataType::Boolean, Kind::Number) => truth(raw.text),
                 (DataType::Binary { length }, Kind::Text(_)) => {
                     bytes(&raw.string().ok_or(Misfit::Kind)?, *length)
                 }

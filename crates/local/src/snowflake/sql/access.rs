@@ -11,6 +11,7 @@ use super::words::{Words, error_table_of};
 use super::{Name, QueryResult, Result, Session, SqlError, tokens, travel};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::grants::{Kind, Object};
+use crate::snowflake::catalog::made::{Made, MadeKind, Place};
 
 /// The privilege that only the owner has.
 pub(super) const OWNERSHIP: &str = "OWNERSHIP";
@@ -75,7 +76,10 @@ impl<'a> Access<'a> {
         if self
             .catalog
             .may(self.role(), false, "MANAGE GRANTS", &Object::Account)?
-            && !matches!(found.object, Object::Table(_) | Object::Pipe(_))
+            && !matches!(
+                found.object,
+                Object::Table(_) | Object::Pipe(_) | Object::Made(..)
+            )
         {
             return Ok(true);
         }
@@ -166,6 +170,11 @@ impl<'a> Access<'a> {
                 let pipe = self.catalog.find_pipe(database, schema, &name.name)?;
                 Ok(pipe.map(|pipe| inside(Object::Pipe(pipe.id), database, schema, &name.name)))
             }
+            ("SEQUENCE", parts) => {
+                let name = self.session.resolve(parts)?;
+                let place = Place::in_schema(MadeKind::Sequence, &name.database, &name.schema, &name.name);
+                Ok(self.catalog.made(&place)?.map(|made| of_made(&made)))
+            }
             ("ROLE", [name]) => {
                 let there = self.catalog.role(name)?.is_some();
                 Ok(there.then(|| alone(Object::Named(Kind::Role, name.clone()), name.clone())))
@@ -249,7 +258,10 @@ impl<'a> Access<'a> {
             // Replacing is dropping too.
             Some(old)
                 if or_replace
-                    && matches!(kind, "DATABASE" | "SCHEMA" | "TABLE" | "PIPE" | "ROLE")
+                    && matches!(
+                        kind,
+                        "DATABASE" | "SCHEMA" | "TABLE" | "PIPE" | "ROLE" | "SEQUENCE"
+                    )
                     && self.catalog.owner(&old.object)?.is_some() =>
             {
                 self.require(&old, OWNERSHIP)
@@ -301,7 +313,7 @@ impl<'a> Access<'a> {
         let path = match shown {
             "DATABASES" => vec![name],
             "SCHEMAS" => vec![database, name],
-            "TABLES" | "PIPES" => vec![database, schema, name],
+            "TABLES" | "PIPES" | "SEQUENCES" => vec![database, schema, name],
             "COLUMNS" | "CHANNELS" => vec![database, schema, table],
             _ => return Ok(()),
         };
@@ -312,6 +324,7 @@ impl<'a> Access<'a> {
             "DATABASES" => "DATABASE",
             "SCHEMAS" => "SCHEMA",
             "PIPES" => "PIPE",
+            "SEQUENCES" => "SEQUENCE",
             _ => "TABLE",
         };
         let mut seen = std::collections::HashMap::new();
@@ -353,6 +366,12 @@ impl<'a> Access<'a> {
     }
 }
 
+/// A sequence or function that was found in the catalog.
+pub(super) fn of_made(made: &Made) -> Found {
+    let place = &made.place;
+    inside(made.object(), &place.database, &place.schema, &place.name)
+}
+
 fn inside(object: Object, database: &str, schema: &str, name: &str) -> Found {
     Found {
         object,
@@ -380,6 +399,7 @@ fn kind(words: &Words, at: usize, verb: &str) -> Option<(&'static str, String, u
         (&["ROLE"], "ROLE"),
         (&["WAREHOUSE"], "WAREHOUSE"),
         (&["SEQUENCE"], "SEQUENCE"),
+        (&["FUNCTION"], "FUNCTION"),
     ] {
         if words.are(at, phrase) {
             let made = match kind {

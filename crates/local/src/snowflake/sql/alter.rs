@@ -9,6 +9,8 @@
 //!
 //! Source: Snowflake documentation, "ALTER TABLE", "ALTER TABLE ... ALTER COLUMN", "ALTER ICEBERG TABLE".
 
+use std::sync::Arc;
+
 use sqlparser::ast::ColumnDef as Parsed;
 use sqlparser::dialect::SnowflakeDialect;
 use sqlparser::parser::Parser;
@@ -17,7 +19,7 @@ use sqlparser::tokenizer::Token;
 use super::files::Files;
 use super::show::type_text;
 use super::words::Words;
-use super::{Engine, Name, QueryResult, Result, Session, SqlError, define, iceberg, query, types};
+use super::{Engine, Name, QueryResult, Result, Session, SqlError, define, iceberg, query, sequences, types};
 use crate::snowflake::catalog::{Catalog, now_ms};
 use crate::snowflake::model::{ColumnDef, DataType, RETENTION_DAYS, TableDef, TableKind};
 
@@ -80,7 +82,7 @@ pub(super) async fn run(engine: &Engine, session: &Session, words: &Words) -> Re
 
 /// Whether rows lack a value of a column, and what to say then. New rows obey already: the constraint was set before.
 async fn holds_null(
-    catalog: &Catalog,
+    catalog: &Arc<Catalog>,
     files: &Files,
     session: &Session,
     name: &Name,
@@ -429,6 +431,15 @@ fn column_mut<'t>(table: &'t mut TableDef, name: &str) -> Result<&'t mut ColumnD
 
 fn add(table: &mut TableDef, parsed: &Parsed, if_new: bool) -> Result<()> {
     let mut new = define::column(parsed)?;
+    if new
+        .default
+        .as_deref()
+        .is_some_and(|default| sequences::of_default(default).is_some())
+    {
+        return Err(SqlError::unsupported(
+            "a sequence as the DEFAULT of a column that is added",
+        ));
+    }
     if table.kind == TableKind::Interactive {
         return Err(SqlError::unsupported(
             "ADD COLUMN of an interactive table (as in the service)",

@@ -244,7 +244,7 @@ fn literal(text: &str) -> String {
 }
 
 /// A name as SQL reads it back.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     let begins = name.starts_with(|letter: char| letter.is_ascii_uppercase() || letter == '_');
     let is_plain = begins
         && name

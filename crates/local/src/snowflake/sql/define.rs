@@ -1,5 +1,7 @@
 //! CREATE, ALTER and DROP of databases, schemas and tables.
 
+use std::sync::Arc;
+
 use sqlparser::ast::{
     ColumnDef as Parsed, ColumnOption, CommentDef, CreateTable, CreateTableOptions,
     IdentityPropertyFormatKind, IdentityPropertyKind, ObjectName, ObjectType, SchemaName, SqlOption,
@@ -8,14 +10,14 @@ use sqlparser::ast::{
 
 use super::types::data_type;
 use super::words::{TableOptions, Words, error_table_of};
-use super::{QueryResult, Result, Session, SqlError, interactive};
+use super::{QueryResult, Result, Scope, Session, SqlError, interactive, sequences};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::grants::Object;
 use crate::snowflake::model::{ColumnDef, CreateMode, Created, DataType, NewTable, SegmentKind, TableKind};
 
 /// Runs a definition.
 pub(super) fn run(
-    catalog: &Catalog,
+    catalog: &Arc<Catalog>,
     session: &mut Session,
     statement: Statement,
     options: TableOptions,
@@ -173,7 +175,7 @@ pub(super) struct Told {
 
 /// Runs CREATE TABLE with the columns that `columns` makes of the named ones.
 pub(super) fn table_of(
-    catalog: &Catalog,
+    catalog: &Arc<Catalog>,
     session: &Session,
     create: CreateTable,
     options: TableOptions,
@@ -205,7 +207,7 @@ fn distinct(columns: &[ColumnDef]) -> Result<()> {
 
 /// The table that a CREATE TABLE asks for.
 pub(super) fn new_table(
-    catalog: &Catalog,
+    catalog: &Arc<Catalog>,
     session: &Session,
     create: &CreateTable,
     options: TableOptions,
@@ -218,8 +220,13 @@ pub(super) fn new_table(
             &format!("{}.{}", name.database, name.schema),
         ));
     }
-    let columns: Vec<ColumnDef> = create.columns.iter().map(column).collect::<Result<_>>()?;
+    let mut columns: Vec<ColumnDef> = create.columns.iter().map(column).collect::<Result<_>>()?;
     distinct(&columns)?;
+    for default in columns.iter_mut().filter_map(|column| column.default.as_mut()) {
+        if let Some(whole) = sequences::whole_default(catalog, session, default)? {
+            *default = whole;
+        }
+    }
     let row_timestamp = match options.row_timestamp {
         Some(said) => said,
         None if options.kind == TableKind::Standard => {
@@ -246,7 +253,7 @@ pub(super) fn new_table(
         takes_row_timestamps(new.kind)?;
     }
     if new.kind == TableKind::Interactive {
-        interactive::check(&new)?;
+        interactive::check(&new, &Scope::of_session(catalog, session))?;
     }
     let mode = mode(create.or_replace, create.if_not_exists)?;
     if mode == CreateMode::New && catalog.table(&name.database, &name.schema, &name.name)?.is_some() {
@@ -359,14 +366,15 @@ fn identity(kind: &IdentityPropertyKind) -> Result<(i64, i64)> {
     }
 }
 
-/// Literals and the current time; anything else would have to be evaluated.
+/// Literals, the current time and the numbers of a sequence; anything else would have to be evaluated.
 fn default(text: &str) -> Result<String> {
     let upper = text.to_uppercase();
     let literal = text.starts_with('\'')
         || text.parse::<f64>().is_ok()
         || matches!(upper.as_str(), "TRUE" | "FALSE" | "NULL")
         || upper.starts_with("CURRENT_TIMESTAMP")
-        || upper.starts_with("SYSDATE");
+        || upper.starts_with("SYSDATE")
+        || sequences::of_default(text).is_some();
     if literal {
         Ok(text.to_owned())
     } else {

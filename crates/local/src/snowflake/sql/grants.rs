@@ -5,17 +5,17 @@
 
 use sqlparser::tokenizer::Token;
 
-use super::access::{Access, Found, OWNERSHIP, insufficient};
+use super::access::{Access, Found, OWNERSHIP, insufficient, of_made};
 use super::show::moment;
 use super::words::Words;
-use super::{QueryResult, Result, Session, SqlError, executed};
+use super::{QueryResult, Result, Session, SqlError, executed, udf};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::grants::{Future, GrantRow, Object, Of, Target};
 use crate::snowflake::catalog::roles::{Grantee, RoleGrant};
 
 /// Privileges by kind of object (Snowflake documentation, "Access control privileges"; those that mean something here, and
 /// those that scripts of pipelines grant beside them).
-const PRIVILEGES: [(&str, &[&str]); 8] = [
+const PRIVILEGES: [(&str, &[&str]); 10] = [
     (
         "ACCOUNT",
         &[
@@ -75,6 +75,8 @@ const PRIVILEGES: [(&str, &[&str]); 8] = [
         &["APPLYBUDGET", "MODIFY", "MONITOR", "OPERATE", "USAGE"],
     ),
     ("INTEGRATION", &["USAGE"]),
+    ("SEQUENCE", &["USAGE"]),
+    ("FUNCTION", &["USAGE"]),
 ];
 
 fn privileges_of(kind: &str) -> &'static [&'static str] {
@@ -270,7 +272,7 @@ fn list(words: &Words, mut at: usize) -> Result<(Vec<String>, usize)> {
     Ok((privileges, at + 1))
 }
 
-const KINDS: [(&[&str], &str); 11] = [
+const KINDS: [(&[&str], &str); 13] = [
     (&["ICEBERG", "TABLE"], "TABLE"),
     (&["INTERACTIVE", "TABLE"], "TABLE"),
     (&["EXTERNAL", "VOLUME"], "EXTERNAL VOLUME"),
@@ -282,6 +284,8 @@ const KINDS: [(&[&str], &str); 11] = [
     (&["WAREHOUSE"], "WAREHOUSE"),
     (&["INTEGRATION"], "INTEGRATION"),
     (&["ROLE"], "ROLE"),
+    (&["SEQUENCE"], "SEQUENCE"),
+    (&["FUNCTION"], "FUNCTION"),
 ];
 
 type Targets = (&'static str, Vec<(Target, String)>, usize);
@@ -309,7 +313,16 @@ fn one(
             .name(at)
             .ok_or_else(|| SqlError::syntax("an object's name is missing"))?,
     };
-    let found = Access::of(catalog, session).find(kind, &name)?;
+    let access = Access::of(catalog, session);
+    let (found, end) = match kind {
+        "FUNCTION" => {
+            let (signature, end) = udf::types(words, end)?;
+            let resolved = session.resolve(&name)?;
+            let made = catalog.made(&udf::place(&resolved, &signature))?;
+            (made.map(|made| of_made(&made)), end)
+        }
+        _ => (access.find(kind, &name)?, end),
+    };
     let found = found.ok_or_else(|| {
         let mut kind = kind.to_lowercase();
         kind.get_mut(..1).map(str::make_ascii_uppercase);

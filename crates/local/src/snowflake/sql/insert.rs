@@ -9,7 +9,7 @@ use super::access::Access;
 use super::define::{self, parts};
 use super::select::{picked, place};
 use super::words::TableOptions;
-use super::{Engine, QueryResult, Result, Session, SqlError, query, result};
+use super::{Engine, QueryResult, Result, Session, SqlError, query, result, sequences};
 use crate::snowflake::catalog::commit::{Outcome, TableCommit};
 use crate::snowflake::catalog::now_ms;
 use crate::snowflake::committer::advance;
@@ -160,8 +160,9 @@ async fn put(
     loop {
         let gone = || SqlError::missing("Table", &table_id.to_string());
         let table = engine.catalog.table_by_id(table_id)?.ok_or_else(gone)?;
+        let numbers = sequences::numbers(&engine.catalog, &table, values.len())?;
         let (rows, identities) =
-            rows::insert(&table, &targets(&table)?, values, now_ms()).map_err(refused)?;
+            rows::insert(&table, &targets(&table)?, values, now_ms(), &numbers).map_err(refused)?;
         let is_empty = rows.num_rows() == 0;
         if is_empty && !overwrite {
             return Ok(());
@@ -204,6 +205,7 @@ fn refused(refusal: rows::Refusal) -> SqlError {
     let (code, sql_state) = match refusal.code {
         100_072 => ("100072", "22000"),
         100_078 => ("100078", "22000"),
+        2003 => ("002003", "02000"),
         _ => ("100038", "22018"),
     };
     let at = refusal

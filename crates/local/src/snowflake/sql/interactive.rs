@@ -64,7 +64,7 @@ fn outermost_as(tokens: &[&Token]) -> Option<usize> {
 }
 
 /// Refuses what is no interactive table.
-pub(super) fn check(new: &NewTable) -> Result<()> {
+pub(super) fn check(new: &NewTable, scope: &select::Scope) -> Result<()> {
     if new.cluster_by.is_none() {
         return Err(SqlError::syntax("an interactive table needs CLUSTER BY"));
     }
@@ -77,5 +77,5 @@ pub(super) fn check(new: &NewTable) -> Result<()> {
         ));
     }
     let table = TableDef::unsaved(new);
-    select::mapping(&Copy::of_transform(transform)?, &table).map(|_| ())
+    select::mapping(&Copy::of_transform(transform)?, &table, scope).map(|_| ())
 }

@@ -7,6 +7,8 @@
 //!
 //! The COPY statement is kept as written and read again at each commit, so that a pipe breaks where its table changed.
 
+use std::sync::Arc;
+
 use sqlparser::ast::{Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, Statement, TableFactor};
 use sqlparser::dialect::SnowflakeDialect;
 use sqlparser::keywords::Keyword;
@@ -50,7 +52,12 @@ pub(super) enum Source {
 }
 
 /// Runs `CREATE PIPE`.
-pub(super) fn create(catalog: &Catalog, session: &Session, words: &Words, sql: &str) -> Result<QueryResult> {
+pub(super) fn create(
+    catalog: &Arc<Catalog>,
+    session: &Session,
+    words: &Words,
+    sql: &str,
+) -> Result<QueryResult> {
     let or_replace = words.are(1, &["OR", "REPLACE"]);
     let mut at = if or_replace { 4 } else { 2 };
     let if_not_exists = words.are(at, &["IF", "NOT", "EXISTS"]);
@@ -76,7 +83,7 @@ pub(super) fn create(catalog: &Catalog, session: &Session, words: &Words, sql: &
     let table = copy.target(catalog, session)?;
     let target = session.resolve(&copy.table)?;
     Access::of(catalog, session).table_for(&target, &["SELECT", "INSERT"])?;
-    select::mapping(&copy, &table)?;
+    select::mapping(&copy, &table, &select::Scope::of_session(catalog, session))?;
     if name.name.ends_with(DEFAULT_PIPE_SUFFIX) {
         let table = name.name.trim_end_matches(DEFAULT_PIPE_SUFFIX);
         if catalog.table(&name.database, &name.schema, table)?.is_some() {

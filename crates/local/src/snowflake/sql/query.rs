@@ -20,8 +20,8 @@ use super::define::parts;
 use super::files::Files;
 use super::words::error_table_of;
 use super::{
-    Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, information, result, rewrite,
-    structured, texts, timed, travel, typed, variant, view,
+    Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, information, naming, result, rewrite,
+    sequences, structured, texts, timed, travel, typed, udf, variant, view,
 };
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::error_table;
@@ -29,7 +29,7 @@ use crate::snowflake::model::{DataType, SegmentKind, TableSnapshot};
 
 /// Runs a SELECT.
 pub(super) async fn run(
-    catalog: &Catalog,
+    catalog: &Arc<Catalog>,
     files: &Files,
     session: &Session,
     statement: Statement,
@@ -68,11 +68,12 @@ impl Running {
 
 /// Plans a SELECT and begins to run it.
 pub(super) async fn start(
-    catalog: &Catalog,
+    catalog: &Arc<Catalog>,
     files: &Files,
     session: &Session,
     mut statement: Statement,
 ) -> Result<Running> {
+    naming::resolve(catalog, session, &mut statement)?;
     travel::resolve(catalog, files, session, &mut statement).await?;
     let (snapshots, described) = snapshots(catalog, files, session, &statement)?;
     rewrite::run(&mut statement, &variants(&snapshots))?;
@@ -86,6 +87,7 @@ pub(super) async fn start(
     casts::register(&context);
     texts::register(&context);
     typed::register(&mut context).map_err(run_error)?;
+    sequences::register(&context, catalog);
     for name in &described {
         register(&context, name, information::view(catalog, session, name)?)?;
     }
@@ -232,7 +234,7 @@ fn register(context: &SessionContext, name: &Name, table: Arc<dyn TableProvider>
     Ok(())
 }
 
-fn compile_error(error: DataFusionError) -> SqlError {
+pub(super) fn compile_error(error: DataFusionError) -> SqlError {
     let text = first_line(&error);
     if text.contains("No field named") || text.contains("not found") && text.contains("column") {
         let message = format!("SQL compilation error: invalid identifier: {text}");
@@ -241,6 +243,12 @@ fn compile_error(error: DataFusionError) -> SqlError {
             sql_state: "42000",
             message,
         };
+    }
+    if let Some(name) = text
+        .split_once("Invalid function '")
+        .and_then(|(_, rest)| rest.split('\'').next())
+    {
+        return udf::unknown(&name.to_uppercase());
     }
     SqlError::syntax(text)
 }

@@ -1,7 +1,7 @@
 //! The expressions of a pipe over its records.
 //!
 //! They are compiled by DataFusion against one column, `$1`, and evaluated over the records of a commit together; where that
-//! fails, half by half, until the records that fail stand alone. `CURRENT_TIMESTAMP` is that of the commit.
+//! fails, half by half, until the records that fail stand alone. `CURRENT_TIMESTAMP` is that of the commit, or what [`Scope`] says.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -20,12 +20,50 @@ use datafusion::prelude::SessionContext;
 use sqlparser::ast::ExprWithAlias;
 
 use super::pipe::{Copy, Source};
-use super::{Result, SqlError, casts, rewrite, texts, typed, variant};
-use crate::snowflake::model::TableDef;
+use super::{Result, Session, SqlError, casts, naming, query, rewrite, sequences, texts, typed, variant};
+use crate::snowflake::catalog::grants::Object;
+use crate::snowflake::catalog::{Catalog, now_ms};
+use crate::snowflake::model::{PipeRow, TableDef};
 use crate::snowflake::rows::{self, Form, Mapping, Picked, TYPE_KEY, Typed};
 
 /// The record's column.
 const RECORD: &str = "$1";
+
+/// What the expressions of a pipe go by beside their record.
+#[derive(Debug, Clone)]
+pub(crate) struct Scope {
+    /// Where sequences and functions are looked up, and with whose privileges.
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) session: Session,
+    /// What CURRENT_TIMESTAMP is, in milliseconds since 1970; if not given, the present.
+    pub(crate) time_ms: Option<i64>,
+}
+
+impl Scope {
+    /// For a statement of a session.
+    pub(crate) fn of_session(catalog: &Arc<Catalog>, session: &Session) -> Self {
+        Self {
+            catalog: Arc::clone(catalog),
+            session: session.clone(),
+            time_ms: None,
+        }
+    }
+
+    /// For a pipe: names are looked up in its schema, with the privileges of the role that owns it, or its table if it has none.
+    pub(crate) fn of_pipe(catalog: &Arc<Catalog>, pipe: &PipeRow) -> crate::Result<Self> {
+        let owner = match catalog.owner(&Object::Pipe(pipe.id))? {
+            Some(owner) => Some(owner),
+            None => catalog.owner(&Object::Table(pipe.table_id))?,
+        };
+        let session = Session {
+            database: Some(pipe.database.clone()),
+            schema: Some(pipe.schema.clone()),
+            role: owner,
+            ..Session::default()
+        };
+        Ok(Self::of_session(catalog, &session))
+    }
+}
 
 /// What a pipe does with records, ready for one commit.
 #[derive(Debug)]
@@ -37,13 +75,15 @@ pub(crate) enum Prepared {
 
 impl Prepared {
     /// For a pipe's COPY statement, or for a default pipe, which does what the table's own transform says.
-    pub(crate) fn of(copy: Option<&str>, table: &TableDef) -> Self {
+    pub(crate) fn of(copy: Option<&str>, table: &TableDef, scope: &Scope) -> Self {
         let prepared = match (copy, &table.transform) {
             (Some(copy), _) => Copy::of(copy).and_then(|copy| match copy.table.last() {
                 Some(target) if *target != table.name => Err(SqlError::missing("Table", target)),
-                _ => mapping(&copy, table),
+                _ => mapping(&copy, table, scope),
             }),
-            (None, Some(transform)) => Copy::of_transform(transform).and_then(|copy| mapping(&copy, table)),
+            (None, Some(transform)) => {
+                Copy::of_transform(transform).and_then(|copy| mapping(&copy, table, scope))
+            }
             (None, None) => {
                 return Self::ByName {
                     case_sensitive: false,
@@ -76,7 +116,7 @@ pub(crate) struct Selection {
 }
 
 /// Compiles a COPY statement against its table as it is now.
-pub(super) fn mapping(copy: &Copy, table: &TableDef) -> Result<Prepared> {
+pub(super) fn mapping(copy: &Copy, table: &TableDef, scope: &Scope) -> Result<Prepared> {
     let (columns, expressions) = match &copy.source {
         Source::ByName { case_sensitive } => {
             return Ok(Prepared::ByName {
@@ -107,17 +147,20 @@ pub(super) fn mapping(copy: &Copy, table: &TableDef) -> Result<Prepared> {
     let field = Field::new(RECORD, DataType::Utf8, true).with_metadata(kind);
     let schema = Arc::new(Schema::new(vec![field]));
     let of_schema = DFSchema::try_from(Arc::clone(&schema)).map_err(SqlError::syntax)?;
-    let context = context().map_err(SqlError::syntax)?;
+    let context = context(&scope.catalog).map_err(SqlError::syntax)?;
     let state = context.state();
+    let time_ms = scope.time_ms.unwrap_or_else(now_ms);
+    let started = chrono::DateTime::from_timestamp_millis(time_ms).unwrap_or_default();
     let simplifier = ExprSimplifier::new(
         SimplifyContext::default()
             .with_schema(Arc::new(of_schema.clone()))
             .with_config_options(Arc::clone(state.config_options()))
-            .with_current_time(),
+            .with_query_execution_start_time(Some(started)),
     );
     let variants = HashSet::from([RECORD.to_owned()]);
     let compile = |expression: &sqlparser::ast::Expr| {
         let mut expr = expression.clone();
+        naming::resolve(&scope.catalog, &scope.session, &mut expr)?;
         rewrite::expression(&mut expr, &variants)?;
         let with_alias = ExprWithAlias { expr, alias: None };
         let logical = state.create_logical_expr_from_sql_expr(with_alias, &of_schema);
@@ -136,6 +179,21 @@ pub(super) fn mapping(copy: &Copy, table: &TableDef) -> Result<Prepared> {
     }))
 }
 
+/// Fails if an expression without columns does not compile.
+pub(super) fn compiles(scope: &Scope, mut expr: sqlparser::ast::Expr) -> Result<()> {
+    naming::resolve(&scope.catalog, &scope.session, &mut expr)?;
+    rewrite::expression(&mut expr, &HashSet::new())?;
+    let context = context(&scope.catalog).map_err(SqlError::syntax)?;
+    let nothing = DFSchema::empty();
+    let logical = context
+        .state()
+        .create_logical_expr_from_sql_expr(ExprWithAlias { expr, alias: None }, &nothing)
+        .map_err(query::compile_error)?;
+    let simplifier = ExprSimplifier::new(SimplifyContext::default().with_schema(Arc::new(nothing.clone())));
+    let coerced = simplifier.coerce(logical, &nothing);
+    coerced.map(|_| ()).map_err(query::compile_error)
+}
+
 /// Where a column stands.
 pub(super) fn place(table: &TableDef, name: &str) -> Result<usize> {
     let place = table.columns.iter().position(|column| column.name == *name);
@@ -146,7 +204,7 @@ pub(super) fn place(table: &TableDef, name: &str) -> Result<usize> {
     })
 }
 
-fn context() -> std::result::Result<SessionContext, DataFusionError> {
+fn context(catalog: &Arc<Catalog>) -> std::result::Result<SessionContext, DataFusionError> {
     let mut config = datafusion::prelude::SessionConfig::new();
     let options = config.options_mut();
     options.sql_parser.enable_ident_normalization = false;
@@ -155,6 +213,7 @@ fn context() -> std::result::Result<SessionContext, DataFusionError> {
     variant::register(&context);
     casts::register(&context);
     texts::register(&context);
+    sequences::register(&context, catalog);
     typed::register(&mut context)?;
     Ok(context)
 }

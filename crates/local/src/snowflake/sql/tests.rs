@@ -3,7 +3,7 @@
 use super::*;
 use crate::disk::RealDisk;
 use crate::snowflake::catalog::commit::{Outcome, TableCommit};
-use crate::snowflake::rows::{AcceptedRows, Mapping, convert};
+use crate::snowflake::rows::{AcceptedRows, Mapping, Terms, convert};
 use crate::snowflake::stored;
 
 mod alter;
@@ -12,11 +12,13 @@ mod iceberg;
 mod information;
 mod interactive;
 mod rights;
+mod sequences;
 mod structured;
 mod texts;
 mod tokens;
 mod travel;
 mod typed;
+mod udf;
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -79,13 +81,18 @@ impl Bench {
             .table("D", "PUBLIC", table)
             .expect("readable")
             .expect("the table");
+        let rows = AcceptedRows {
+            ndjson: ndjson.as_bytes(),
+        };
+        let numbers = super::numbers(catalog, &table, rows.lines()).expect("readable");
         let converted = convert(
             &table,
             Mapping::DEFAULT,
-            &[AcceptedRows {
-                ndjson: ndjson.as_bytes(),
-            }],
-            0,
+            &[rows],
+            Terms {
+                numbers: &numbers,
+                ..Terms::at(0)
+            },
         );
         assert_eq!(converted.per_batch[0].errors, 0, "{:?}", converted.per_batch[0]);
         let disk = RealDisk::new(self.folder.path());
@@ -235,7 +242,7 @@ async fn what_is_no_statement_is_refused_with_a_code() {
         ("SELECT 1; SELECT 2", "000002"),
         ("GRANT USAGE ON DATABASE D TO ROLE R", "002003"),
         ("SHOW WAREHOUSES", "000002"),
-        ("SELECT nothing(1)", "001003"),
+        ("SELECT nothing(1)", "002140"),
     ] {
         assert_eq!(bench.code(sql).await, code, "{sql}");
     }

@@ -7,6 +7,7 @@
 //! the ids of statements are not kept.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Statement,
@@ -74,7 +75,7 @@ pub(super) fn snapshot(
 
 /// Puts the moments of a query's tables into their names.
 pub(super) async fn resolve(
-    catalog: &Catalog,
+    catalog: &Arc<Catalog>,
     files: &Files,
     session: &Session,
     statement: &mut Statement,
@@ -138,7 +139,12 @@ impl VisitorMut for Renamed {
 }
 
 /// The last millisecond whose commits are seen.
-async fn moment(catalog: &Catalog, files: &Files, session: &Session, version: &TableVersion) -> Result<i64> {
+async fn moment(
+    catalog: &Arc<Catalog>,
+    files: &Files,
+    session: &Session,
+    version: &TableVersion,
+) -> Result<i64> {
     let wanted = || SqlError::syntax("AT and BEFORE want TIMESTAMP => or OFFSET =>");
     let TableVersion::Function(Expr::Function(function)) = version else {
         return Err(wanted());

@@ -149,7 +149,11 @@ async fn a_renamed_table_keeps_its_rows_and_pipes_do_not_follow() {
     let table = catalog.table("D", "S", "U").unwrap().expect("the table");
     let pipe = catalog.find_pipe("D", "PUBLIC", "P").unwrap().expect("the pipe");
     assert!(matches!(
-        Prepared::of(pipe.copy.as_deref(), &table),
+        Prepared::of(
+            pipe.copy.as_deref(),
+            &table,
+            &Scope::of_session(&bench.engine.catalog, &bench.session)
+        ),
         Prepared::Broken(_)
     ));
 }

@@ -115,7 +115,11 @@ async fn casts_of_a_pipe_take_what_sql_takes() {
             .table("D", "PUBLIC", &format!("T{number}"))
             .unwrap()
             .expect("the table");
-        let prepared = Prepared::of(Some(&copy), &table);
+        let prepared = Prepared::of(
+            Some(&copy),
+            &table,
+            &Scope::of_session(&bench.engine.catalog, &bench.session),
+        );
         let line = if json.is_empty() {
             "{\"b\":1}".to_owned()
         } else {
@@ -124,7 +128,7 @@ async fn casts_of_a_pipe_take_what_sql_takes() {
         let accepted = [AcceptedRows {
             ndjson: line.as_bytes(),
         }];
-        let converted = convert(&table, prepared.mapping(), &accepted, 0);
+        let converted = convert(&table, prepared.mapping(), &accepted, Terms::at(0));
         let got = match converted.per_batch[0].inserted {
             1 => {
                 let column = converted.record_batch.column(0);

@@ -23,11 +23,15 @@ async fn the_default_pipe_does_what_the_tables_own_select_says() {
         .unwrap();
     assert_eq!(table.kind, TableKind::Interactive);
     let record = "{\"M_NAME\":\"load\",\"tags\":[\"a\"],\"M_VALUE\":\"7\",\"kinesisMetadata\":{\"stream\":\"s\",\"approximateArrival\":9}}";
-    let prepared = Prepared::of(None, &table);
+    let prepared = Prepared::of(
+        None,
+        &table,
+        &Scope::of_session(&bench.engine.catalog, &bench.session),
+    );
     let accepted = [AcceptedRows {
         ndjson: record.as_bytes(),
     }];
-    let converted = convert(&table, prepared.mapping(), &accepted, 0);
+    let converted = convert(&table, prepared.mapping(), &accepted, Terms::at(0));
     assert_eq!(converted.per_batch[0].inserted, 1, "{:?}", converted.per_batch);
     let row = arrow::util::pretty::pretty_format_batches(&[converted.record_batch])
         .unwrap()
@@ -39,7 +43,14 @@ async fn the_default_pipe_does_what_the_tables_own_select_says() {
     // Renamed, it goes on.
     bench.run("ALTER TABLE REALTIME_METRICS RENAME TO M").await;
     let table = bench.engine.catalog.table("D", "PUBLIC", "M").unwrap().unwrap();
-    assert!(matches!(Prepared::of(None, &table), Prepared::Select(_)));
+    assert!(matches!(
+        Prepared::of(
+            None,
+            &table,
+            &Scope::of_session(&bench.engine.catalog, &bench.session)
+        ),
+        Prepared::Select(_)
+    ));
     let printed = bench.cell("SELECT GET_DDL('TABLE', 'M')").await;
     bench.run(&printed).await;
     assert_eq!(bench.cell("SELECT GET_DDL('TABLE', 'M')").await, printed);

@@ -116,7 +116,7 @@ async fn a_missing_key_another_key_or_a_null_that_is_not_allowed_refuse_the_row(
         let rows = AcceptedRows {
             ndjson: line.as_bytes(),
         };
-        let converted = convert(&table, Mapping::DEFAULT, &[rows], 0);
+        let converted = convert(&table, Mapping::DEFAULT, &[rows], Terms::at(0));
         assert_eq!(converted.per_batch[0].inserted == 1, lands, "{line}");
         assert_eq!(
             converted.refused.first().map(|row| row.refusal.code),

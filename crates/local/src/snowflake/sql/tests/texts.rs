@@ -208,14 +208,18 @@ async fn functions_of_texts_work_in_pipes_and_a_failing_one_refuses_its_row() {
     let catalog = &bench.engine.catalog;
     let table = catalog.table("D", "PUBLIC", "P").unwrap().expect("the table");
     let pipe = catalog.find_pipe("D", "PUBLIC", "W").unwrap().expect("the pipe");
-    let prepared = Prepared::of(pipe.copy.as_deref(), &table);
+    let prepared = Prepared::of(
+        pipe.copy.as_deref(),
+        &table,
+        &Scope::of_session(&bench.engine.catalog, &bench.session),
+    );
     let good = r#"{"a":"hello\n","url":"http://h/p?k=v","xml":"<a><b>in</b></a>","m":"05.04.2024 10:11","c":"1,234"}"#;
     let bad = good.replace("05.04.2024", "2024-04-05");
     let lines = format!("{good}\n{bad}\n{good}\n");
     let accepted = [AcceptedRows {
         ndjson: lines.as_bytes(),
     }];
-    let converted = convert(&table, prepared.mapping(), &accepted, now_ms());
+    let converted = convert(&table, prepared.mapping(), &accepted, Terms::at(now_ms()));
     let counts = &converted.per_batch[0];
     assert_eq!((counts.inserted, counts.errors), (2, 1), "{counts:?}");
     let shown = arrow::util::pretty::pretty_format_batches(&[converted.record_batch])

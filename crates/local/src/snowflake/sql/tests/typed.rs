@@ -150,7 +150,7 @@ async fn moments_of_earlier_versions_are_read_as_utc() {
             case_sensitive: false,
         },
         &accepted,
-        0,
+        crate::snowflake::rows::Terms::at(0),
     );
     let names: Vec<String> = converted
         .record_batch

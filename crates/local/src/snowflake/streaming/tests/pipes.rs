@@ -371,3 +371,102 @@ async fn the_time_in_a_pipe_is_that_of_each_commit() {
         "one commit, one time; another commit, another time"
     );
 }
+
+#[tokio::test]
+async fn the_time_in_a_pipe_is_that_of_its_making_where_that_is_asked_for() {
+    let started =
+        Client::start_with(|options| options.behaviours.set("pipe_current_timestamp=creation").unwrap());
+    let client = started.await.of_pipe("P");
+    for statement in [
+        "CREATE TABLE TIMES (ID NUMBER, AT TIMESTAMP_LTZ, MADE TIMESTAMP_LTZ DEFAULT CURRENT_TIMESTAMP())",
+        "CREATE PIPE P AS COPY INTO TIMES (ID, AT) FROM (SELECT $1:id, CURRENT_TIMESTAMP() \
+         FROM TABLE(DATA_SOURCE(TYPE => 'STREAMING')))",
+    ] {
+        client.sql(statement).await.unwrap();
+    }
+    let token = client.open("C").await.token();
+    let first = client.append("C", &token, "1", "a", "{\"id\":1}\n").await;
+    client.committed("C", "1").await;
+    let second = client.append("C", &first.token(), "2", "b", "{\"id\":2}\n").await;
+    second.is_ok();
+    client.committed("C", "2").await;
+    let rows = client
+        .sql("SELECT COUNT(DISTINCT AT), MIN(AT) = MAX(MADE), MIN(AT) = MIN(MADE) FROM TIMES")
+        .await
+        .unwrap();
+    assert_eq!(
+        rows,
+        [some(&["1", "true", "true"])],
+        "two commits, one time, DEFAULT's too"
+    );
+}
+
+#[tokio::test]
+async fn a_pipe_and_a_default_take_numbers_of_sequences() {
+    let client = Client::start().await.of_pipe("P");
+    for statement in [
+        "CREATE SEQUENCE S START 10 INCREMENT 10",
+        "CREATE SEQUENCE OTHER",
+        "CREATE TABLE NUMBERED (ID NUMBER, N NUMBER, D NUMBER DEFAULT OTHER.NEXTVAL)",
+        "CREATE PIPE P AS COPY INTO NUMBERED (ID, N) FROM (SELECT $1:id, S.NEXTVAL FROM TABLE(DATA_SOURCE(TYPE => 'STREAMING')))",
+    ] {
+        client.sql(statement).await.unwrap();
+    }
+    let token = client.open("C").await.token();
+    let lines = "{\"id\":1}\n{\"id\":2}\n{\"id\":3}\n";
+    client.append("C", &token, "1", "a", lines).await.is_ok();
+    client.committed("C", "1").await;
+    let sql = "SELECT COUNT(DISTINCT N), MIN(N), MAX(N), COUNT(DISTINCT D), MIN(D) FROM NUMBERED";
+    assert_eq!(
+        client.sql(sql).await.unwrap(),
+        [some(&["3", "10", "30", "3", "1"])]
+    );
+    // Without its sequence the pipe is broken.
+    client.sql("DROP SEQUENCE S").await.unwrap();
+    let again = client.open("C").await.token();
+    client.append("C", &again, "2", "b", "{\"id\":4}\n").await.is_ok();
+    client.committed("C", "2").await;
+    assert_eq!(
+        client.sql("SELECT COUNT(*) FROM NUMBERED").await.unwrap(),
+        [some(&["3"])]
+    );
+}
+
+#[tokio::test]
+async fn a_pipe_calls_functions_of_its_schema() {
+    let client = Client::start().await.of_pipe("P");
+    for statement in [
+        "CREATE FUNCTION cents(a VARIANT) RETURNS NUMBER AS 'a::NUMBER(38,2) * 100'",
+        "CREATE TABLE PRICES (ID NUMBER, CENTS NUMBER)",
+        "CREATE PIPE P AS COPY INTO PRICES FROM (SELECT $1:id, CENTS($1:price) FROM TABLE(DATA_SOURCE(TYPE => 'STREAMING')))",
+    ] {
+        client.sql(statement).await.unwrap();
+    }
+    let token = client.open("C").await.token();
+    let lines = "{\"id\":1,\"price\":1.25}\n{\"id\":2,\"price\":\"x\"}\n{\"id\":3,\"price\":\"3\"}\n";
+    let first = client.append("C", &token, "1", "a", lines).await;
+    client.committed("C", "1").await;
+    let rows = client
+        .sql("SELECT ID, CENTS FROM PRICES ORDER BY ID")
+        .await
+        .unwrap();
+    assert_eq!(rows, [some(&["1", "125"]), some(&["3", "300"])]);
+    // Another body counts from the next commit on, and without the function the pipe is broken.
+    let replaced = "CREATE OR REPLACE FUNCTION cents(a VARIANT) RETURNS NUMBER AS 'a::NUMBER(38,2) * -1'";
+    client.sql(replaced).await.unwrap();
+    let second = client
+        .append("C", &first.token(), "2", "b", "{\"id\":4,\"price\":7}\n")
+        .await;
+    client.committed("C", "2").await;
+    client.sql("DROP FUNCTION cents(VARIANT)").await.unwrap();
+    client
+        .append("C", &second.token(), "3", "c", "{\"id\":5,\"price\":7}\n")
+        .await
+        .is_ok();
+    client.committed("C", "3").await;
+    let rows = client
+        .sql("SELECT ID, CENTS FROM PRICES WHERE ID > 3")
+        .await
+        .unwrap();
+    assert_eq!(rows, [some(&["4", "-7"])]);
+}
