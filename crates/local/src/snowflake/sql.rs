@@ -29,6 +29,7 @@ mod result;
 mod rewrite;
 mod roles;
 mod row_defaults;
+mod segment_files;
 mod select;
 mod show;
 mod structured;
