@@ -14,6 +14,7 @@ mod cell;
 mod column;
 mod evolution;
 pub(crate) mod json;
+mod keys;
 mod mapping;
 mod moment;
 mod parts;
@@ -21,7 +22,7 @@ mod refusal;
 mod value;
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -30,6 +31,7 @@ use self::cell::{Cell, coerce, coerce_text};
 use self::column::ColumnBuilder;
 use self::evolution::evolve;
 use self::json::{Raw, Reader};
+use self::keys::{Columns, Route, Routes};
 use super::model::{ColumnDef, TableDef};
 
 pub(crate) use self::cell::MAX_VARCHAR;
@@ -92,42 +94,6 @@ pub struct Converted<'a> {
 
 type Fields<'a> = Vec<(Cow<'a, str>, Raw<'a>)>;
 
-/// Which columns a key fills.
-struct Columns {
-    exact: HashMap<String, usize>,
-    /// Empty where the case counts.
-    folded: HashMap<String, Vec<usize>>,
-}
-
-impl Columns {
-    fn of(columns: &[ColumnDef], case_sensitive: bool) -> Self {
-        let mut all = Self {
-            exact: HashMap::new(),
-            folded: HashMap::new(),
-        };
-        for (index, column) in columns.iter().enumerate() {
-            all.exact.insert(column.name.clone(), index);
-            if case_sensitive {
-                continue;
-            }
-            all.folded
-                .entry(column.name.to_uppercase())
-                .or_default()
-                .push(index);
-        }
-        all
-    }
-
-    fn of_key(&self, key: &str) -> Option<Cow<'_, [usize]>> {
-        if let Some(index) = self.exact.get(key) {
-            return Some(Cow::Owned(vec![*index]));
-        }
-        self.folded
-            .get(&key.to_uppercase())
-            .map(|all| Cow::Borrowed(all.as_slice()))
-    }
-}
-
 /// The arrow schema of a table's rows as they are stored.
 #[must_use]
 pub fn schema(columns: &[ColumnDef]) -> SchemaRef {
@@ -158,23 +124,30 @@ pub fn convert<'a>(
     }
     let mut work = Work::new(table, mapping, &columns, now_ms);
     if invalid.is_none() {
-        let done: Vec<Result<(), Refusal>> = match mapping {
-            Mapping::ByName { .. } => parsed.iter().map(|row| work.row(&row.fields)).collect(),
+        let mut note = |row: &Parsed<'a>, done: Result<(), Refusal>| match done {
+            Ok(()) => outcome.inserted(row.batch),
+            Err(refusal) => outcome.refused(row.batch, row.line, refusal),
+        };
+        match mapping {
+            Mapping::ByName { .. } => {
+                for row in &parsed {
+                    note(row, work.row(&row.fields));
+                }
+            }
             Mapping::Select(select) => {
                 let records: Vec<&str> = parsed.iter().map(|row| row.text).collect();
-                let selected = select.select(&records).into_iter();
-                let rows = selected.map(|row| match row {
-                    Ok(picked) => work.selected(select.targets(), &picked),
-                    Err(message) => Err(Refusal::failed(&message)),
-                });
-                rows.collect()
+                for (row, selected) in parsed.iter().zip(select.select(&records)) {
+                    let done = match selected {
+                        Ok(picked) => work.selected(select.targets(), &picked),
+                        Err(message) => Err(Refusal::failed(&message)),
+                    };
+                    note(row, done);
+                }
             }
-            Mapping::Broken(message) => vec![Err(Refusal::broken_pipe(message)); parsed.len()],
-        };
-        for (row, done) in parsed.iter().zip(done) {
-            match done {
-                Ok(()) => outcome.inserted(row.batch),
-                Err(refusal) => outcome.refused(row.batch, row.line, refusal),
+            Mapping::Broken(message) => {
+                for row in &parsed {
+                    note(row, Err(Refusal::broken_pipe(message)));
+                }
             }
         }
     }
@@ -257,7 +230,8 @@ fn parse_all<'a>(batches: &[AcceptedRows<'a>], outcome: &mut Outcomes<'a>) -> Ve
             if let Some(counts) = outcome.per_batch.get_mut(index) {
                 counts.parsed += 1;
             }
-            match object(line) {
+            let before = parsed.last().map_or(&[][..], |row: &Parsed<'_>| &row.fields);
+            match object(line, before) {
                 Ok((text, fields)) => parsed.push(Parsed {
                     batch: index,
                     line,
@@ -273,8 +247,11 @@ fn parse_all<'a>(batches: &[AcceptedRows<'a>], outcome: &mut Outcomes<'a>) -> Ve
     parsed
 }
 
-/// A line that is a JSON object, and its members.
-fn object(line: &[u8]) -> Result<(&str, Fields<'_>), (&'static str, Content)> {
+/// A line that is a JSON object, and its members. `before`: those of another line, all of different keys.
+fn object<'a>(
+    line: &'a [u8],
+    before: &[(Cow<'_, str>, Raw<'_>)],
+) -> Result<(&'a str, Fields<'a>), (&'static str, Content)> {
     const MALFORMED: (&str, Content) = ("json-invalid: the line is no JSON object", Content::InvalidJson);
     let binary = ("json-invalid: the line is no UTF-8", Content::Binary);
     let text = std::str::from_utf8(line).map_err(|_| binary)?;
@@ -283,7 +260,7 @@ fn object(line: &[u8]) -> Result<(&str, Fields<'_>), (&'static str, Content)> {
     if !reader.take(b'{') {
         return Err(MALFORMED);
     }
-    let mut fields: Fields<'_> = Vec::new();
+    let mut fields: Fields<'_> = Vec::with_capacity(before.len());
     reader.space();
     if !reader.take(b'}') {
         loop {
@@ -301,8 +278,14 @@ fn object(line: &[u8]) -> Result<(&str, Fields<'_>), (&'static str, Content)> {
         }
     }
     reader.end().map_err(|_| MALFORMED)?;
-    let mut seen = HashSet::with_capacity(fields.len());
-    if fields.iter().all(|(key, _)| seen.insert(key.as_ref())) {
+    // Most lines have the keys of the line before, which need no comparing among themselves.
+    let same = fields.len() == before.len()
+        && fields
+            .iter()
+            .zip(before)
+            .all(|((one, _), (other, _))| one == other);
+    let mut seen = HashSet::new();
+    if same || fields.iter().all(|(key, _)| seen.insert(key.as_ref())) {
         return Ok((text, fields));
     }
     Err(("json-invalid: a key stands twice", Content::InvalidJson))
@@ -327,6 +310,7 @@ struct Work<'t> {
     evolution: bool,
     columns: &'t [ColumnDef],
     by_key: Columns,
+    routes: Routes,
     defaults: Vec<Option<Cell<'static>>>,
     builders: Vec<ColumnBuilder>,
     /// The next value of each IDENTITY column.
@@ -342,6 +326,7 @@ impl<'t> Work<'t> {
         Self {
             evolution: table.schema_evolution && by_name,
             by_key: Columns::of(columns, case_sensitive),
+            routes: Routes::default(),
             defaults: columns
                 .iter()
                 .map(|column| default_cell(column, now_ms))
@@ -360,17 +345,16 @@ impl<'t> Work<'t> {
     /// Adds a row, or nothing.
     fn row(&mut self, fields: &Fields<'_>) -> Result<(), Refusal> {
         let mut cells: Vec<Option<Cell<'_>>> = vec![None; self.columns.len()];
-        for (key, value) in fields {
-            let exact = self.by_key.exact.contains_key(key.as_ref());
-            let Some(indexes) = self.by_key.of_key(key) else {
-                continue;
-            };
-            for index in indexes.iter().copied() {
+        for (place, (key, value)) in fields.iter().enumerate() {
+            let Route {
+                is_exact, columns, ..
+            } = self.routes.of(place, key, &self.by_key);
+            for index in columns.iter().copied() {
                 let (Some(column), Some(cell)) = (self.columns.get(index), cells.get_mut(index)) else {
                     continue;
                 };
                 // A key in the column's own case is not overwritten by its twin.
-                if cell.is_some() && !exact {
+                if cell.is_some() && !is_exact {
                     continue;
                 }
                 *cell = Some(
