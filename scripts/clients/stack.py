@@ -98,6 +98,11 @@ class Local:
         self.process.terminate()
         self.process.wait(timeout=60)
 
+    def processor_seconds(self):
+        """Of the server so far, in itself and in the kernel (Linux: proc(5), /proc/pid/stat)."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def sql(self, statement):
         return json.loads(frazil("sql", "--data", self.data, "--json", statement))
 

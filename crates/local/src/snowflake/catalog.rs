@@ -13,6 +13,7 @@ pub(crate) mod defaults;
 pub(crate) mod grants;
 pub(crate) mod history;
 pub(crate) mod iceberg;
+mod kept;
 pub(crate) mod made;
 mod objects;
 mod pins;
@@ -45,6 +46,7 @@ pub struct Catalog {
     /// Raised by every change that can make a pipe or channel vanish.
     generation: AtomicU64,
     turns: iceberg::Turns,
+    rights: kept::Rights,
 }
 
 impl Catalog {
@@ -69,6 +71,7 @@ impl Catalog {
             pins: Arc::default(),
             generation: AtomicU64::new(1),
             turns: iceberg::Turns::default(),
+            rights: kept::Rights::default(),
         })
     }
 

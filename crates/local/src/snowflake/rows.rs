@@ -16,6 +16,7 @@ pub(crate) mod decfloat;
 mod disputed;
 mod evolution;
 pub(crate) mod json;
+mod keys;
 mod lines;
 mod mapping;
 mod moment;
@@ -28,7 +29,7 @@ pub(crate) mod vector;
 pub(crate) mod zoned;
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -38,6 +39,7 @@ use self::column::{ColumnBuilder, stored_fields};
 use self::disputed::coerce_as;
 use self::evolution::evolve;
 use self::json::Raw;
+use self::keys::{Columns, Route, Routes};
 use self::lines::{Parsed, parse_all};
 use super::behaviours::{Behaviours, Other};
 use super::model::{ColumnDef, TableDef};
@@ -112,42 +114,6 @@ pub struct Converted<'a> {
 
 type Fields<'a> = Vec<(Cow<'a, str>, Raw<'a>)>;
 
-/// Which columns a key fills.
-struct Columns {
-    exact: HashMap<String, usize>,
-    /// Empty where the case counts.
-    folded: HashMap<String, Vec<usize>>,
-}
-
-impl Columns {
-    fn of(columns: &[ColumnDef], case_sensitive: bool) -> Self {
-        let mut all = Self {
-            exact: HashMap::new(),
-            folded: HashMap::new(),
-        };
-        for (index, column) in columns.iter().enumerate() {
-            all.exact.insert(column.name.clone(), index);
-            if case_sensitive {
-                continue;
-            }
-            all.folded
-                .entry(column.name.to_uppercase())
-                .or_default()
-                .push(index);
-        }
-        all
-    }
-
-    fn of_key(&self, key: &str) -> Option<Cow<'_, [usize]>> {
-        if let Some(index) = self.exact.get(key) {
-            return Some(Cow::Owned(vec![*index]));
-        }
-        self.folded
-            .get(&key.to_uppercase())
-            .map(|all| Cow::Borrowed(all.as_slice()))
-    }
-}
-
 /// The arrow schema of a table's rows as they are stored.
 #[must_use]
 pub fn schema(columns: &[ColumnDef]) -> SchemaRef {
@@ -178,23 +144,30 @@ pub fn convert<'a>(
     }
     let mut work = Work::new(table, mapping, &columns, terms);
     if invalid.is_none() {
-        let done: Vec<Result<(), Refusal>> = match mapping {
-            Mapping::ByName { .. } => parsed.iter().map(|row| work.row(&row.fields)).collect(),
+        let mut note = |row: &Parsed<'a>, done: Result<(), Refusal>| match done {
+            Ok(()) => outcome.inserted(row.batch),
+            Err(refusal) => outcome.refused(row.batch, row.line, refusal),
+        };
+        match mapping {
+            Mapping::ByName { .. } => {
+                for row in &parsed {
+                    note(row, work.row(&row.fields));
+                }
+            }
             Mapping::Select(select) => {
                 let records: Vec<&str> = parsed.iter().map(|row| row.text).collect();
-                let selected = select.select(&records).into_iter();
-                let rows = selected.map(|row| match row {
-                    Ok(picked) => work.selected(select.targets(), &picked),
-                    Err(message) => Err(Refusal::failed(&message)),
-                });
-                rows.collect()
+                for (row, selected) in parsed.iter().zip(select.select(&records)) {
+                    let done = match selected {
+                        Ok(picked) => work.selected(select.targets(), &picked),
+                        Err(message) => Err(Refusal::failed(&message)),
+                    };
+                    note(row, done);
+                }
             }
-            Mapping::Broken(message) => vec![Err(Refusal::broken_pipe(message)); parsed.len()],
-        };
-        for (row, done) in parsed.iter().zip(done) {
-            match done {
-                Ok(()) => outcome.inserted(row.batch),
-                Err(refusal) => outcome.refused(row.batch, row.line, refusal),
+            Mapping::Broken(message) => {
+                for row in &parsed {
+                    note(row, Err(Refusal::broken_pipe(message)));
+                }
             }
         }
     }
@@ -290,6 +263,7 @@ struct Work<'t> {
     behaviours: Behaviours,
     columns: &'t [ColumnDef],
     by_key: Columns,
+    routes: Routes,
     defaults: Vec<Option<Cell<'static>>>,
     builders: Vec<ColumnBuilder>,
     /// The next value of each IDENTITY column.
@@ -314,6 +288,7 @@ impl<'t> Work<'t> {
             evolution: terms.evolve(table) && by_name,
             behaviours: terms.behaviours,
             by_key: Columns::of(columns, case_sensitive),
+            routes: Routes::default(),
             defaults: columns
                 .iter()
                 .map(|column| default_cell(column, terms.time_ms))
@@ -333,17 +308,16 @@ impl<'t> Work<'t> {
     /// Adds a row, or nothing.
     fn row(&mut self, fields: &Fields<'_>) -> Result<(), Refusal> {
         let mut cells: Vec<Option<Cell<'_>>> = vec![None; self.columns.len()];
-        for (key, value) in fields {
-            let exact = self.by_key.exact.contains_key(key.as_ref());
-            let Some(indexes) = self.by_key.of_key(key) else {
-                continue;
-            };
-            for index in indexes.iter().copied() {
+        for (place, (key, value)) in fields.iter().enumerate() {
+            let Route {
+                is_exact, columns, ..
+            } = self.routes.of(place, key, &self.by_key);
+            for index in columns.iter().copied() {
                 let (Some(column), Some(cell)) = (self.columns.get(index), cells.get_mut(index)) else {
                     continue;
                 };
                 // A key in the column's own case is not overwritten by its twin.
-                if cell.is_some() && !exact {
+                if cell.is_some() && !is_exact {
                     continue;
                 }
                 *cell = Some(

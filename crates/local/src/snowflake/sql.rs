@@ -30,6 +30,7 @@ mod result;
 mod rewrite;
 mod roles;
 mod row_defaults;
+mod segment_files;
 mod select;
 mod sequences;
 mod show;
@@ -290,9 +291,9 @@ impl Engine {
     #[must_use]
     pub(crate) fn new(catalog: Arc<Catalog>, disk: Arc<dyn Disk>, data_dir: PathBuf, account: &str) -> Self {
         Self {
+            files: Files::new(data_dir, &catalog),
             catalog,
             disk,
-            files: Files::new(data_dir),
             account: account.to_owned(),
         }
     }

@@ -6,6 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::kept::Question;
 use super::made::MadeKind;
 use super::{Catalog, now_ms, write};
 use crate::Result;
@@ -157,32 +158,22 @@ pub(crate) enum Of<'a> {
 impl Catalog {
     /// Whether a role has a privilege on an object or owns it. `direct`: grants that it inherits do not count.
     pub(crate) fn may(&self, role: &str, direct: bool, privilege: &str, object: &Object) -> Result<bool> {
-        let connection = self.lock();
-        let (kind, key) = (object.kind(), object.key());
-        let owner = owner(&connection, object)?;
-        let held = if direct {
-            "WITH held (role) AS (SELECT ?1)"
-        } else {
-            HELD
-        };
-        Ok(connection
-            .prepare_cached(&format!(
-                "{held} SELECT 1 FROM held WHERE role = ?5 OR EXISTS (SELECT 1 FROM grants g
-                 WHERE g.kind = ?2 AND g.object = ?3 AND g.role = held.role AND g.privilege = ?4)"
-            ))?
-            .exists((role, kind, key, privilege, owner))?)
+        self.has(role, direct, Some(privilege), object)
     }
 
     /// Whether a role owns the object or has any privilege on it.
     pub(crate) fn sees(&self, role: &str, object: &Object) -> Result<bool> {
-        let connection = self.lock();
-        let owner = owner(&connection, object)?;
-        Ok(connection
-            .prepare_cached(&format!(
-                "{HELD} SELECT 1 FROM held WHERE role = ?4 OR EXISTS (SELECT 1 FROM grants g
-                 WHERE g.kind = ?2 AND g.object = ?3 AND g.role = held.role)"
-            ))?
-            .exists((role, object.kind(), object.key(), owner))?)
+        self.has(role, false, None, object)
+    }
+
+    fn has(&self, role: &str, direct: bool, privilege: Option<&str>, object: &Object) -> Result<bool> {
+        let question = Question {
+            role: role.to_owned(),
+            direct,
+            privilege: privilege.map(ToOwned::to_owned),
+            object: object.clone(),
+        };
+        self.rights.of(&self.lock(), question, ask)
     }
 
     /// Whether a role may give this privilege away: it owns the object, has the privilege with grant option, or has MANAGE
@@ -349,6 +340,28 @@ impl Catalog {
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
+}
+
+fn ask(connection: &Connection, question: &Question) -> Result<bool> {
+    let object = &question.object;
+    let owner = owner(connection, object)?;
+    let held = if question.direct {
+        "WITH held (role) AS (SELECT ?1)"
+    } else {
+        HELD
+    };
+    Ok(connection
+        .prepare_cached(&format!(
+            "{held} SELECT 1 FROM held WHERE role = ?5 OR EXISTS (SELECT 1 FROM grants g
+             WHERE g.kind = ?2 AND g.object = ?3 AND g.role = held.role AND (?4 IS NULL OR g.privilege = ?4))"
+        ))?
+        .exists((
+            &question.role,
+            object.kind(),
+            object.key(),
+            &question.privilege,
+            owner,
+        ))?)
 }
 
 /// The owner of an object.

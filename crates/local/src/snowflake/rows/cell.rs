@@ -243,17 +243,14 @@ fn bits(number: i128, least: i128, most: i128) -> Result<Cell<'static>, Misfit> 
 }
 
 fn float(text: &str) -> Option<f64> {
+    let is_number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
+    if text.bytes().all(is_number) {
+        return text.parse().ok();
+    }
     match text.to_ascii_lowercase().as_str() {
         "nan" => Some(f64::NAN),
         "inf" | "infinity" | "+inf" | "+infinity" => Some(f64::INFINITY),
         "-inf" | "-infinity" => Some(f64::NEG_INFINITY),
-        lower
-            if lower
-                .bytes()
-                .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'+' | b'-')) =>
-        {
-            text.parse().ok()
-        }
         _ => None,
     }
 }
@@ -273,6 +270,11 @@ fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, Misfit> {
         Some(b'+') => (false, &text[1..]),
         _ => (false, text),
     };
+    if scale == 0
+        && let Some(whole) = whole(rest, precision)
+    {
+        return Ok(if negative { -whole } else { whole });
+    }
     let (mantissa, exponent) = match rest.find(['e', 'E']) {
         Some(at) => (
             &rest[..at],
@@ -312,6 +314,18 @@ fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, Misfit> {
         return Err(Misfit::OutOfRange);
     }
     Ok(if negative { -value } else { value })
+}
+
+/// The form that most numbers have: digits, so few that nothing can overflow. It says what the general way says.
+fn whole(digits: &str, precision: u8) -> Option<i128> {
+    const FEW: usize = 18;
+    if digits.is_empty() || digits.len() > FEW.min(precision.into()) {
+        return None;
+    }
+    let value = digits.bytes().try_fold(0_i64, |sum, byte| {
+        byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0'))
+    });
+    value.map(i128::from)
 }
 
 #[cfg(test)]
@@ -360,6 +374,36 @@ mod tests {
         for (text, precision, scale, expected) in cases {
             assert_eq!(number(text, precision, scale), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn few_digits_are_read_as_the_general_way_reads_them() {
+        let texts = [
+            "0",
+            "7",
+            "-7",
+            "+7",
+            "00042",
+            "-0",
+            "999",
+            "1000",
+            "123456789012345678",
+            "1234567890123456789",
+            "000000000000000000001",
+            "12a",
+            "1 2",
+            "--1",
+            "",
+        ];
+        let mut read = 0;
+        for text in texts {
+            for precision in [1, 3, 18, 19, 38] {
+                let general = number(&format!("{text}e0"), precision, 0);
+                assert_eq!(number(text, precision, 0), general, "{text} {precision}");
+                read += usize::from(general.is_ok());
+            }
+        }
+        assert!(read > 30, "{read}");
     }
 
     #[test]

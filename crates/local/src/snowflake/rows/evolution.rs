@@ -6,7 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::json::{Kind, Raw};
-use super::{Columns, Invalid, MAX_VARCHAR, Parsed, Terms};
+use super::keys::{Columns, Routes};
+use super::{Invalid, MAX_VARCHAR, Parsed, Terms};
 use crate::snowflake::behaviours::{Behaviours, Other};
 use crate::snowflake::model::{ColumnDef, DataType, Evolution, EvolutionKind, TableDef};
 
@@ -24,12 +25,13 @@ pub(super) fn evolve(
     terms: Terms<'_>,
 ) -> Result<Vec<ColumnDef>, Invalid> {
     let known = Columns::of(&table.columns, case_sensitive);
+    let mut routes = Routes::default();
     let mut added: Vec<ColumnDef> = Vec::new();
     let mut index_of: HashMap<String, usize> = HashMap::new();
     let mut new_in_batch: Vec<HashSet<usize>> = vec![HashSet::new(); batches];
     for Parsed { batch, fields, .. } in parsed {
-        for (key, value) in fields {
-            if known.of_key(key).is_some() {
+        for (place, (key, value)) in fields.iter().enumerate() {
+            if !routes.of(place, key, &known).columns.is_empty() {
                 continue;
             }
             let name = if case_sensitive {

@@ -1,8 +1,9 @@
 //! Lines into records: each line that is no blank is a JSON object with each key once, or a refused row.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::json::Reader;
+use super::json::{Raw, Reader};
 use super::{AcceptedRows, Content, Fields, Outcomes, Refusal};
 
 /// A line that is a JSON object.
@@ -28,7 +29,8 @@ pub(super) fn parse_all<'a>(
             if let Some(counts) = outcome.per_batch.get_mut(index) {
                 counts.parsed += 1;
             }
-            match object(line, last_twin_counts) {
+            let before = parsed.last().map_or(&[][..], |row: &Parsed<'_>| &row.fields);
+            match object(line, before, last_twin_counts) {
                 Ok((text, fields)) => parsed.push(Parsed {
                     batch: index,
                     line,
@@ -44,8 +46,12 @@ pub(super) fn parse_all<'a>(
     parsed
 }
 
-/// A line that is a JSON object, and its members.
-fn object(line: &[u8], last_twin_counts: bool) -> Result<(&str, Fields<'_>), (&'static str, Content)> {
+/// A line that is a JSON object, and its members. `before`: those of another line, all of different keys.
+fn object<'a>(
+    line: &'a [u8],
+    before: &[(Cow<'_, str>, Raw<'_>)],
+    last_twin_counts: bool,
+) -> Result<(&'a str, Fields<'a>), (&'static str, Content)> {
     const MALFORMED: (&str, Content) = ("json-invalid: the line is no JSON object", Content::InvalidJson);
     let binary = ("json-invalid: the line is no UTF-8", Content::Binary);
     let text = std::str::from_utf8(line).map_err(|_| binary)?;
@@ -54,7 +60,7 @@ fn object(line: &[u8], last_twin_counts: bool) -> Result<(&str, Fields<'_>), (&'
     if !reader.take(b'{') {
         return Err(MALFORMED);
     }
-    let mut fields: Fields<'_> = Vec::new();
+    let mut fields: Fields<'_> = Vec::with_capacity(before.len());
     reader.space();
     if !reader.take(b'}') {
         loop {
@@ -72,8 +78,14 @@ fn object(line: &[u8], last_twin_counts: bool) -> Result<(&str, Fields<'_>), (&'
         }
     }
     reader.end().map_err(|_| MALFORMED)?;
-    let mut seen = HashSet::with_capacity(fields.len());
-    if fields.iter().all(|(key, _)| seen.insert(key.as_ref())) {
+    // Most lines have the keys of the line before, which need no comparing among themselves.
+    let same = fields.len() == before.len()
+        && fields
+            .iter()
+            .zip(before)
+            .all(|((one, _), (other, _))| one == other);
+    let mut seen = HashSet::new();
+    if same || fields.iter().all(|(key, _)| seen.insert(key.as_ref())) {
         return Ok((text, fields));
     }
     if last_twin_counts {

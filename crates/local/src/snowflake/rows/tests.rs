@@ -98,6 +98,36 @@ fn keys_find_columns_ignoring_case_and_the_exact_case_wins() {
 }
 
 #[test]
+fn keys_that_move_between_rows_are_looked_up_again() {
+    let table = table(
+        vec![column("A", TEXT), column("a", TEXT), column("B", TEXT)],
+        false,
+    );
+    let rows = [
+        r#"{"A":"1","B":"2"}"#,
+        r#"{"B":"3","A":"4"}"#,
+        r#"{"b":"5"}"#,
+        r#"{"a":"6","b":"7","A":"8"}"#,
+        r#"{"c":"9","B":"0","a":"x"}"#,
+        r#"{"A":"1","A":"2"}"#,
+        r#"{"A":"1","B":"2"}"#,
+    ];
+    let rows = rows.join("\n");
+    let one = run(&table, &[&rows]);
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        texts(&one, "A"),
+        [text("1"), text("4"), None, text("8"), None, text("1")]
+    );
+    assert_eq!(texts(&one, "a"), [None, None, None, text("6"), text("x"), None]);
+    assert_eq!(
+        texts(&one, "B"),
+        [text("2"), text("3"), text("5"), text("7"), text("0"), text("2")]
+    );
+    assert_eq!(one.per_batch[0].errors, 1, "a key stands twice");
+}
+
+#[test]
 fn bad_rows_fail_alone_and_are_counted_for_their_batch() {
     let table = table(vec![column("N", WHOLE)], false);
     let bad = "{\"n\":1}\nnot json\n[1]\n{\"n\":1,\"n\":2}\n{\"n\":\"x\"}\n{\"n\":2}";

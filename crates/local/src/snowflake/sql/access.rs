@@ -65,6 +65,10 @@ impl<'a> Access<'a> {
         if !self.sees(found)? {
             return Err(SqlError::missing(&title(found.object.kind()), &found.name));
         }
+        self.require_seen(found, privilege)
+    }
+
+    fn require_seen(&self, found: &Found, privilege: &str) -> Result<()> {
         if self.catalog.may(self.role(), false, privilege, &found.object)? {
             return Ok(());
         }
@@ -100,7 +104,7 @@ impl<'a> Access<'a> {
         };
         let found = self.table(&name.database, &name.schema, table)?;
         match found {
-            Some(found) if self.sees(&found)? => self.require(&found, privilege),
+            Some(found) if self.sees(&found)? => self.require_seen(&found, privilege),
             Some(found) => Err(SqlError::missing("Object", &found.name)),
             None => Ok(()),
         }

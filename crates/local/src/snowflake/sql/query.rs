@@ -11,7 +11,8 @@ use datafusion::catalog::CatalogProvider;
 use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::execution::session_state::SessionState;
+use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use sqlparser::ast::{Query, Statement, visit_relations};
 
@@ -20,8 +21,8 @@ use super::define::parts;
 use super::files::Files;
 use super::words::error_table_of;
 use super::{
-    Name, QueryResult, Result, ResultColumn, Session, SqlError, casts, information, naming, result, rewrite,
-    sequences, structured, texts, timed, travel, typed, udf, variant, view,
+    Name, QueryResult, Result, ResultColumn, Session, SqlError, information, naming, result, rewrite,
+    structured, timed, travel, udf, view,
 };
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::error_table;
@@ -82,30 +83,21 @@ pub(super) async fn start(
         let common = common_names(&statement);
         timed::leave_out_of_wildcards(&mut statement, &common);
     }
-    let mut context = context(session, files);
-    variant::register(&context);
-    casts::register(&context);
-    texts::register(&context);
-    typed::register(&mut context).map_err(run_error)?;
-    sequences::register(&context, catalog);
+    let state = files.state(session)?;
     for name in &described {
-        register(&context, name, information::view(catalog, session, name)?)?;
+        register(&state, name, information::view(catalog, session, name)?)?;
     }
     for (name, snapshot) in &snapshots {
         let until_ms = travel::moment_of(&name.name).map(|(_, at_ms)| at_ms);
-        let table = view::of(&context, snapshot, files, is_timed, until_ms)?;
-        let table = structured::shown(&context, &snapshot.table.columns, table).map_err(run_error)?;
-        register(&context, name, table)?;
+        let table = view::of(&state, snapshot, files, is_timed, until_ms)?;
+        let table = structured::shown(&state, &snapshot.table.columns, table).map_err(run_error)?;
+        register(&state, name, table)?;
     }
     let parsed = datafusion::sql::parser::Statement::Statement(Box::new(statement));
-    let plan = context
-        .state()
-        .statement_to_plan(parsed)
-        .await
-        .map_err(compile_error)?;
-    let frame = context.execute_logical_plan(plan).await.map_err(compile_error)?;
-    let fields = frame.schema().fields().clone();
-    let stream = frame.execute_stream().await.map_err(run_error)?;
+    let plan = state.statement_to_plan(parsed).await.map_err(compile_error)?;
+    let fields = plan.schema().fields().clone();
+    let plan = state.create_physical_plan(&plan).await.map_err(run_error)?;
+    let stream = execute_stream(plan, state.task_ctx()).map_err(run_error)?;
     Ok(Running {
         fields,
         stream,
@@ -197,25 +189,11 @@ fn variants(snapshots: &HashMap<Name, TableSnapshot>) -> HashSet<String> {
     names
 }
 
-fn context(session: &Session, files: &Files) -> SessionContext {
-    let database = session.database.clone().unwrap_or_else(|| "NONE".to_owned());
-    let schema = session.schema.clone().unwrap_or_else(|| "PUBLIC".to_owned());
-    let mut config = SessionConfig::new()
-        .with_default_catalog_and_schema(database, schema)
-        .with_information_schema(false);
-    let options = config.options_mut();
-    // Names were folded by Snowflake's rules before.
-    options.sql_parser.enable_ident_normalization = false;
-    options.sql_parser.map_string_types_to_utf8view = false;
-    options.execution.parquet.schema_force_view_types = false;
-    options.execution.parquet.skip_metadata = false;
-    SessionContext::new_with_config_rt(config, files.runtime())
-}
-
-fn register(context: &SessionContext, name: &Name, table: Arc<dyn TableProvider>) -> Result<()> {
-    let database = context.catalog(&name.database).unwrap_or_else(|| {
+fn register(state: &SessionState, name: &Name, table: Arc<dyn TableProvider>) -> Result<()> {
+    let databases = state.catalog_list();
+    let database = databases.catalog(&name.database).unwrap_or_else(|| {
         let made: Arc<dyn CatalogProvider> = Arc::new(MemoryCatalogProvider::new());
-        context.register_catalog(&name.database, Arc::clone(&made));
+        databases.register_catalog(name.database.clone(), Arc::clone(&made));
         made
     });
     let schema = match database.schema(&name.schema) {

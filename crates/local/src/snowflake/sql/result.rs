@@ -266,6 +266,7 @@ fn cells(array: &ArrayRef) -> Result<Vec<Option<String>>> {
     let cells = match array.data_type() {
         Arrow::Null => vec![None; array.len()],
         Arrow::Utf8 => each(array, |row| array.as_string::<i32>().value(row).to_owned()),
+        Arrow::Utf8View => each(array, |row| array.as_string_view().value(row).to_owned()),
         Arrow::Decimal128(..) => {
             let numbers = array.as_primitive::<Decimal128Type>();
             each(array, |row| numbers.value_as_string(row))

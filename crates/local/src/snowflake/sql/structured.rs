@@ -10,6 +10,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType as Arrow, FieldRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, DataFusionError, Result as PlanResult, internal_err};
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility, cast,
@@ -278,14 +279,14 @@ fn key(name: &str) -> String {
 
 /// A stored table as queries see it: each column of the type that SQL knows it by.
 pub(super) fn shown(
-    context: &SessionContext,
+    state: &SessionState,
     columns: &[ColumnDef],
     stored: Arc<dyn TableProvider>,
 ) -> std::result::Result<Arc<dyn TableProvider>, DataFusionError> {
     let schema = stored.schema();
     let as_is = |field: &FieldRef| {
         let known = columns.iter().find(|column| column.name == *field.name());
-        known.is_none_or(|column| rows::field(column).data_type() == field.data_type())
+        known.is_none_or(|column| is_shown_by(rows::field(column).data_type(), field.data_type()))
     };
     if schema.fields().iter().all(as_is) {
         return Ok(stored);
@@ -309,14 +310,20 @@ pub(super) fn shown(
                 zoned.alias(field.name())
             } else if known.data_type.is_structured() {
                 function.call(vec![column]).alias(field.name())
-            } else if wanted.data_type() == field.data_type() {
+            } else if is_shown_by(wanted.data_type(), field.data_type()) {
                 column
             } else {
                 cast(column, wanted.data_type().clone()).alias(field.name())
             }
         })
         .collect();
+    let context = SessionContext::new_with_state(state.clone());
     Ok(context.read_table(stored)?.select(selected)?.into_view())
+}
+
+/// Whether values of one type are those of another to a query as they are.
+fn is_shown_by(wanted: &Arrow, stored: &Arrow) -> bool {
+    wanted == stored || (*wanted == Arrow::Utf8 && *stored == Arrow::Utf8View)
 }
 
 /// `frazil_parts(v)`: a value with parts as JSON.

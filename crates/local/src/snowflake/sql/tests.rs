@@ -8,6 +8,7 @@ use crate::snowflake::stored;
 
 mod alter;
 mod coercion;
+mod counting;
 mod iceberg;
 mod information;
 mod interactive;

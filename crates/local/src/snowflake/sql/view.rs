@@ -1,32 +1,32 @@
 //! What a query sees of a table's segments.
 //!
-//! Mostly the files as they are, listed for DataFusion. Columns whose stored name is not their own are called by their name; rows
+//! Mostly the files as they are ([`super::segment_files`]). Columns whose stored name is not their own are called by their name; rows
 //! that were committed behind the moment of a time travel are left out; where a query names
 //! `METADATA$ROW_LAST_COMMIT_TIME`, it is a last column, NULL for rows from before the option was switched on.
 
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::datasource::empty::EmptyTable;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::error::DataFusionError;
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, lit, when};
 use datafusion::prelude::SessionContext;
 
 use super::files::Files;
 use super::query::run_error;
-use super::{Result, SqlError};
+use super::segment_files::SegmentFiles;
+use super::{Result, variant};
 use crate::snowflake::iceberg;
-use crate::snowflake::model::{DataType, TableSnapshot};
+use crate::snowflake::model::{DataType as Type, TableSnapshot};
 use crate::snowflake::row_timestamps::{self, COLUMN};
 use crate::snowflake::rows::{schema, zoned};
 
 /// A table for a query, as of now or as of a moment in milliseconds since 1970.
 pub(super) fn of(
-    context: &SessionContext,
+    state: &SessionState,
     snapshot: &TableSnapshot,
     kept: &Files,
     is_timed: bool,
@@ -40,11 +40,11 @@ pub(super) fn of(
     if !stamped && !snapshot.table.columns.iter().any(is_renamed) {
         return Ok(files);
     }
-    shaped(context, snapshot, files, is_timed, until_ms).map_err(run_error)
+    shaped(state, snapshot, files, is_timed, until_ms).map_err(run_error)
 }
 
 fn shaped(
-    context: &SessionContext,
+    state: &SessionState,
     snapshot: &TableSnapshot,
     files: Arc<dyn TableProvider>,
     is_timed: bool,
@@ -56,7 +56,7 @@ fn shaped(
     let mut selected: Vec<Expr> = Vec::new();
     for known in &snapshot.table.columns {
         selected.push(column(known.stored_name()).alias(&known.name));
-        if matches!(known.data_type, DataType::TimestampTz { .. }) {
+        if matches!(known.data_type, Type::TimestampTz { .. }) {
             let offsets = column(&zoned::offset_name(known.stored_name()));
             selected.push(offsets.alias(zoned::offset_name(&known.name)));
         }
@@ -66,7 +66,7 @@ fn shaped(
         let stamp = when(column(COLUMN).gt_eq(lit(at(since))), column(COLUMN)).end()?;
         selected.push(stamp.alias(COLUMN));
     }
-    let mut frame = context.read_table(files)?;
+    let mut frame = SessionContext::new_with_state(state.clone()).read_table(files)?;
     if let Some(until) = until_ms {
         // Segments of earlier versions do not know their moment.
         let then = column(COLUMN).is_null().or(column(COLUMN).lt_eq(lit(at(until))));
@@ -86,25 +86,23 @@ fn files(snapshot: &TableSnapshot, kept: &Files, stamped: bool) -> Result<Arc<dy
             schema.fields().iter().cloned().chain([stamp]).collect::<Vec<_>>(),
         ));
     }
+    let schema = with_views(&schema);
     if snapshot.segments.is_empty() {
         return Ok(Arc::new(EmptyTable::new(schema)));
     }
-    let path = |relative: &str| {
-        let path = std::path::absolute(kept.folder().join(relative)).map_err(SqlError::running)?;
-        // Not parsed from text: brackets and stars of a folder's name are no pattern.
-        let url = url::Url::from_file_path(&path);
-        let url = url.map_err(|()| SqlError::running("the data folder's path makes no address"))?;
-        ListingTableUrl::try_new(url, None).map_err(run_error)
+    Ok(Arc::new(SegmentFiles::new(schema, &snapshot.segments, kept)?))
+}
+
+/// With texts as views, which group and compare short ones without going to their bytes. JSON stays as it is: what reads it
+/// wants it in one piece.
+fn with_views(schema: &Schema) -> SchemaRef {
+    let field = |field: &FieldRef| {
+        if *field.data_type() == DataType::Utf8 && !variant::is_json(field) {
+            Arc::new(Field::clone(field).with_data_type(DataType::Utf8View))
+        } else {
+            Arc::clone(field)
+        }
     };
-    let paths = snapshot
-        .segments
-        .iter()
-        .map(|segment| path(&segment.path))
-        .collect::<Result<Vec<_>>>()?;
-    let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
-    let config = ListingTableConfig::new_with_multi_paths(paths)
-        .with_listing_options(options)
-        .with_schema(schema);
-    let table = ListingTable::try_new(config).map_err(run_error)?;
-    Ok(Arc::new(table.with_cache(Some(kept.statistics()))))
+    let fields: Vec<FieldRef> = schema.fields().iter().map(field).collect();
+    Arc::new(Schema::new(fields))
 }

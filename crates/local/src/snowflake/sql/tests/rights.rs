@@ -252,3 +252,41 @@ async fn the_set_up_pages_scripts_run_whole() {
         "it belongs to the connector's role"
     );
 }
+
+#[tokio::test]
+async fn what_was_allowed_once_is_asked_anew_after_each_change() {
+    let mut bench = bench().await;
+    let read = "SELECT COUNT(*) FROM T";
+    let script = [
+        ("R", read, MISSING),
+        (ADMIN, "GRANT USAGE ON DATABASE D TO ROLE Q", None),
+        (ADMIN, "GRANT USAGE ON SCHEMA D.PUBLIC TO ROLE Q", None),
+        (ADMIN, "GRANT SELECT ON TABLE T TO ROLE Q", None),
+        ("Q", read, None),
+        ("R", read, MISSING),
+        (ADMIN, "GRANT ROLE Q TO ROLE R", None),
+        ("R", read, None),
+        (ADMIN, "REVOKE SELECT ON TABLE T FROM ROLE Q", None),
+        ("R", read, MISSING),
+        ("Q", read, MISSING),
+        (ADMIN, "GRANT OWNERSHIP ON TABLE T TO ROLE Q", None),
+        ("R", read, None),
+        (ADMIN, "REVOKE ROLE Q FROM ROLE R", None),
+        ("R", read, MISSING),
+        ("Q", read, None),
+        ("Q", "DROP TABLE T", None),
+        (ADMIN, "CREATE TABLE T (N NUMBER)", None),
+        ("Q", read, MISSING),
+        (ADMIN, "GRANT SELECT ON TABLE T TO ROLE PUBLIC", None),
+        ("Q", read, None),
+        (ADMIN, "REVOKE USAGE ON DATABASE D FROM ROLE Q", None),
+        ("Q", read, MISSING),
+    ];
+    for (role, sql, code) in script {
+        // Twice: the second time from what is kept.
+        let times = if sql == read { 2 } else { 1 };
+        for _ in 0..times {
+            play(&mut bench, &[(role, sql, code)]).await;
+        }
+    }
+}
