@@ -7,6 +7,8 @@
 //! What it guarantees: a fault in one connector never stops another. A stop drains every connector, in bounded time. The
 //! memory budget is cut into equal shares. What it does not: it takes no signals; the program does.
 
+mod destination;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,13 +22,10 @@ use frazil_model::{Clock, ErrorKind, Events, Random, RetryPolicy};
 use frazil_pipeline::dead_letters::{DeadLetterSink, Discard, FileDeadLetters};
 use frazil_pipeline::shape::{ArrivalFormat, Decompress, HashRangeCheck, MetadataOptions};
 use frazil_pipeline::{
-    Connector, ConnectorOptions, ConsumerType, InitialPosition, MemoryBudget, OnRowError, Parts, Pipe, Pipes,
-    Routes,
+    Connector, ConnectorOptions, ConsumerType, InitialPosition, MemoryBudget, OnRowError, Parts,
 };
 pub use frazil_pipeline::{Error, listed_shard};
-use frazil_snowflake::{
-    AccountGate, Authentication, Gated, OAuth, SecretSource, SnowflakeConfig, SnowpipeClient,
-};
+use frazil_snowflake::AccountGate;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +34,9 @@ use crate::exit::Exit;
 use crate::http::{self, Server};
 use crate::metrics::Metrics;
 use crate::state::{Board, MemoryState, Phase};
+use destination::pipes;
+
+pub use destination::snowflake;
 
 /// Pauses before a connector that failed is started again.
 const AGAIN: RetryPolicy = RetryPolicy {
@@ -97,53 +99,6 @@ fn assumed(role: &config::RoleConfig) -> Role {
         external_id: role.external_id.clone(),
         session_name: role.session_name.clone(),
         sts_endpoint: role.sts_endpoint.clone(),
-    }
-}
-
-fn authentication(configured: &config::Authentication) -> Authentication {
-    let source = |configured: &config::SecretSource| match configured {
-        config::SecretSource::File(path) => SecretSource::File(path.clone()),
-        config::SecretSource::Text(text) => SecretSource::Text(text.clone()),
-    };
-    match configured {
-        config::Authentication::KeyPair {
-            private_key,
-            passphrase,
-        } => Authentication::KeyPair {
-            private_key: source(private_key),
-            passphrase: passphrase.as_ref().map(source),
-        },
-        config::Authentication::ProgrammaticAccessToken { token } => {
-            Authentication::ProgrammaticAccessToken { token: source(token) }
-        }
-        config::Authentication::OAuth(oauth) => Authentication::OAuth(OAuth {
-            token_endpoint: oauth.token_endpoint.clone(),
-            client_id: oauth.client_id.clone(),
-            client_secret: source(&oauth.client_secret),
-            refresh_token: oauth.refresh_token.as_ref().map(source),
-            scope: oauth.scope.clone(),
-        }),
-    }
-}
-
-/// The Snowflake side that a configuration means, with the pipe it names first.
-#[must_use]
-pub fn snowflake(configured: &config::DestinationConfig) -> SnowflakeConfig {
-    on_pipe(configured, configured.target.pipe())
-}
-
-fn on_pipe(configured: &config::DestinationConfig, pipe: String) -> SnowflakeConfig {
-    SnowflakeConfig {
-        account: configured.account.clone(),
-        user: configured.user.clone(),
-        role: configured.role.clone(),
-        authentication: authentication(&configured.authentication),
-        url: configured.url.clone(),
-        proxy: configured.proxy.clone(),
-        ca_file: configured.ca_file.clone(),
-        database: configured.database.clone(),
-        schema: configured.schema.clone(),
-        pipe,
     }
 }
 
@@ -260,63 +215,6 @@ pub async fn aws(source: &config::SourceConfig, clock: &Arc<dyn Clock>) -> Resul
         &endpoints,
         clock,
     )?)
-}
-
-/// The doors to the pipes of a connector; the account's patience stands before all of them.
-fn pipes(
-    configured: &ConnectorConfig,
-    run: &RunOptions,
-    board: &Board,
-    gate: &Arc<AccountGate>,
-) -> Result<Pipes, Error> {
-    let destination = &configured.destination;
-    let name = |pipe: &str| {
-        let to = destination;
-        format!(
-            "{}.{}.{}.{pipe}",
-            to.account.to_uppercase(),
-            to.database,
-            to.schema
-        )
-    };
-    let client = |pipe: &str| {
-        let to = on_pipe(destination, pipe.to_owned());
-        SnowpipeClient::new(to, Arc::clone(&run.clock), Arc::clone(&run.random))
-    };
-    let gated = |pipe: &str, client: SnowpipeClient| Pipe {
-        destination: name(pipe),
-        snowpipe: Arc::new(Gated::new(Arc::new(client), Arc::clone(gate))),
-    };
-    let all = |names: &[String]| -> Result<Vec<Pipe>, Error> {
-        let open = |pipe: &String| Ok(gated(pipe, client(pipe)?));
-        names.iter().map(open).collect()
-    };
-    let first = client(&destination.target.pipe())?;
-    let watched = first.clone();
-    let ahead_ms = move || watched.clock_skew().map(|skew| skew.ahead_ms);
-    board.watch_clock(&configured.name, Box::new(ahead_ms));
-    let first = gated(&destination.target.pipe(), first);
-    let (more, leaving) = (all(&destination.more_pipes)?, all(&destination.leaving_pipes)?);
-    let Some(routes) = &destination.routes else {
-        return Ok(Pipes::of(first, more, leaving));
-    };
-    let values = |to: &config::RouteConfig| {
-        let pipe = name(&to.target.pipe());
-        let values = to.values.clone().into_iter();
-        values.map(move |value| (value, pipe.clone()))
-    };
-    let others = routes.others.as_ref().map(|others| name(&others.pipe()));
-    let by_key = Routes::new(&routes.key, routes.to.iter().flat_map(values).collect(), others);
-    let elsewhere: Vec<String> = destination
-        .targets()
-        .iter()
-        .map(|target| target.pipe())
-        .filter(|pipe| *pipe != destination.target.pipe())
-        .collect();
-    let mut pipes = all(&elsewhere)?;
-    pipes.push(first);
-    let routed = Pipes::routed(by_key, pipes, leaving);
-    Ok(routed.expect("the routes name targets, and each of them has a door"))
 }
 
 async fn parts(
