@@ -116,7 +116,7 @@ mod tests {
             )
         };
         let text = format!(
-            "connectors:\n{}{}{}{}",
+            "memory_budget: 512MiB\nconnectors:\n{}{}{}{}",
             connector("a", "o-x", "table: T"),
             connector("b", "O-X", "pipe: P, more_pipes: [T-STREAMING]"),
             connector("c", "o-y", "table: T"),

@@ -364,9 +364,10 @@ impl Engine {
         if let Some(transform) = interactive {
             (options.kind, options.transform) = (TableKind::Interactive, transform);
         }
-        let parsed = Parser::new(&SnowflakeDialect {})
-            .with_tokens(text)
-            .parse_statements();
+        let parsed = words::deep(|| {
+            let dialect = SnowflakeDialect {};
+            Parser::new(&dialect).with_tokens(text).parse_statements()
+        });
         let mut statements = parsed.map_err(SqlError::syntax)?;
         let mut statement = match (statements.pop(), statements.pop()) {
             (Some(statement), None) => statement,

@@ -395,9 +395,10 @@ fn projection(words: Words) -> Result<Vec<Expr>> {
         });
         at += 1;
     }
-    let parsed = Parser::new(&SnowflakeDialect {})
-        .with_tokens(tokens)
-        .parse_statement();
+    let parsed = super::words::deep(|| {
+        let dialect = SnowflakeDialect {};
+        Parser::new(&dialect).with_tokens(tokens).parse_statement()
+    });
     let Statement::Query(query) = parsed.map_err(SqlError::syntax)? else {
         return Err(not_simple());
     };

@@ -195,7 +195,7 @@ fn body(text: &str) -> Result<Expr> {
     }
     let dialect = SnowflakeDialect {};
     let mut parser = Parser::new(&dialect).with_tokens(words.tokens().to_vec());
-    let parsed = parser.parse_expr().map_err(SqlError::syntax)?;
+    let parsed = super::words::deep(|| parser.parse_expr()).map_err(SqlError::syntax)?;
     if parser.next_token().token != Token::EOF {
         return Err(SqlError::syntax("a function's body is one expression"));
     }

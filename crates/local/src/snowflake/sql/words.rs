@@ -9,6 +9,14 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 use super::{Result, SqlError, structured};
 use crate::snowflake::model::TableKind;
 
+/// What parsing may need: its frames are large where nothing is optimised, and it goes 50 levels deep before it refuses.
+const STACK: usize = 16 * 1024 * 1024;
+
+/// Parses on a stack of its own, so that no text ends the server.
+pub(super) fn deep<T>(parse: impl FnOnce() -> T) -> T {
+    stacker::grow(STACK, parse)
+}
+
 /// The longest statement, in bytes (Snowflake takes 1 MB).
 const LONGEST: usize = 1024 * 1024;
 
