@@ -112,7 +112,7 @@ pub enum Event {
         shard: ShardId,
         /// The channel.
         channel: String,
-        /// The committed token it came with.
+        /// The committed token it came with; where the shard has several channels, what all of them have.
         committed: Option<Position>,
         /// Whether this worker had it open before.
         again: bool,

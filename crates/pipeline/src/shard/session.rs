@@ -173,14 +173,16 @@ impl<'a> Session<'a> {
         start: &StartAt,
         statuses: &[ChannelStatus],
     ) -> Result<(), Error> {
-        let way = self.way;
+        let (way, is_one) = (self.way, self.outlets.len() == 1);
         for outlet in &mut self.outlets {
             let token = outlet.channel.token();
             if let Some(counts) = proved_baseline(row, &outlet.mark, token) {
                 outlet.channel.set_baseline(Baseline::Proved(counts));
             }
             let again = self.course.opened_before(&outlet.mark).is_some();
-            way.tell_opened(&outlet.mark.name, outlet.channel.token(), again);
+            // What one table of several has is not what the shard has.
+            let committed = if is_one { outlet.channel.token() } else { self.after.as_ref() };
+            way.tell_opened(&outlet.mark.name, committed, again);
             outlet.known = remembered_of(row, &outlet.mark).cloned();
             outlet.proved = outlet.proved.take().max(self.after.clone());
         }

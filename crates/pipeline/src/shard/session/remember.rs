@@ -45,6 +45,7 @@ impl Session<'_> {
         }
         self.settle();
         self.committed = self.committed.take().max(reached.map(Position::whole));
+        self.reached = self.reached.take().max(self.committed.clone());
         self.read_until_ms = self.read_until_ms.max(Some(until_ms));
         self.was_idle = true;
     }
