@@ -181,7 +181,11 @@ impl<'a> Session<'a> {
             }
             let again = self.course.opened_before(&outlet.mark).is_some();
             // What one table of several has is not what the shard has.
-            let committed = if is_one { outlet.channel.token() } else { self.after.as_ref() };
+            let committed = if is_one {
+                outlet.channel.token()
+            } else {
+                self.after.as_ref()
+            };
             way.tell_opened(&outlet.mark.name, committed, again);
             outlet.known = remembered_of(row, &outlet.mark).cloned();
             outlet.proved = outlet.proved.take().max(self.after.clone());
