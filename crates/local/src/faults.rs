@@ -86,6 +86,12 @@ pub struct Rule {
     /// What `Retry-After` says, rounded up to seconds.
     #[serde(default, deserialize_with = "duration::deserialize")]
     pub retry_after: Option<Duration>,
+    /// Text of the rows that a `refuse_rows` refuses.
+    #[serde(default)]
+    pub contains: Option<String>,
+    /// Offset token that the other client of a `take_channel` leaves.
+    #[serde(default)]
+    pub token: Option<String>,
     /// Only calls on this stream, consumer or table.
     #[serde(default)]
     pub resource: Option<String>,

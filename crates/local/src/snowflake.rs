@@ -52,11 +52,10 @@ use self::behaviours::Behaviours;
 use self::catalog::Catalog;
 use self::catalog::roles::Grantee;
 use self::committer::Runner;
-use self::late::LateCounters;
 use self::model::{ACCOUNTADMIN, CreateMode, PipeRow};
 use self::store::Store;
 use crate::disk::{RealDisk, replace_private};
-use crate::faults::{Faults, Service};
+use crate::faults::Faults;
 use crate::folder::{DataFolder, held};
 use crate::{Error, Result};
 
@@ -160,12 +159,8 @@ impl Snowflake {
     pub(crate) fn open(setup: Setup) -> Result<(Arc<Self>, Running)> {
         let catalog = Catalog::open(&store::catalog_path(&setup.data_dir))?;
         let faults = setup.faults;
-        let late = LateCounters::new(faults.has(Service::Snowflake, "late_counters"));
-        let lose = faults
-            .hit(Service::Snowflake, "restart", "lose_accepted")
-            .is_some();
         let disk = Arc::new(RealDisk::new(&setup.data_dir));
-        let store = Arc::new(Store::open(disk, catalog, late, lose, setup.behaviours)?);
+        let store = Arc::new(Store::open(disk, catalog, Arc::clone(&faults), setup.behaviours)?);
         let catalog = Arc::clone(&store.catalog);
         let snowflake = Arc::new(Self {
             auth: Auth::new(Arc::clone(&catalog), &setup.account, setup.token_lifetime)?,

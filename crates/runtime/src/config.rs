@@ -38,6 +38,8 @@ pub const MEMORY_PER_CONNECTOR: u64 = 48 * 1024 * 1024;
 pub const DEFAULT_METADATA_KEY: &str = "kinesisMetadata";
 /// How often a checkpoint is written at most, where nothing is given.
 pub const DEFAULT_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+/// After how long without any commit a channel with accepted rows is opened again, where the configuration does not say.
+pub const DEFAULT_COMMIT_TIMEOUT: Duration = Duration::from_secs(180);
 /// After how long without a heartbeat a worker counts as dead, where nothing is given.
 pub const DEFAULT_LEASE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The bytes of all dead-letter files of a connector, where nothing is given: 1 GiB.
@@ -84,6 +86,8 @@ pub struct ConnectorConfig {
     pub on_row_error: Option<OnRowError>,
     /// A moved position is checkpointed at most this often.
     pub checkpoint_interval: Duration,
+    /// After how long without any commit a channel with accepted rows is opened again.
+    pub commit_timeout: Duration,
     /// A worker whose heartbeat stood still for this long is taken for dead, and its shards move.
     pub lease_timeout: Duration,
 }

@@ -136,6 +136,7 @@ fn options(configured: &ConnectorConfig, run: &RunOptions) -> ConnectorOptions {
     });
     options.sole_writer = matches!(configured.leases, config::Leases::None { .. });
     options.checkpoint_interval = configured.checkpoint_interval;
+    options.commit_timeout = configured.commit_timeout;
     options.lease_timeout = configured.lease_timeout;
     options.accept_destination = run.accept_destination;
     options

@@ -439,6 +439,7 @@ async fn open_once_free(
     let begun = clock.now();
     let mut backoff = RetryPolicy::NETWORK.start();
     let mut wait_for_commit = uncommitted == Uncommitted::AwaitCommit;
+    let mut is_told = false;
     let patience = match uncommitted {
         Uncommitted::Discard => OPEN_PATIENCE,
         Uncommitted::AwaitCommit => COMMIT_PATIENCE + OPEN_PATIENCE,
@@ -449,6 +450,13 @@ async fn open_once_free(
             other => return other,
         };
         debug_assert_eq!(error.kind(), ErrorKind::Retry);
+        if matches!(error, Error::UncommittedRows { .. }) && !is_told {
+            is_told = true;
+            tracing::info!(
+                channel = name,
+                "channel opens once its accepted rows are committed"
+            );
+        }
         let wait = backoff.next_wait(random);
         let waited = clock.now().since(begun) + wait;
         if wait_for_commit && waited > COMMIT_PATIENCE {

@@ -146,7 +146,8 @@ pub enum Error {
     },
     /// The channel carries an offset token that Frazil did not write.
     #[error(
-        "channel {channel}: {source}; another program writes to this channel, and Frazil will not guess its meaning"
+        "channel {channel}: {source}; another program writes to this channel, and Frazil will not guess its meaning. \
+         Stop it and drop the channel with it (or run `CREATE OR REPLACE PIPE`): the shard then goes on behind what was committed"
     )]
     ForeignToken {
         /// The channel.

@@ -20,7 +20,10 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn start(config: &Path) -> Self {
         let mut child = frazil()
-            .env("FRAZIL_LOG", "frazil_model=debug,frazil_runtime=info")
+            .env(
+                "FRAZIL_LOG",
+                "frazil_model=debug,frazil_runtime=info,frazil_snowflake=info",
+            )
             .args(["run", "-c"])
             .arg(config)
             .stdout(Stdio::null())
@@ -75,7 +78,7 @@ impl Drop for Worker {
 }
 
 /// The number behind these words of a line.
-fn number_behind(line: &str, words: &str) -> Option<u64> {
+pub(crate) fn number_behind(line: &str, words: &str) -> Option<u64> {
     let rest = line.split_once(words)?.1;
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }

@@ -10,7 +10,18 @@
 
 mod play;
 
+use std::collections::BTreeMap;
+
+use crate::connector::number_behind;
 use play::{Deed, Run, Situation, play};
+
+/// A pipe of the user's own, which can be made again as the table's own cannot.
+const PIPE: &str = "CREATE OR REPLACE PIPE D.PUBLIC.P AS COPY INTO D.PUBLIC.T FROM TABLE(DATA_SOURCE(TYPE => \
+                    'STREAMING')) MATCH_BY_COLUMN_NAME = CASE_INSENSITIVE;";
+
+/// The rows of the table and those that it refused.
+const WITH_REFUSED: &str = "SELECT N, KINESISMETADATA AS M FROM D.PUBLIC.T UNION ALL SELECT ERROR_DATA:\"$1\":n::NUMBER, \
+                            ERROR_DATA:\"$1\":kinesisMetadata FROM ERROR_TABLE(D.PUBLIC.T)";
 
 /// Opens of a channel beside the first of each of the three shards.
 fn reopened(log: &[String]) -> usize {
@@ -210,10 +221,8 @@ fn rows_that_could_not_be_read_again_are_committed_before_the_channel_is_opened_
         rules: &[
             "service: snowflake, fault: stale_continuation, after: 6, times: 1",
             "service: kinesis, operation: GetShardIterator, fault: error, status: 500, after: 6, times: 4",
-            "service: snowflake, operation: open_channel, fault: error, status: 409, code: \
-             ERR_CHANNEL_HAS_UNCOMMITTED_DATA, after: 3, times: 1",
         ],
-        told: "was opened by another writer",
+        told: "channel opens once its accepted rows are committed",
     }];
     let run = Run {
         rate: Some("120"),
@@ -249,8 +258,6 @@ fn a_channel_that_the_service_removed_is_made_anew_behind_what_was_proved() {
 
 #[test]
 fn a_pipe_that_is_dropped_stalls_its_shards_until_it_is_there_again() {
-    const PIPE: &str = "CREATE PIPE D.PUBLIC.P AS COPY INTO D.PUBLIC.T FROM TABLE(DATA_SOURCE(TYPE => 'STREAMING')) \
-                        MATCH_BY_COLUMN_NAME = CASE_INSENSITIVE;";
     let situations = [Situation {
         what: "the pipe is dropped and made again",
         rules: &[],
@@ -261,7 +268,7 @@ fn a_pipe_that_is_dropped_stalls_its_shards_until_it_is_there_again() {
         prepare: PIPE,
         configured: Some(("table: T", "pipe: P")),
         meanwhile: "DROP PIPE D.PUBLIC.P;",
-        once_told: Some(("ERR_PIPE_DOES_NOT_EXIST_OR_NOT_AUTHORIZED", Deed::Play(PIPE))),
+        once_told: Some(("ERR_PIPE_DOES_NOT_EXIST_OR_NOT_AUTHORIZED", 3, Deed::Play(PIPE))),
         may_repeat: true,
         ..Run::default()
     };
@@ -282,9 +289,137 @@ fn a_table_made_anew_stops_its_shards_and_resume_goes_on_behind_what_was_committ
         rows: Some(
             "SELECT N, KINESISMETADATA AS M FROM D.PUBLIC.T UNION ALL SELECT N, KINESISMETADATA AS M FROM D.PUBLIC.BEFORE",
         ),
-        once_told: Some(("was made anew", Deed::Resume)),
+        once_told: Some(("was made anew", 3, Deed::Resume)),
         may_repeat: true,
         ..Run::default()
     };
     play(&situations, &run);
+}
+
+#[test]
+fn accepted_rows_that_are_never_committed_are_read_again_once_their_commit_is_overdue() {
+    let situations = [Situation {
+        what: "accepted rows are lost, and nothing tells it",
+        rules: &["service: snowflake, operation: commit, fault: lose_accepted, after: 2, times: 2"],
+        told: "accepted rows and committed none of them for 10s",
+    }];
+    let run = Run {
+        rate: Some("120"),
+        configured: Some(("name: one", "name: one\n    commit_timeout: 10s")),
+        ..Run::default()
+    };
+    play(&situations, &run);
+}
+
+#[test]
+fn a_token_that_passes_rows_which_never_came_stops_its_shard_and_tells_how_many_are_missing() {
+    fn missing(log: &[String]) -> u64 {
+        let stalls = log.iter().filter(|line| line.contains("shard stalled"));
+        let told = stalls.filter_map(|line| {
+            let channel = line.split_once("channel ")?.1.split_once(' ')?.0.to_owned();
+            let found = number_behind(line, " shows ")?;
+            Some((channel, number_behind(line, "row errors where ")? - found))
+        });
+        told.collect::<BTreeMap<_, _>>().values().sum()
+    }
+    let situations = [Situation {
+        what: "rows are lost, and the token passes them",
+        rules: &["service: snowflake, operation: commit, fault: lose_rows, after: 4, times: 1"],
+        told: "and stays so",
+    }];
+    let run = Run {
+        rate: Some("60"),
+        once_told: Some(("and stays so", 1, Deed::Resume)),
+        missing: Some(missing),
+        ..Run::default()
+    };
+    let log = play(&situations, &run);
+    assert!(missing(&log) > 0, "{log:#?}");
+}
+
+#[test]
+fn a_token_of_another_program_stops_its_shard_until_the_channel_is_gone() {
+    let situations = [Situation {
+        what: "another program writes to the channel",
+        rules: &[
+            "service: snowflake, operation: append_rows, fault: take_channel, token: offset-17, after: 6, times: 1",
+        ],
+        told: "another program writes to this channel",
+    }];
+    let run = Run {
+        rate: Some("120"),
+        prepare: PIPE,
+        configured: Some(("table: T", "pipe: P")),
+        once_told: Some(("another program writes to this channel", 1, Deed::Play(PIPE))),
+        may_repeat: true,
+        ..Run::default()
+    };
+    play(&situations, &run);
+}
+
+#[test]
+fn requests_that_are_refused_are_halved_until_the_record_stands_alone() {
+    let situations = [Situation {
+        what: "a request is refused with 400 for one of its rows",
+        rules: &[
+            "service: snowflake, operation: append_rows, fault: refuse_rows, contains: '\"event 137\"'",
+            "service: snowflake, operation: append_rows, fault: refuse_rows, status: 413, contains: '\"event 311\"'",
+        ],
+        told: "channel failed on rows",
+    }];
+    let run = Run {
+        missing: Some(|log| {
+            let kept = log.iter().filter(|line| line.contains("dead letters kept"));
+            kept.filter_map(|line| number_behind(line, " count=")).sum()
+        }),
+        ..Run::default()
+    };
+    let log = play(&situations, &run);
+    assert_eq!(run.missing.map(|missing| missing(&log)), Some(2), "{log:#?}");
+}
+
+/// Rows whose text is longer than nine characters, those of the third wave, are refused by the table.
+const NARROW: &str = "ALTER TABLE D.PUBLIC.T ADD COLUMN TEXT VARCHAR(9); \
+                      ALTER TABLE D.PUBLIC.T SET ERROR_LOGGING = TRUE;";
+
+#[test]
+fn rows_that_the_table_refuses_are_counted_and_stand_in_its_error_table() {
+    let situations = [Situation {
+        what: "the table refuses rows",
+        rules: &[],
+        told: "row errors counted by the channel",
+    }];
+    let run = Run {
+        prepare: NARROW,
+        rows: Some(WITH_REFUSED),
+        waves: 3,
+        ..Run::default()
+    };
+    let log = play(&situations, &run);
+    let counted = log.iter().filter(|line| line.contains("row errors counted"));
+    let counted: u64 = counted
+        .filter_map(|line| number_behind(line, "row_errors="))
+        .sum();
+    assert_eq!(counted, 3 * 480 - 1000, "{log:#?}");
+}
+
+#[test]
+fn refused_rows_stop_their_shards_with_all_suspects_kept_and_resume_goes_on() {
+    let situations = [Situation {
+        what: "the table refuses rows, and that is to stop the shard",
+        rules: &[],
+        told: "the table refused",
+    }];
+    let run = Run {
+        prepare: NARROW,
+        configured: Some(("name: one", "name: one\n    on_row_error: stop")),
+        rows: Some(WITH_REFUSED),
+        once_told: Some(("the table refused", 1, Deed::Resume)),
+        waves: 3,
+        refused: true,
+        ..Run::default()
+    };
+    let log = play(&situations, &run);
+    let stops = log.iter().filter(|line| line.contains("shard stalled"));
+    assert!(stops.count() >= 3, "{log:#?}");
 }

@@ -15,6 +15,7 @@ pub(crate) struct Hit {
     pub(crate) code: String,
     pub(crate) bytes: u64,
     pub(crate) retry_after: Option<Duration>,
+    pub(crate) token: Option<String>,
     share: f64,
     seed: u64,
     rule: u64,
@@ -25,16 +26,20 @@ impl Hit {
         let code = match (&rule.code, rule.fault.as_str()) {
             (Some(code), _) => code,
             (None, "partial") => "ProvisionedThroughputExceededException",
+            (None, "refuse_rows") => "ERR_INVALID_REQUEST",
             (None, "invalidate_channel") => "ERR_CHANNEL_MUST_BE_REOPENED",
             (None, _) => "InternalFailure",
         };
         Self {
             fault: rule.fault.clone(),
             delay: rule.delay.unwrap_or_default(),
-            status: rule.status.unwrap_or(500),
+            status: rule
+                .status
+                .unwrap_or(if rule.fault == "refuse_rows" { 400 } else { 500 }),
             code: code.to_owned(),
             bytes: rule.bytes.unwrap_or_default(),
             retry_after: rule.retry_after,
+            token: rule.token.clone(),
             share: rule.share.unwrap_or(0.5),
             seed: seed ^ call.wrapping_mul(0xD6E8_FEB8_6659_FD93),
             rule: index,
@@ -50,6 +55,7 @@ impl Hit {
             code: String::new(),
             bytes: 0,
             retry_after: None,
+            token: None,
             share: 0.0,
             seed: 0,
             rule: 0,
@@ -143,6 +149,15 @@ impl Faults {
     pub(crate) fn hit(&self, service: Service, operation: &str, fault: &str) -> Option<Hit> {
         let wanted = |rule: &Rule| rule.fault == fault;
         self.hits(service, operation, wanted).into_iter().next()
+    }
+
+    /// As [`Faults::hit`], for a rule about these rows. Calls with other rows do not count.
+    pub(crate) fn hit_rows(&self, operation: &str, fault: &str, rows: &[u8]) -> Option<Hit> {
+        let is_in = |text: &String| memchr::memmem::find(rows, text.as_bytes()).is_some();
+        let wanted = |rule: &Rule| rule.fault == fault && rule.contains.as_ref().is_some_and(is_in);
+        self.hits(Service::Snowflake, operation, wanted)
+            .into_iter()
+            .next()
     }
 
     /// The rules of the layer that hit the call, in order.

@@ -17,13 +17,16 @@
 //! | `stale_continuation` | Snowflake | `append_rows`, `register_files` | | 400, the continuation token is stale |
 //! | `open_in_progress` | Snowflake | `open_channel` | | 409, another open is under way |
 //! | `invalidate_channel` | Snowflake | `append_rows`, `register_files`, `channel_status` | `code`? | the channel has this status code, and appends are refused with it, until it is opened again |
-//! | `take_channel` | Snowflake | the same | | another client opens the channel first |
+//! | `take_channel` | Snowflake | the same | `token`? | another client opens the channel first, and leaves this offset token |
 //! | `remove_channel` | Snowflake | the same | | the service removes the channel first, as one that was idle |
 //! | `expire_token` | Snowflake | those of pipes and channels | | 401 for this bearer token from now on |
 //! | `slow_commit` | Snowflake | `commit` | `delay` | a commit starts `delay` later |
 //! | `late_counters` | Snowflake | `channel_status` | `delay` | status leaves out of its counters what was committed during the last `delay`, beside the new token |
 //! | `stale_on_replay` | Snowflake | `append_rows`, `register_files` | | a repeated request id is answered as stale |
+//! | `refuse_rows` | Snowflake | `append_rows` | `contains`, `status`?, `code`? | a request with this text in its rows is refused, with 400 if not given |
+//! | `lose_accepted` | Snowflake | `commit` | | nothing of the channels whose rows are to be committed is, until they are opened again |
 //! | `lose_accepted` | Snowflake | `restart` | | what is accepted and not committed when the stack stops is lost |
+//! | `lose_rows` | Snowflake | `commit` | | a batch's token is committed without its rows |
 //!
 //! Each rule on Kinesis or DynamoDB takes a `resource`, too.
 
@@ -42,16 +45,20 @@ enum Key {
     Bytes,
     Share,
     RetryAfter,
+    Contains,
+    Token,
     Resource,
 }
 
-const KEYS: [(Key, &str); 7] = [
+const KEYS: [(Key, &str); 9] = [
     (Key::Delay, "delay"),
     (Key::Status, "status"),
     (Key::Code, "code"),
     (Key::Bytes, "bytes"),
     (Key::Share, "share"),
     (Key::RetryAfter, "retry_after"),
+    (Key::Contains, "contains"),
+    (Key::Token, "token"),
     (Key::Resource, "resource"),
 ];
 
@@ -94,7 +101,7 @@ const fn inside(name: &'static str, operations: &'static [&'static str], needs: 
     }
 }
 
-static KINDS: [Kind; 22] = [
+static KINDS: [Kind; 24] = [
     Kind {
         needs: &[Key::Delay],
         ..kind("delay", ALL)
@@ -139,9 +146,17 @@ static KINDS: [Kind; 22] = [
         may: &[Key::Code],
         ..inside("invalidate_channel", &CHANNELS, &[])
     },
-    inside("take_channel", &CHANNELS, &[]),
+    Kind {
+        may: &[Key::Token],
+        ..inside("take_channel", &CHANNELS, &[])
+    },
     inside("remove_channel", &CHANNELS, &[]),
-    inside("lose_accepted", &["restart"], &[]),
+    Kind {
+        may: &[Key::Status, Key::Code],
+        ..inside("refuse_rows", &["append_rows"], &[Key::Contains])
+    },
+    inside("lose_accepted", &["commit", "restart"], &[]),
+    inside("lose_rows", &["commit"], &[]),
 ];
 
 /// Operations of Snowflake whose bearer token can be made to expire.
@@ -219,7 +234,7 @@ impl Rule {
         }
         match self.status {
             None | Some(400..=599) => Ok(()),
-            Some(_) => Err("fault error needs a status from 400 to 599".into()),
+            Some(_) => Err(format!("fault {} needs a status from 400 to 599", self.fault)),
         }
     }
 
@@ -244,6 +259,8 @@ impl Rule {
             Key::Bytes => self.bytes.is_some(),
             Key::Share => self.share.is_some(),
             Key::RetryAfter => self.retry_after.is_some(),
+            Key::Contains => self.contains.as_ref().is_some_and(|text| !text.is_empty()),
+            Key::Token => self.token.is_some(),
             Key::Resource => self.resource.is_some(),
         }
     }

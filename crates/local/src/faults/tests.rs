@@ -34,6 +34,8 @@ fn rule(service: Service, operation: &str, fault: &str) -> Rule {
         bytes: None,
         share: None,
         retry_after: None,
+        contains: None,
+        token: None,
         resource: None,
     }
 }
@@ -107,6 +109,11 @@ fn wrong_rule_is_refused_with_its_reason() {
         ),
         ("{service: snowflake, fault: delay, delay: 10}", "no duration"),
         ("{service: snowflake, fault: error}", "needs a status"),
+        ("{service: snowflake, fault: refuse_rows}", "needs contains"),
+        (
+            "{service: snowflake, fault: remove_channel, token: a}",
+            "takes no token",
+        ),
         (
             "{service: snowflake, fault: error, status: 200}",
             "needs a status",

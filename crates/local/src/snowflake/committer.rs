@@ -6,6 +6,7 @@
 //!
 //! A table whose commit fails is tried again with growing pauses and holds up no other table.
 
+mod losses;
 mod runner;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+pub(crate) use self::losses::Losses;
 pub(crate) use self::runner::Runner;
 use super::backlog::Backlog;
 use super::behaviours::{Behaviours, Other};
@@ -43,6 +45,7 @@ pub(crate) struct Committer {
     pub(super) catalog: Arc<Catalog>,
     pub(super) backlog: Arc<Backlog>,
     pub(super) late: Arc<LateCounters>,
+    pub(super) losses: Losses,
     /// What is done where the service's documents and tests disagree.
     pub(super) behaviours: Behaviours,
     /// Counts commits and invalidated channels, for those who wait for one.
@@ -74,7 +77,9 @@ impl Committer {
         let table = self.catalog.table_by_id(table_id)?;
         let pipe = pipe.map(|id| self.catalog.pipe_by_id(id)).transpose()?.flatten();
         if let (Some(table), Some(pipe)) = (table, pipe) {
-            let loaded = self.load(unfenced(batches, &channels))?;
+            let mut due = unfenced(batches, &channels);
+            self.losses.lose_accepted(&mut due);
+            let loaded = self.load(due)?;
             self.commit(table, &pipe, loaded)?;
         }
         self.backlog.done(table_id, taken);
@@ -99,6 +104,11 @@ impl Committer {
         for batch in batches {
             let record = &batch.record;
             if unreadable.contains(&record.channel_id) {
+                continue;
+            }
+            if self.losses.loses_rows() {
+                let rows = Vec::new();
+                loaded.push(Loaded { batch, rows });
                 continue;
             }
             match decode::decompress(&batch.rows()?, record.encoding, record.raw_length as usize) {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::backlog::Backlog;
 use super::behaviours::Behaviours;
 use super::catalog::{Catalog, ELASTIC, MOST_CHANNELS, SUCCESS};
-use super::committer::Committer;
+use super::committer::{Committer, Losses};
 use super::iceberg;
 use super::late::LateCounters;
 use super::log::{Encoding, Log, Record, recovery};
@@ -20,6 +20,7 @@ use super::registry::{Accepted, Channel, ChannelKey, Registry};
 use super::segments;
 use super::stage::Stage;
 use crate::disk::Disk;
+use crate::faults::{Faults, Service};
 use crate::{Error, Result};
 
 /// Everything that is kept on disk, and its state in memory.
@@ -70,12 +71,11 @@ pub(crate) enum Opened {
 }
 
 impl Store {
-    /// Opens the store of a data folder; with `lose` (a fault) what is not committed is given up.
+    /// Opens the store of a data folder.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         catalog: Catalog,
-        late: LateCounters,
-        lose: bool,
+        faults: Arc<Faults>,
         behaviours: Behaviours,
     ) -> Result<Self> {
         let catalog = Arc::new(catalog);
@@ -84,6 +84,9 @@ impl Store {
         segments::sweep(disk.as_ref(), &catalog)?;
         iceberg::sweep(disk.as_ref(), &catalog)?;
         let stage = Arc::new(Stage::open(Arc::clone(&disk))?);
+        let lose = faults
+            .hit(Service::Snowflake, "restart", "lose_accepted")
+            .is_some();
         let recovered = recovery::recover(&disk, &catalog, lose)?;
         let backlog = Arc::new(Backlog::default());
         if !recovered.waiting.is_empty() {
@@ -101,7 +104,8 @@ impl Store {
             disk,
             catalog: Arc::clone(&catalog),
             backlog: Arc::clone(&backlog),
-            late: Arc::new(late),
+            late: Arc::new(LateCounters::new(faults.has(Service::Snowflake, "late_counters"))),
+            losses: Losses::new(faults),
             commits: tokio::sync::watch::Sender::new(0),
             behaviours,
         });

@@ -16,9 +16,10 @@ use super::interpolate::Variables;
 use super::problem::Problem;
 use super::tree::{self, Node, Value};
 use super::{
-    ArrivalFormat, Config, ConnectorConfig, DEFAULT_CHECKPOINT_INTERVAL, DEFAULT_DEAD_LETTER_BYTES,
-    DEFAULT_LEASE_TIMEOUT, DEFAULT_LISTEN, DEFAULT_MEMORY_BUDGET, DEFAULT_METADATA_KEY, DeadLetters,
-    HttpConfig, Leases, MEMORY_PER_CONNECTOR, MetadataConfig, OnRowError, units,
+    ArrivalFormat, Config, ConnectorConfig, DEFAULT_CHECKPOINT_INTERVAL, DEFAULT_COMMIT_TIMEOUT,
+    DEFAULT_DEAD_LETTER_BYTES, DEFAULT_LEASE_TIMEOUT, DEFAULT_LISTEN, DEFAULT_MEMORY_BUDGET,
+    DEFAULT_METADATA_KEY, DeadLetters, HttpConfig, Leases, MEMORY_PER_CONNECTOR, MetadataConfig, OnRowError,
+    units,
 };
 
 const SHORTEST_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
@@ -183,6 +184,7 @@ fn connector(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<ConnectorC
         _ => Err("expected `continue` or `stop`".to_owned()),
     });
     let checkpoint_interval = fields.optional("checkpoint_interval", checkpoint_interval);
+    let commit_timeout = fields.optional("commit_timeout", commit_timeout);
     let lease_timeout = fields.optional("lease_timeout", lease_timeout);
     fields.refuse(
         "routing",
@@ -207,6 +209,7 @@ fn connector(reading: &Reading<'_>, mut fields: Fields<'_>) -> Option<ConnectorC
         dead_letters,
         on_row_error,
         checkpoint_interval: checkpoint_interval.unwrap_or(DEFAULT_CHECKPOINT_INTERVAL),
+        commit_timeout: commit_timeout.unwrap_or(DEFAULT_COMMIT_TIMEOUT),
         lease_timeout: lease_timeout.unwrap_or(DEFAULT_LEASE_TIMEOUT),
     })
 }
@@ -304,6 +307,16 @@ fn checkpoint_interval(text: &str) -> Result<Duration, String> {
         Ok(interval)
     } else {
         Err("expected between 1s and 1h".to_owned())
+    }
+}
+
+fn commit_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = units::duration(text)?;
+    let range = Duration::from_secs(10)..=Duration::from_secs(3600);
+    if range.contains(&timeout) {
+        Ok(timeout)
+    } else {
+        Err("expected between 10s and 1h".to_owned())
     }
 }
 

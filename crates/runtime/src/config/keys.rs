@@ -1,7 +1,7 @@
 //! Every key there is, and which of them a mistyped one may have meant.
 
 /// Every key of the file, without list indexes; `docs/configuration.md` describes each.
-pub const KEYS: [&str; 73] = [
+pub const KEYS: [&str; 74] = [
     "connectors",
     "connectors[].name",
     "connectors[].source",
@@ -70,6 +70,7 @@ pub const KEYS: [&str; 73] = [
     "connectors[].dead_letters.file.max_bytes",
     "connectors[].on_row_error",
     "connectors[].checkpoint_interval",
+    "connectors[].commit_timeout",
     "connectors[].lease_timeout",
     "memory_budget",
     "http",

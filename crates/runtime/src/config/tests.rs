@@ -86,6 +86,7 @@ fn the_frame_golden() {
         },
         on_row_error: Some(OnRowError::Continue),
         checkpoint_interval: Duration::from_secs(30),
+        commit_timeout: Duration::from_secs(120),
         lease_timeout: Duration::from_secs(20),
     };
     let config = parsed(FRAME).expect("valid");
@@ -150,6 +151,7 @@ fn the_defaults_golden() {
         (connector.on_row_error, connector.checkpoint_interval),
         (None, Duration::from_secs(60))
     );
+    assert_eq!(connector.commit_timeout, Duration::from_secs(180));
     assert_eq!(config.memory_budget, 256 << 20);
     assert_eq!(
         config.http,
@@ -511,6 +513,11 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "- name: a",
         "- name: a\n    checkpoint_interval: 2h",
         "3:26: connectors[0].checkpoint_interval: expected between 1s and 1h; found `2h`",
+    ),
+    (
+        "- name: a",
+        "- name: a\n    commit_timeout: 5s",
+        "3:21: connectors[0].commit_timeout: expected between 10s and 1h; found `5s`",
     ),
     (
         "connectors:",

@@ -15,7 +15,6 @@ use crate::faults::{Faults, FaultsFile};
 use crate::snowflake::behaviours::Behaviours;
 use crate::snowflake::catalog::PipeLookup;
 use crate::snowflake::crash_tests::world;
-use crate::snowflake::late::LateCounters;
 use crate::snowflake::log::Encoding;
 use crate::snowflake::model::PipeRow;
 use crate::snowflake::registry::Found;
@@ -121,16 +120,8 @@ async fn table_that_cannot_commit_holds_up_no_other_and_catches_up() {
         failures: Arc::clone(&failures),
     };
     let catalog = world::catalog(folder.path());
-    let store = Arc::new(
-        Store::open(
-            Arc::new(disk),
-            catalog,
-            LateCounters::new(false),
-            false,
-            Behaviours::default(),
-        )
-        .unwrap(),
-    );
+    let store =
+        Arc::new(Store::open(Arc::new(disk), catalog, Arc::default(), Behaviours::default()).unwrap());
     let pipe = |name: &str| match store
         .catalog
         .pipe("D", "PUBLIC", &format!("{name}-STREAMING"))

@@ -8,10 +8,10 @@ use arrow::array::{Array as _, AsArray as _};
 use bytes::Bytes;
 
 use crate::disk::crash::{Crash, CrashDisk};
+use crate::faults::{Faults, FaultsFile};
 use crate::snowflake::behaviours::Behaviours;
 use crate::snowflake::catalog::{Catalog, PipeLookup};
 use crate::snowflake::iceberg::{self, Place};
-use crate::snowflake::late::LateCounters;
 use crate::snowflake::log::Encoding;
 use crate::snowflake::model::{ColumnDef, CreateMode, DataType, NewTable, PipeRow, SegmentKind, TableKind};
 use crate::snowflake::registry::Found;
@@ -33,11 +33,15 @@ pub(crate) fn catalog(folder: &Path) -> Catalog {
 }
 
 pub(super) fn open(folder: &Path, disk: &CrashDisk, lose: bool) -> crate::Result<Arc<Store>> {
+    let rules = match lose {
+        true => "rules: [{service: snowflake, operation: restart, fault: lose_accepted}]",
+        false => "rules: []",
+    };
+    let faults = Faults::new(&FaultsFile::parse(rules).unwrap());
     let store = Store::open(
         Arc::new(disk.clone()),
         catalog(folder),
-        LateCounters::new(false),
-        lose,
+        Arc::new(faults),
         Behaviours::default(),
     )?;
     Ok(Arc::new(store))

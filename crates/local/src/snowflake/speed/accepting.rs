@@ -13,7 +13,6 @@ use super::{ROUNDS, ROWS, catalog, columns, events, judge, ratio};
 use crate::disk::{Disk, DiskFile, DiskRead, RealDisk};
 use crate::snowflake::behaviours::Behaviours;
 use crate::snowflake::catalog::PipeLookup;
-use crate::snowflake::late::LateCounters;
 use crate::snowflake::log::Encoding;
 use crate::snowflake::registry::Channel;
 use crate::snowflake::store::{Appended, Incoming, Opened, Store};
@@ -86,14 +85,7 @@ async fn accept_all(bodies: &[Bytes]) -> (Duration, usize) {
         disk: RealDisk::new(folder.path()),
         syncs: Arc::clone(&syncs),
     };
-    let store = Store::open(
-        Arc::new(disk),
-        catalog,
-        LateCounters::new(false),
-        false,
-        Behaviours::default(),
-    )
-    .expect("a store");
+    let store = Store::open(Arc::new(disk), catalog, Arc::default(), Behaviours::default()).expect("a store");
     let store = Arc::new(store);
     let PipeLookup::Found(pipe) = store
         .catalog

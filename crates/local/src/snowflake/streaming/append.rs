@@ -18,7 +18,7 @@ use super::super::{RAW_LIMIT, Snowflake};
 use super::answer::{self, Refusal};
 use super::disturb::disturb;
 use super::path::{Name, Query};
-use crate::faults::Service;
+use crate::faults::{Faults, Service};
 
 /// Longest offset token and request id.
 const TOKEN_LIMIT: usize = 64 * 1024;
@@ -175,11 +175,13 @@ async fn incoming(
             ));
         }
     };
-    let work = tokio::task::spawn_blocking(move || prepare(&body, compressed));
-    let (encoding, rows, raw_length) = work
-        .await
-        .map_err(|_| Refusal::from(crate::Error::Stopping))?
-        .map_err(refused)?;
+    let faults = Arc::clone(&snowflake.faults);
+    let work = tokio::task::spawn_blocking(move || {
+        let (encoding, rows, raw_length) = prepare(&body, compressed).map_err(refused)?;
+        refuse_rows(&faults, encoding, &rows, raw_length)?;
+        Ok::<_, Refusal>((encoding, rows, raw_length))
+    });
+    let (encoding, rows, raw_length) = work.await.map_err(|_| Refusal::from(crate::Error::Stopping))??;
     charge(snowflake, channel, raw_length);
     Ok(Incoming {
         continuation_token: query.continuation_token.clone(),
@@ -190,6 +192,19 @@ async fn incoming(
         rows,
         raw_length,
     })
+}
+
+/// The fault `refuse_rows`.
+fn refuse_rows(faults: &Faults, encoding: Encoding, rows: &[u8], raw_length: u32) -> Result<(), Refusal> {
+    const FAULT: &str = "refuse_rows";
+    if !faults.has(Service::Snowflake, FAULT) {
+        return Ok(());
+    }
+    let rows = decode::decompress(rows, encoding, raw_length as usize).map_err(refused)?;
+    match faults.hit_rows("append_rows", FAULT, &rows) {
+        Some(hit) => Err(Refusal::new(hit.status, hit.code, "injected fault")),
+        None => Ok(()),
+    }
 }
 
 /// The rows as they are stored, and their decompressed length.

@@ -36,7 +36,7 @@ pub(super) async fn disturb(
             "take_channel" => {
                 let name = row.name.clone();
                 store
-                    .open_channel(pipe.clone(), name, lookup.to_owned(), None, false)
+                    .open_channel(pipe.clone(), name, lookup.to_owned(), hit.token, false)
                     .await?;
             }
             "remove_channel" => {
