@@ -25,6 +25,8 @@ use super::finding::{Book, Repair, Stage};
 
 /// Codes of a login whose role the user does not have.
 const ROLE_CODES: [&str; 2] = ["390186", "390189"];
+/// The codes with which a network policy shuts out.
+const SHUT_OUT: [&str; 2] = ["390420", "390422"];
 /// The code of a key-pair token that is not taken.
 const TOKEN_REFUSED: &str = "390144";
 /// How long Snowflake may take to let somebody in, and how long to look around.
@@ -172,8 +174,15 @@ async fn log_in(book: &mut Book, doors: &Doors<'_>, clock_is_off: bool) -> Optio
             None
         }
         Err(error @ Error::Unauthorized { .. }) => {
+            let is_of_policy =
+                matches!(&error, Error::Unauthorized { code, .. } if SHUT_OUT.contains(&code.as_str()));
             let is_of_key = matches!(&error, Error::Unauthorized { code, .. } if code == TOKEN_REFUSED);
             let repair = match public_key(config).filter(|_| is_of_key) {
+                _ if is_of_policy => vec![Repair::Step(format!(
+                    "let this machine's address into the network policy of user {}, or of the account (`frazil setup network \
+                     --address`)",
+                    config.user
+                ))],
                 _ if clock_is_off => vec![Repair::Step("set this machine's clock first".to_owned())],
                 Some(key) => key_repair(config, &key),
                 None => vec![Repair::Step(format!(

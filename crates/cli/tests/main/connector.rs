@@ -204,6 +204,24 @@ fn what_setup_prints_makes_a_connector_run_and_each_grant_of_it_is_needed() {
         tried += 1;
     }
     assert_eq!(tried, 5, "{script}");
+    // From where the user may come: from this machine, and then from another one only.
+    let output = frazil()
+        .args(["setup", "network", "--address", "127.0.0.1/32", "-c"])
+        .arg(&config)
+        .output()
+        .expect("it runs");
+    let script = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(script.lines().filter(|line| line.starts_with("CREATE ")).count(), 4, "{script}");
+    run(&script);
+    assert_eq!(refused(), Vec::<String>::new(), "{script}");
+    let from = |address: &str| {
+        let rule = "\"NEW\".\"PUBLIC\".\"ONE_WORKERS\"";
+        run(&format!("ALTER NETWORK RULE {rule} SET VALUE_LIST = ('{address}');"));
+    };
+    from("203.0.113.7");
+    assert_eq!(refused(), ["snowflake.login"]);
+    from("127.0.0.1");
+    assert_eq!(refused(), Vec::<String>::new());
     // And rows come through it.
     let events = local.folder.path().join("events.ndjson");
     std::fs::write(&events, "{\"n\":1}\n{\"n\":2}\n").expect("written");

@@ -9,6 +9,7 @@
 //! scoped token is a JWT of ours (HS256) with a `jti`, so that no two are equal; its key is kept in the catalog, so tokens
 //! survive a restart.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -166,10 +167,29 @@ impl Auth {
     /// What to answer.
     pub fn authenticate(&self, headers: &HeaderMap) -> std::result::Result<Login, AuthFailure> {
         let (kind, token) = presented(headers)?;
-        match kind {
+        let login = match kind {
             Kind::KeyPair => self.check_key_pair(token),
             Kind::Ours => self.check_ours(token).map(|(login, _)| login),
             Kind::Programmatic => self.check_programmatic(token),
+        };
+        login.and_then(|login| self.admit(login))
+    }
+
+    /// Refuses who is proved to be that user, where a network policy does not let it in. All clients come from loopback.
+    ///
+    /// # Errors
+    /// What to answer.
+    pub(crate) fn admit(&self, login: Login) -> std::result::Result<Login, AuthFailure> {
+        let from = Ipv4Addr::LOCALHOST;
+        match self.catalog.lets_in(&login.user, from) {
+            Ok(true) => Ok(login),
+            _ => Err(failure(
+                "390422",
+                &format!(
+                    "Incoming request with IP/Token {from} is not allowed to access Snowflake. Contact your local security \
+                     administrator."
+                ),
+            )),
         }
     }
 
@@ -187,6 +207,7 @@ impl Auth {
             },
             Kind::Programmatic => Err(invalid()),
         }
+        .and_then(|login| self.admit(login))
     }
 
     /// Checks a programmatic access token.

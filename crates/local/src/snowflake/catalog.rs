@@ -15,6 +15,7 @@ pub(crate) mod history;
 pub(crate) mod iceberg;
 mod kept;
 pub(crate) mod made;
+pub(crate) mod network;
 mod objects;
 mod pins;
 mod pipes;
@@ -66,6 +67,7 @@ impl Catalog {
         connection.execute_batch(schema::ICEBERG)?;
         connection.execute_batch(tokens::TABLES)?;
         connection.execute_batch(made::TABLES)?;
+        connection.execute_batch(network::TABLES)?;
         Ok(Self {
             connection: Mutex::new(connection),
             pins: Arc::default(),

@@ -24,6 +24,7 @@ mod insert;
 mod integrations;
 mod interactive;
 mod naming;
+mod network;
 mod pipe;
 mod query;
 mod result;
@@ -416,6 +417,9 @@ impl Engine {
         if let Some(done) = ddl::run(&self.catalog, session, words)? {
             return Ok(Some(done));
         }
+        if let Some(done) = network::run(&self.catalog, session, words)? {
+            return Ok(Some(done));
+        }
         if let Some(done) = row_defaults::run(&self.catalog, session, words)? {
             return Ok(Some(done));
         }
@@ -431,7 +435,7 @@ impl Engine {
         if let Some(done) = udf::run(&self.catalog, session, words)? {
             return Ok(Some(done));
         }
-        if let Some(done) = users::run(&self.catalog, words)? {
+        if let Some(done) = users::run(&self.catalog, session, words)? {
             return Ok(Some(done));
         }
         if words.are(0, &["TRUNCATE"]) {

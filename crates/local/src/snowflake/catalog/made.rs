@@ -1,4 +1,5 @@
-//! Objects of a schema that are a name and a definition: sequences and functions.
+//! Objects that are a name and a definition: sequences, functions and network rules of a schema; network policies and external
+//! access integrations of the account, whose database and schema are empty.
 //!
 //! They live in one table. What a definition says is its kind's business ([`crate::snowflake::sql`]); here it is text. Two functions
 //! may have one name with other arguments (`signature`).
@@ -37,6 +38,12 @@ pub(crate) enum MadeKind {
     Sequence,
     /// FUNCTION.
     Function,
+    /// NETWORK RULE.
+    NetworkRule,
+    /// NETWORK POLICY.
+    NetworkPolicy,
+    /// EXTERNAL ACCESS INTEGRATION.
+    ExternalAccess,
 }
 
 impl MadeKind {
@@ -45,14 +52,22 @@ impl MadeKind {
         match self {
             Self::Sequence => "SEQUENCE",
             Self::Function => "FUNCTION",
+            Self::NetworkRule => "NETWORK RULE",
+            Self::NetworkPolicy => "NETWORK POLICY",
+            Self::ExternalAccess => "EXTERNAL ACCESS INTEGRATION",
         }
     }
 
     /// From how SQL writes it.
     pub(crate) fn of(sql: &str) -> Option<Self> {
-        [Self::Sequence, Self::Function]
-            .into_iter()
-            .find(|kind| kind.sql() == sql)
+        let all = [
+            Self::Sequence,
+            Self::Function,
+            Self::NetworkRule,
+            Self::NetworkPolicy,
+            Self::ExternalAccess,
+        ];
+        all.into_iter().find(|kind| kind.sql() == sql)
     }
 }
 
@@ -104,6 +119,15 @@ impl Place {
             signature: String::new(),
         }
     }
+
+    /// Of an object of the account.
+    pub(crate) fn in_account(kind: MadeKind, name: &str) -> Self {
+        Self::in_schema(kind, "", "", name)
+    }
+
+    fn is_in_account(&self) -> bool {
+        self.database.is_empty()
+    }
 }
 
 impl Made {
@@ -131,7 +155,7 @@ impl Catalog {
             name,
             signature,
         } = &new.place;
-        if !objects::schema_exists(&transaction, database, schema)? {
+        if !new.place.is_in_account() && !objects::schema_exists(&transaction, database, schema)? {
             return Err(Error::NoSuchObject {
                 kind: "Schema",
                 name: format!("{database}.{schema}"),
@@ -161,7 +185,9 @@ impl Catalog {
             ),
         )?;
         let object = Object::Made(*kind, transaction.last_insert_rowid());
-        grants::give_future(&transaction, &object, database, Some(schema))?;
+        if !new.place.is_in_account() {
+            grants::give_future(&transaction, &object, database, Some(schema))?;
+        }
         transaction.commit()?;
         self.changed();
         Ok(if old.is_some() {

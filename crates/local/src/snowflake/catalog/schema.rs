@@ -133,6 +133,7 @@ INSERT OR IGNORE INTO role_grants (role, grantee_kind, grantee, created_on_ms) V
     ('USERADMIN', 'ROLE', 'SECURITYADMIN', 0);
 INSERT OR IGNORE INTO grants (kind, object, role, privilege, grant_option, created_on_ms) VALUES
     ('ACCOUNT', '', 'SECURITYADMIN', 'MANAGE GRANTS', 1, 0),
+    ('ACCOUNT', '', 'SECURITYADMIN', 'CREATE NETWORK POLICY', 1, 0),
     ('ACCOUNT', '', 'USERADMIN', 'CREATE USER', 1, 0),
     ('ACCOUNT', '', 'USERADMIN', 'CREATE ROLE', 1, 0),
     ('ACCOUNT', '', 'SYSADMIN', 'CREATE DATABASE', 1, 0),

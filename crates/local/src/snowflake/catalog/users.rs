@@ -84,6 +84,7 @@ impl Catalog {
             "DELETE FROM role_grants WHERE grantee_kind = 'USER' AND grantee = ?1",
             [name],
         )?;
+        transaction.execute("DELETE FROM active_policies WHERE user = ?1", [name])?;
         let dropped = transaction.execute("DELETE FROM users WHERE name = ?1", [name])? > 0;
         transaction.commit()?;
         Ok(dropped)

@@ -107,7 +107,7 @@ pub(super) fn check(
             ),
         });
     }
-    let login = proved(snowflake, data)?;
+    let login = snowflake.auth.admit(proved(snowflake, data)?).map_err(refused)?;
     let named = |name: &Option<String>| name.as_deref().filter(|name| !name.is_empty()).map(folded);
     let refused = |role: &str| Refused {
         code: ROLE_REFUSED,
@@ -138,13 +138,16 @@ pub(super) fn check(
     })
 }
 
+fn refused(failure: AuthFailure) -> Refused {
+    Refused {
+        code: failure.code,
+        message: failure.message,
+    }
+}
+
 /// Who logs in. A programmatic access token may stand in the password's place, too (Snowflake documentation, "Using
 /// programmatic access tokens for authentication").
 fn proved(snowflake: &Snowflake, data: &LoginData) -> Result<Login, Refused> {
-    let refused = |failure: AuthFailure| Refused {
-        code: failure.code,
-        message: failure.message,
-    };
     let user = data.login_name.to_uppercase();
     let token = data.token.as_deref().unwrap_or_default();
     let password = data.password.as_deref().unwrap_or_default();

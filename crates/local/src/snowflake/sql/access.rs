@@ -179,6 +179,15 @@ impl<'a> Access<'a> {
                 let place = Place::in_schema(MadeKind::Sequence, &name.database, &name.schema, &name.name);
                 Ok(self.catalog.made(&place)?.map(|made| of_made(&made)))
             }
+            ("NETWORK RULE", parts) => {
+                let name = self.session.resolve(parts)?;
+                let place = Place::in_schema(MadeKind::NetworkRule, &name.database, &name.schema, &name.name);
+                Ok(self.catalog.made(&place)?.map(|made| of_made(&made)))
+            }
+            ("NETWORK POLICY", [name]) => {
+                let place = Place::in_account(MadeKind::NetworkPolicy, name);
+                Ok(self.catalog.made(&place)?.map(|made| of_account(&made)))
+            }
             ("ROLE", [name]) => {
                 let there = self.catalog.role(name)?.is_some();
                 Ok(there.then(|| alone(Object::Named(Kind::Role, name.clone()), name.clone())))
@@ -246,7 +255,8 @@ impl<'a> Access<'a> {
                     None => None,
                 },
             },
-            "DATABASE" | "USER" | "ROLE" | "WAREHOUSE" | "EXTERNAL VOLUME" | "INTEGRATION" => {
+            "DATABASE" | "USER" | "ROLE" | "WAREHOUSE" | "EXTERNAL VOLUME" | "INTEGRATION"
+            | "NETWORK POLICY" => {
                 self.account(made)?;
                 None
             }
@@ -264,7 +274,14 @@ impl<'a> Access<'a> {
                 if or_replace
                     && matches!(
                         kind,
-                        "DATABASE" | "SCHEMA" | "TABLE" | "PIPE" | "ROLE" | "SEQUENCE"
+                        "DATABASE"
+                            | "SCHEMA"
+                            | "TABLE"
+                            | "PIPE"
+                            | "ROLE"
+                            | "SEQUENCE"
+                            | "NETWORK RULE"
+                            | "NETWORK POLICY"
                     )
                     && self.catalog.owner(&old.object)?.is_some() =>
             {
@@ -376,6 +393,15 @@ pub(super) fn of_made(made: &Made) -> Found {
     inside(made.object(), &place.database, &place.schema, &place.name)
 }
 
+/// An object of the account that was found in the catalog.
+pub(super) fn of_account(made: &Made) -> Found {
+    Found {
+        object: made.object(),
+        name: made.place.name.clone(),
+        within: Vec::new(),
+    }
+}
+
 fn inside(object: Object, database: &str, schema: &str, name: &str) -> Found {
     Found {
         object,
@@ -394,7 +420,10 @@ fn kind(words: &Words, at: usize, verb: &str) -> Option<(&'static str, String, u
         (&["INTERACTIVE", "TABLE"], "TABLE"),
         (&["EXTERNAL", "VOLUME"], "EXTERNAL VOLUME"),
         (&["SECURITY", "INTEGRATION"], "INTEGRATION"),
+        (&["EXTERNAL", "ACCESS", "INTEGRATION"], "INTEGRATION"),
         (&["INTEGRATION"], "INTEGRATION"),
+        (&["NETWORK", "RULE"], "NETWORK RULE"),
+        (&["NETWORK", "POLICY"], "NETWORK POLICY"),
         (&["TABLE"], "TABLE"),
         (&["PIPE"], "PIPE"),
         (&["DATABASE"], "DATABASE"),

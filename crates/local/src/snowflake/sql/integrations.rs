@@ -11,6 +11,7 @@ use super::show::moment;
 use super::words::Words;
 use super::{QueryResult, Result, Session, SqlError, executed};
 use crate::snowflake::auth::random_text;
+use crate::snowflake::catalog::made::MadeKind;
 use crate::snowflake::catalog::tokens::Integration;
 use crate::snowflake::catalog::{Catalog, now_ms};
 
@@ -175,6 +176,7 @@ fn secrets(catalog: &Catalog, words: &Words) -> Result<QueryResult> {
     Ok(QueryResult::texts(&[&column], vec![vec![Some(told.to_string())]]))
 }
 
+/// Of external access integrations, too, which [`super::network`] makes.
 fn show(catalog: &Catalog) -> Result<QueryResult> {
     let rows = catalog.integrations()?.into_iter().map(|found| {
         let kind = if found.is_external {
@@ -191,6 +193,18 @@ fn show(catalog: &Catalog) -> Result<QueryResult> {
             moment(found.created_on_ms),
         ]
     });
+    let external = catalog.all_made(MadeKind::ExternalAccess, None, None, None)?;
+    let external = external.into_iter().map(|made| {
+        let is_enabled = made.definition.contains("\"enabled\":true");
+        vec![
+            Some(made.place.name),
+            Some("EXTERNAL_ACCESS".to_owned()),
+            Some("EXTERNAL_ACCESS".to_owned()),
+            Some(is_enabled.to_string()),
+            made.comment,
+            moment(made.created_on_ms),
+        ]
+    });
     let columns = ["name", "type", "category", "enabled", "comment", "created_on"];
-    Ok(QueryResult::texts(&columns, rows.collect()))
+    Ok(QueryResult::texts(&columns, rows.chain(external).collect()))
 }

@@ -12,6 +12,7 @@ mod counting;
 mod iceberg;
 mod information;
 mod interactive;
+mod network;
 mod rights;
 mod sequences;
 mod structured;

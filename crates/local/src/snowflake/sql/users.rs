@@ -6,10 +6,12 @@
 
 use sqlparser::tokenizer::Token;
 
+use super::access::Access;
 use super::show::moment;
 use super::words::Words;
-use super::{QueryResult, Result, SqlError};
+use super::{QueryResult, Result, Session, SqlError, network};
 use crate::snowflake::catalog::Catalog;
+use crate::snowflake::catalog::network::Holder;
 use crate::snowflake::keys;
 use crate::snowflake::passwords;
 
@@ -36,10 +38,12 @@ struct Options {
     is_service: bool,
     /// `Some(None)` unsets.
     default_role: Option<Option<String>>,
+    /// `Some(None)` unsets.
+    network_policy: Option<Option<String>>,
 }
 
 /// Runs the statement if it is about users.
-pub(super) fn run(catalog: &Catalog, words: &Words) -> Result<Option<QueryResult>> {
+pub(super) fn run(catalog: &Catalog, session: &Session, words: &Words) -> Result<Option<QueryResult>> {
     let replaces = words.are(1, &["OR", "REPLACE", "USER"]);
     let verb = words.word(0).unwrap_or_default();
     if words.are(0, &["SHOW", "USERS"]) {
@@ -71,7 +75,7 @@ pub(super) fn run(catalog: &Catalog, words: &Words) -> Result<Option<QueryResult
                 return Err(SqlError::exists("USER", &name));
             }
             let options = options(words, at + 1)?;
-            let stored = read(&options)?;
+            let stored = read(catalog, session, &options)?;
             if there {
                 catalog.drop_user(&name)?;
             }
@@ -92,7 +96,7 @@ pub(super) fn run(catalog: &Catalog, words: &Words) -> Result<Option<QueryResult
                 Some("UNSET") => unset(words, at + 2)?,
                 _ => return Err(SqlError::unsupported("this form of ALTER USER")),
             };
-            let stored = read(&options)?;
+            let stored = read(catalog, session, &options)?;
             store(catalog, &name, stored)?;
             done("Statement executed successfully.".to_owned())
         }
@@ -135,6 +139,13 @@ fn options(words: &Words, mut at: usize) -> Result<Options> {
                     role.ok_or_else(|| SqlError::syntax("DEFAULT_ROLE wants a role"))?,
                 ));
             }
+            "NETWORK_POLICY" => {
+                let policy = words.word(at + 2).map(ToOwned::to_owned).or(text);
+                options.network_policy =
+                    Some(Some(policy.ok_or_else(|| {
+                        SqlError::syntax("NETWORK_POLICY wants a policy")
+                    })?));
+            }
             "TYPE" => match words.word(at + 2) {
                 Some("SERVICE") => options.is_service = true,
                 Some("PERSON" | "LEGACY_SERVICE") => {}
@@ -165,6 +176,7 @@ fn unset(words: &Words, at: usize) -> Result<Options> {
         Some("RSA_PUBLIC_KEY") => options.keys[0] = Some(None),
         Some("RSA_PUBLIC_KEY_2") => options.keys[1] = Some(None),
         Some("DEFAULT_ROLE") => options.default_role = Some(None),
+        Some("NETWORK_POLICY") => options.network_policy = Some(None),
         other => {
             let what = other.unwrap_or("what is written here");
             return Err(SqlError::unsupported(&format!("UNSET {what} of a user")));
@@ -177,10 +189,18 @@ fn unset(words: &Words, at: usize) -> Result<Options> {
 struct Stored {
     password: Option<Vec<u8>>,
     default_role: Option<Option<String>>,
+    network_policy: Option<Option<String>>,
     keys: [Option<Option<Vec<u8>>>; 2],
 }
 
-fn read(options: &Options) -> Result<Stored> {
+fn read(catalog: &Catalog, session: &Session, options: &Options) -> Result<Stored> {
+    if let Some(policy) = &options.network_policy {
+        // A user changes itself, but not where it may come from.
+        Access::of(catalog, session).account("CREATE USER")?;
+        if let Some(policy) = policy {
+            network::policy(catalog, policy)?;
+        }
+    }
     let key = |text: &Option<Option<String>>| -> Result<Option<Option<Vec<u8>>>> {
         let Some(text) = text else { return Ok(None) };
         let Some(text) = text else { return Ok(Some(None)) };
@@ -195,6 +215,7 @@ fn read(options: &Options) -> Result<Stored> {
     };
     Ok(Stored {
         default_role: options.default_role.clone(),
+        network_policy: options.network_policy.clone(),
         password: options.password.as_deref().map(passwords::stored).transpose()?,
         keys: [key(&options.keys[0])?, key(&options.keys[1])?],
     })
@@ -203,6 +224,9 @@ fn read(options: &Options) -> Result<Stored> {
 fn store(catalog: &Catalog, name: &str, stored: Stored) -> Result<()> {
     if let Some(role) = &stored.default_role {
         catalog.set_default_role(name, role.as_deref())?;
+    }
+    if let Some(policy) = &stored.network_policy {
+        catalog.set_network_policy(Holder::User(name), policy.as_deref())?;
     }
     if let Some(password) = stored.password {
         catalog.set_password(name, &password)?;
@@ -234,6 +258,7 @@ fn describe(catalog: &Catalog, name: &str) -> Result<QueryResult> {
         row("NAME", Some(name.to_owned())),
         row("RSA_PUBLIC_KEY_FP", catalog.fingerprint(name, 1)?),
         row("RSA_PUBLIC_KEY_2_FP", catalog.fingerprint(name, 2)?),
+        row("NETWORK_POLICY", catalog.network_policy(Holder::User(name))?),
     ];
     Ok(QueryResult::texts(&["property", "value"], rows))
 }
