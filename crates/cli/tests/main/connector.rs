@@ -211,12 +211,18 @@ fn what_setup_prints_makes_a_connector_run_and_each_grant_of_it_is_needed() {
         .output()
         .expect("it runs");
     let script = String::from_utf8(output.stdout).expect("text");
-    assert_eq!(script.lines().filter(|line| line.starts_with("CREATE ")).count(), 4, "{script}");
+    assert_eq!(
+        script.lines().filter(|line| line.starts_with("CREATE ")).count(),
+        4,
+        "{script}"
+    );
     run(&script);
     assert_eq!(refused(), Vec::<String>::new(), "{script}");
     let from = |address: &str| {
         let rule = "\"NEW\".\"PUBLIC\".\"ONE_WORKERS\"";
-        run(&format!("ALTER NETWORK RULE {rule} SET VALUE_LIST = ('{address}');"));
+        run(&format!(
+            "ALTER NETWORK RULE {rule} SET VALUE_LIST = ('{address}');"
+        ));
     };
     from("203.0.113.7");
     assert_eq!(refused(), ["snowflake.login"]);

@@ -1,9 +1,13 @@
-//! Functions from texts to a text: hashes, regular expressions, addresses, XML, time zones, formats.
+//! Functions from texts to a text: hashes and regular expressions; `addresses`, `xml` and `formats` have the others.
 //!
 //! A NULL argument gives NULL. A value that is no text is given as one; BINARY as hexadecimal digits. What a function answers may be
 //! JSON (an OBJECT), or a text that a cast then reads ([`super::functions`]).
 //!
 //! Source: Snowflake documentation, the page of each function.
+
+mod addresses;
+mod formats;
+mod xml;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +15,6 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, StringArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
-use chrono::{Offset as _, TimeZone as _};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -19,12 +22,11 @@ use datafusion::logical_expr::{
 use datafusion::prelude::SessionContext;
 use md5::Md5;
 use regex::{Regex, RegexBuilder};
-use serde_json::{Map, Value as Json, json};
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
-use super::{formats, variant};
-use crate::snowflake::rows::{Form, TYPE_KEY, Typed, unhex};
+use super::variant;
+use crate::snowflake::rows::{Form, TYPE_KEY, Typed};
 
 /// What a value is, as far as a function asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,29 +55,19 @@ const FUNCTIONS: [(&str, bool, Work); 18] = [
     ("frazil_sha2", false, sha2),
     ("frazil_regexp_substr", false, regexp_substr),
     ("frazil_regexp_replace", false, regexp_replace),
-    ("frazil_parse_url", true, parse_url),
-    ("frazil_parse_ip", true, parse_ip),
-    ("frazil_check_xml", false, |given| {
-        Ok(roxmltree::Document::parse(first(given)?)
-            .err()
-            .map(|error| error.to_string()))
-    }),
-    ("frazil_parse_xml", true, parse_xml),
-    ("frazil_xmlget", true, xmlget),
-    ("frazil_in_zone", false, in_zone),
-    ("frazil_between_zones", false, between_zones),
-    ("frazil_moment_as", false, |given| {
-        moment_as(given).map(|read| read.map(formats::canonical))
-    }),
-    ("frazil_try_moment_as", false, |given| {
-        Ok(moment_as(given).ok().flatten().map(formats::canonical))
-    }),
-    ("frazil_time_as", false, |given| {
-        Ok(moment_as(given)?.map(|read| read.moment.format("%H:%M:%S%.9f").to_string()))
-    }),
-    ("frazil_char_as", false, char_as),
-    ("frazil_binary_as", false, binary_as),
-    ("frazil_number_as", false, number_as),
+    ("frazil_parse_url", true, addresses::parse_url),
+    ("frazil_parse_ip", true, addresses::parse_ip),
+    ("frazil_check_xml", false, xml::check_xml),
+    ("frazil_parse_xml", true, xml::parse_xml),
+    ("frazil_xmlget", true, xml::xmlget),
+    ("frazil_in_zone", false, formats::in_zone),
+    ("frazil_between_zones", false, formats::between_zones),
+    ("frazil_moment_as", false, formats::moment),
+    ("frazil_try_moment_as", false, formats::try_moment),
+    ("frazil_time_as", false, formats::time),
+    ("frazil_char_as", false, formats::char_as),
+    ("frazil_binary_as", false, formats::binary_as),
+    ("frazil_number_as", false, formats::number_as),
 ];
 
 /// Makes the functions known to a session.
@@ -291,306 +283,7 @@ fn regexp_replace(given: &[Given<'_>]) -> Answer {
     Ok(Some(replaced))
 }
 
-/// `PARSE_URL(url [, permissive])`
-fn parse_url(given: &[Given<'_>]) -> Answer {
-    let text = first(given)?;
-    let permissive = at(given, 1).is_some_and(|flag| flag != "0");
-    let scheme_end = text.find(':').filter(|end| {
-        text.get(..*end).is_some_and(|scheme| {
-            scheme.starts_with(|letter: char| letter.is_ascii_alphabetic())
-                && scheme
-                    .chars()
-                    .all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter))
-        })
-    });
-    let Some(end) = scheme_end else {
-        return match permissive {
-            true => Ok(Some(json!({ "error": "scheme not specified" }).to_string())),
-            false => Err(format!("Error parsing URL: scheme not specified in '{text}'")),
-        };
-    };
-    let (scheme, rest) = text.split_at(end);
-    let rest = rest.get(1..).unwrap_or_default();
-    let (rest, fragment) = cut(rest, '#');
-    let (rest, query) = cut(rest, '?');
-    let (authority, path) = match rest.strip_prefix("//") {
-        None => (None, Some(rest)),
-        Some(rest) => {
-            let (authority, path) = cut(rest, '/');
-            (Some(authority), path)
-        }
-    };
-    let (host, port) = match authority {
-        None => (None, None),
-        Some(authority) => match authority.rsplit_once(':') {
-            Some((host, port)) if !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit()) => {
-                (Some(host), Some(port))
-            }
-            _ => (Some(authority), None),
-        },
-    };
-    let parameters = query.filter(|query| query.contains('=')).map(|query| {
-        let pairs = query.split('&').map(|pair| cut(pair, '='));
-        let pairs = pairs.map(|(key, value)| (key.to_owned(), value.map_or(Json::Null, Json::from)));
-        Json::Object(pairs.collect::<Map<_, _>>())
-    });
-    let parsed = json!({
-        "fragment": fragment,
-        "host": host,
-        "parameters": parameters,
-        "path": path,
-        "port": port,
-        "query": query,
-        "scheme": scheme.to_lowercase(),
-    });
-    Ok(Some(parsed.to_string()))
-}
-
 fn cut(text: &str, at: char) -> (&str, Option<&str>) {
     text.split_once(at)
         .map_or((text, None), |(before, behind)| (before, Some(behind)))
-}
-
-/// `PARSE_IP(address, 'INET' [, permissive])`
-fn parse_ip(given: &[Given<'_>]) -> Answer {
-    let text = first(given)?;
-    let kind = at(given, 1).unwrap_or("INET");
-    if !kind.eq_ignore_ascii_case("INET") {
-        return Err(format!("PARSE_IP: '{kind}' is no type of an address"));
-    }
-    let (address, prefix) = cut(text, '/');
-    let parsed: Option<std::net::IpAddr> = address.parse().ok();
-    let bits = match parsed {
-        Some(std::net::IpAddr::V4(_)) => 32_u32,
-        _ => 128,
-    };
-    let prefix = prefix.map(|prefix| prefix.parse::<u32>().ok().filter(|prefix| *prefix <= bits));
-    let (Some(parsed), false) = (parsed, prefix == Some(None)) else {
-        let permissive = at(given, 2).is_some_and(|flag| flag != "0");
-        return match permissive {
-            true => Ok(Some(
-                json!({ "error": format!("Failed to parse IP address: {text}") }).to_string(),
-            )),
-            false => Err(format!("Failed to parse IP address: {text}")),
-        };
-    };
-    let prefix = prefix.flatten();
-    let mut told = json!({
-        "host": address,
-        "ip_type": "inet",
-        "netmask_prefix_length": prefix,
-        "snowflake$type": "ip_address",
-    });
-    match parsed {
-        std::net::IpAddr::V4(four) => {
-            let value = u32::from(four);
-            told["family"] = 4.into();
-            told["ip_fields"] = json!([value, 0, 0, 0]);
-            told["ipv4"] = value.into();
-            if let Some(prefix) = prefix {
-                let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
-                told["ipv4_range_start"] = (value & mask).into();
-                told["ipv4_range_end"] = (value | !mask).into();
-            }
-        }
-        std::net::IpAddr::V6(six) => {
-            let value = u128::from(six);
-            let field =
-                |shift: u32| Json::from(u32::try_from(value >> shift & u128::from(u32::MAX)).unwrap_or(0));
-            told["family"] = 6.into();
-            told["ip_fields"] = json!([field(96), field(64), field(32), field(0)]);
-            told["hex_ipv6"] = format!("{value:032X}").into();
-            if let Some(prefix) = prefix {
-                let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
-                told["hex_ipv6_range_start"] = format!("{:032X}", value & mask).into();
-                told["hex_ipv6_range_end"] = format!("{:032X}", value | !mask).into();
-            }
-        }
-    }
-    Ok(Some(told.to_string()))
-}
-
-/// `{"@": "tag", "@attribute": ..., "$": what is in it}`: a text, an element, or an array of them.
-fn element(node: roxmltree::Node<'_, '_>) -> Json {
-    let mut told = Map::new();
-    told.insert("@".to_owned(), node.tag_name().name().into());
-    for attribute in node.attributes() {
-        told.insert(format!("@{}", attribute.name()), scalar(attribute.value()));
-    }
-    let mut parts: Vec<Json> = Vec::new();
-    for child in node.children() {
-        if child.is_element() {
-            parts.push(element(child));
-        } else if let Some(text) = child
-            .text()
-            .map(str::trim)
-            .filter(|text| child.is_text() && !text.is_empty())
-        {
-            parts.push(scalar(text));
-        }
-    }
-    let content = match parts.len() {
-        0 => Json::from(""),
-        1 => parts.remove(0),
-        _ => Json::Array(parts),
-    };
-    told.insert("$".to_owned(), content);
-    Json::Object(told)
-}
-
-/// Numbers and truths become such, as PARSE_XML does unless told otherwise.
-fn scalar(text: &str) -> Json {
-    let is_number = text.starts_with(|sign: char| sign.is_ascii_digit() || sign == '-');
-    match serde_json::from_str::<Json>(text) {
-        Ok(number @ Json::Number(_)) if is_number => number,
-        Ok(truth @ Json::Bool(_)) => truth,
-        _ => text.into(),
-    }
-}
-
-fn parse_xml(given: &[Given<'_>]) -> Answer {
-    let parsed = roxmltree::Document::parse(first(given)?);
-    let document = parsed.map_err(|error| format!("Error parsing XML: {error}"))?;
-    Ok(Some(element(document.root_element()).to_string()))
-}
-
-/// `XMLGET(element, tag [, instance])`: the n-th element of this name in it.
-fn xmlget(given: &[Given<'_>]) -> Answer {
-    let Ok(element) = serde_json::from_str::<Json>(first(given)?) else {
-        return Ok(None);
-    };
-    let (tag, instance) = (at(given, 1).unwrap_or_default(), whole(given, 2, 0)?);
-    let of_tag = |part: &&Json| part.get("@").and_then(Json::as_str) == Some(tag);
-    let found = match element.get("$") {
-        Some(Json::Array(parts)) => parts.iter().filter(of_tag).nth(instance),
-        Some(part) if instance == 0 => Some(part).filter(of_tag),
-        _ => None,
-    };
-    Ok(found.map(Json::to_string))
-}
-
-fn zone(name: &str) -> std::result::Result<chrono_tz::Tz, String> {
-    name.parse().map_err(|_| format!("Unknown time zone: '{name}'"))
-}
-
-fn wall(text: &str) -> std::result::Result<(chrono::NaiveDateTime, i32), String> {
-    formats::of_arrow(text).ok_or_else(|| format!("Timestamp '{text}' is not recognized"))
-}
-
-/// `CONVERT_TIMEZONE(target, moment)`: the moment with the target's wall clock and offset.
-fn in_zone(given: &[Given<'_>]) -> Answer {
-    let target = zone(first(given)?)?;
-    let (moment, offset) = wall(at(given, 1).unwrap_or_default())?;
-    let there = target.from_utc_datetime(&(moment - chrono::Duration::seconds(i64::from(offset))));
-    Ok(Some(formats::canonical(formats::Read {
-        moment: there.naive_local(),
-        offset: Some(there.offset().fix().local_minus_utc()),
-    })))
-}
-
-/// `CONVERT_TIMEZONE(source, target, moment)`: one wall clock as the other.
-fn between_zones(given: &[Given<'_>]) -> Answer {
-    let (source, target) = (zone(first(given)?)?, zone(at(given, 1).unwrap_or_default())?);
-    let (moment, _) = wall(at(given, 2).unwrap_or_default())?;
-    // A moment that summer time leaves out is that of the hour before.
-    let here = source.from_local_datetime(&moment);
-    let here = here.earliest().or_else(|| {
-        source
-            .from_local_datetime(&(moment - chrono::Duration::hours(1)))
-            .earliest()
-            .map(|before| before + chrono::Duration::hours(1))
-    });
-    let here = here.ok_or_else(|| format!("Timestamp '{moment}' is not in {source}"))?;
-    Ok(Some(formats::canonical(formats::Read {
-        moment: here.with_timezone(&target).naive_local(),
-        offset: None,
-    })))
-}
-
-fn moment_as(given: &[Given<'_>]) -> std::result::Result<Option<formats::Read>, String> {
-    let (text, format) = (first(given)?, at(given, 1).unwrap_or_default());
-    if format.eq_ignore_ascii_case("AUTO") {
-        return Err("the format AUTO is that of no format".to_owned());
-    }
-    let read = formats::read(text, format);
-    read.map(Some)
-        .ok_or_else(|| format!("Can't parse '{text}' as timestamp with format '{format}'"))
-}
-
-/// `TO_CHAR(moment or binary, format)`
-fn char_as(given: &[Given<'_>]) -> Answer {
-    let (text, format) = (first(given)?, at(given, 1).unwrap_or_default());
-    match given.first().map(|given| given.is) {
-        Some(Is::Moment) => {
-            let (moment, offset) = wall(text)?;
-            Ok(Some(formats::write(moment, offset, format)))
-        }
-        Some(Is::Bytes) => {
-            let bytes = unhex(text).unwrap_or_default();
-            match format.to_uppercase().as_str() {
-                "HEX" => Ok(Some(text.to_owned())),
-                "BASE64" => Ok(Some(base64(&bytes))),
-                "UTF-8" | "UTF8" => String::from_utf8(bytes)
-                    .map(Some)
-                    .map_err(|_| "the binary is no UTF-8".to_owned()),
-                _ => Err(format!("'{format}' is no format of binary (HEX, BASE64, UTF-8)")),
-            }
-        }
-        _ => Err(format!(
-            "the local Snowflake does not know TO_CHAR of a number with a format ('{format}')"
-        )),
-    }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-/// `TO_BINARY(text, format)` as hexadecimal digits.
-fn binary_as(given: &[Given<'_>]) -> Answer {
-    use base64::Engine as _;
-    let (text, format) = (first(given)?, at(given, 1).unwrap_or_default());
-    let bytes = match format.to_uppercase().as_str() {
-        "HEX" => unhex(text),
-        "BASE64" => base64::engine::general_purpose::STANDARD.decode(text).ok(),
-        "UTF-8" | "UTF8" => Some(text.as_bytes().to_vec()),
-        _ => return Err(format!("'{format}' is no format of binary (HEX, BASE64, UTF-8)")),
-    };
-    let bytes = bytes
-        .ok_or_else(|| format!("The following string is not a legal {format}-encoded value: '{text}'"))?;
-    Ok(Some(upper_hex(&bytes)))
-}
-
-/// `TO_NUMBER(text, format)`: `$`, commas, a sign and a point where the format has them; `X` for hexadecimal digits.
-fn number_as(given: &[Given<'_>]) -> Answer {
-    let (text, format) = (
-        first(given)?.trim(),
-        at(given, 1).unwrap_or_default().to_uppercase(),
-    );
-    let wrong = || format!("Can't parse '{text}' as number with format '{format}'");
-    if format.chars().all(|letter| letter == 'X') && !format.is_empty() {
-        let value = i128::from_str_radix(text, 16).map_err(|_| wrong())?;
-        return Ok(Some(value.to_string()));
-    }
-    if !format.chars().all(|letter| "90$,.SMITE".contains(letter)) {
-        return Err(format!(
-            "the local Snowflake does not know the number format '{format}'"
-        ));
-    }
-    let plain: String = text
-        .chars()
-        .filter(|sign| !(*sign == '$' || *sign == ',') || !format.contains(*sign))
-        .collect();
-    let unsigned = plain.strip_prefix(['+', '-']).unwrap_or(&plain);
-    let (before, behind) = cut(unsigned, '.');
-    let digits = |part: &str| part.bytes().all(|digit| digit.is_ascii_digit());
-    let room = |part: &str| part.chars().filter(|letter| "90".contains(*letter)).count();
-    let (whole_room, point_room) = cut(&format, '.');
-    let fits = format.starts_with("TM")
-        || before.len() <= room(whole_room) && behind.unwrap_or("").len() <= room(point_room.unwrap_or(""));
-    if unsigned.is_empty() || !digits(before) || !digits(behind.unwrap_or("")) || !fits {
-        return Err(wrong());
-    }
-    Ok(Some(plain.trim_start_matches('+').to_owned()))
 }
