@@ -44,6 +44,7 @@ mod typed;
 mod types;
 mod udf;
 mod users;
+mod values;
 mod variant;
 mod view;
 mod words;

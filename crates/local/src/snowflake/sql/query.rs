@@ -19,6 +19,7 @@ use sqlparser::ast::{Query, Statement, visit_relations};
 use super::access::Access;
 use super::define::parts;
 use super::files::Files;
+use super::values;
 use super::words::error_table_of;
 use super::{
     Name, QueryResult, Result, ResultColumn, Session, SqlError, information, naming, result, rewrite,
@@ -74,6 +75,7 @@ pub(super) async fn start(
     session: &Session,
     mut statement: Statement,
 ) -> Result<Running> {
+    values::name_columns(&mut statement);
     naming::resolve(catalog, session, &mut statement)?;
     travel::resolve(catalog, files, session, &mut statement).await?;
     let (snapshots, described) = snapshots(catalog, files, session, &statement)?;

@@ -118,6 +118,44 @@ impl Bench {
 }
 
 #[tokio::test]
+async fn columns_of_values_have_names_and_places() {
+    let mut bench = Bench::new();
+    bench.run("CREATE DATABASE D").await;
+    let result = bench
+        .try_run("SELECT * FROM VALUES (1, 'a'), (2, 'b')")
+        .await
+        .expect("rows");
+    let names: Vec<&str> = result.columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(
+        (names.as_slice(), result.rows.len()),
+        (&["COLUMN1", "COLUMN2"][..], 2)
+    );
+    for (statement, wanted) in [
+        ("SELECT SUM($1) FROM VALUES (1), (2)", "3"),
+        ("SELECT column2 FROM VALUES (1, 'a')", "a"),
+        ("SELECT V.COLUMN1 FROM VALUES (1) V", "1"),
+        ("SELECT A + B FROM (VALUES (1, 2)) AS V (A, B)", "3"),
+        ("SELECT $2 FROM (VALUES (1, 2)) AS V (A, B) WHERE $1 = 1", "2"),
+        (
+            "SELECT COUNT(*) FROM (SELECT $1 AS X FROM VALUES (1), (1), (2)) WHERE X = 1",
+            "2",
+        ),
+        (
+            "SELECT L.COLUMN1 + R.COLUMN1 FROM VALUES (1) L JOIN VALUES (10) R ON TRUE",
+            "11",
+        ),
+    ] {
+        assert_eq!(bench.cell(statement).await, wanted, "{statement}");
+    }
+    bench.run("CREATE TABLE T (V VARIANT)").await;
+    bench
+        .run("INSERT INTO T SELECT PARSE_JSON($1) FROM VALUES ('{\"a\":1}'), ('{\"a\":2}')")
+        .await;
+    assert_eq!(bench.cell("SELECT SUM(V:a::NUMBER) FROM T").await, "3");
+    assert!(bench.try_run("SELECT $3 FROM VALUES (1, 2)").await.is_err());
+}
+
+#[tokio::test]
 async fn names_fold_to_upper_case_unless_quoted() {
     let mut bench = Bench::new();
     bench.run("create database d").await;
