@@ -145,7 +145,13 @@ fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result
             return formatted(name, &plain(value, variants), format, arguments, lenient).map(Some);
         }
         return match to {
-            DataType::Varchar { .. } => Ok(Some(call("frazil_text", vec![value.clone()]))),
+            DataType::Varchar { .. } => {
+                let mut value = value.clone();
+                if !is_variant(&value, variants) {
+                    wrap("frazil_shown", &mut value);
+                }
+                Ok(Some(call("frazil_text", vec![value])))
+            }
             to => cast(value.clone(), &to, lenient).map(Some),
         };
     }

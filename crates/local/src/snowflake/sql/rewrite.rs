@@ -84,6 +84,7 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
                             "frazil_wall"
                         }
                         DataType::TimestampLtz { .. } => "frazil_moment",
+                        DataType::Varchar { .. } => "frazil_shown",
                         _ => "frazil_plain",
                     };
                     wrap(untyped, expr);

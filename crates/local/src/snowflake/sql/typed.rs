@@ -10,6 +10,7 @@
 //! | `frazil_wall(x)` | what its clock shows, without the offset |
 //! | `frazil_like(wall, x)` | a clock's time with the offset of x |
 //! | `frazil_plain(x)` | any of them as the text that a cast to VARCHAR gives |
+//! | `frazil_shown(x)` | the same, and of the other timestamps, too |
 //!
 //! TIMESTAMP_TZ is compared by its moment (Snowflake documentation, "Date & time data types"); what is compared with a DECFLOAT
 //! becomes one. What this does not: arithmetic of DECFLOAT, which is refused, and one group for equal moments of different
@@ -17,9 +18,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, AsArray as _, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType as Arrow, Field, FieldRef, TimeUnit};
+use arrow::datatypes::{DataType as Arrow, Field, FieldRef, TimeUnit, TimestampNanosecondType};
 use datafusion::common::{DFSchema, Result, internal_err, plan_err};
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -44,9 +45,17 @@ pub(super) enum Step {
     Wall,
     Like,
     Plain,
+    Shown,
 }
 
-const STEPS: [Step; 5] = [Step::Zoned, Step::Moment, Step::Wall, Step::Like, Step::Plain];
+const STEPS: [Step; 6] = [
+    Step::Zoned,
+    Step::Moment,
+    Step::Wall,
+    Step::Like,
+    Step::Plain,
+    Step::Shown,
+];
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Function {
@@ -80,7 +89,8 @@ impl Step {
                 Some(Arrow::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())))
             }
             (Self::Wall, Some(Typed::Zoned)) => Some(clock()),
-            (Self::Plain, Some(_)) => Some(Arrow::Utf8),
+            (Self::Plain | Self::Shown, Some(_)) => Some(Arrow::Utf8),
+            (Self::Shown, None) if matches!(kind, Arrow::Timestamp(..)) => Some(Arrow::Utf8),
             _ => None,
         }
     }
@@ -89,10 +99,30 @@ impl Step {
         match (self, Typed::of(values.data_type())) {
             (Self::Moment, Some(Typed::Zoned)) => zoned::moments(values),
             (Self::Wall, Some(Typed::Zoned)) => zoned::walls(values),
-            (Self::Plain, Some(typed)) => Arc::new(typed.texts(values, Form::Shown)),
+            (Self::Plain | Self::Shown, Some(typed)) => Arc::new(typed.texts(values, Form::Shown)),
+            (Self::Shown, None) => shown(values),
             _ => Arc::clone(values),
         }
     }
+}
+
+/// Timestamps as the defaults of TIMESTAMP_OUTPUT_FORMAT and TIMESTAMP_NTZ_OUTPUT_FORMAT write them (Snowflake documentation,
+/// "Date and time input and output formats"); sessions are in UTC.
+fn shown(values: &ArrayRef) -> ArrayRef {
+    let zone = match values.data_type() {
+        Arrow::Timestamp(_, Some(_)) => " +0000",
+        Arrow::Timestamp(_, None) => "",
+        _ => return Arc::clone(values),
+    };
+    let Ok(moments) = cast(values, &clock()) else {
+        return Arc::clone(values);
+    };
+    let moments = moments.as_primitive::<TimestampNanosecondType>().iter();
+    let text = |at: i64| {
+        let at = chrono::DateTime::from_timestamp_nanos(at);
+        format!("{}{zone}", at.format("%Y-%m-%d %H:%M:%S%.3f"))
+    };
+    Arc::new(moments.map(|at| at.map(text)).collect::<StringArray>())
 }
 
 fn is_zoned(kind: &Arrow) -> bool {
@@ -111,6 +141,7 @@ impl ScalarUDFImpl for Function {
             Step::Wall => "frazil_wall",
             Step::Like => "frazil_like",
             Step::Plain => "frazil_plain",
+            Step::Shown => "frazil_shown",
         }
     }
 
