@@ -12,6 +12,7 @@ mod access;
 mod alter;
 pub(crate) mod binding;
 mod casts;
+mod clone;
 mod ddl;
 mod define;
 mod files;
@@ -42,6 +43,7 @@ mod travel;
 mod typed;
 mod types;
 mod udf;
+mod undrop;
 mod users;
 mod variant;
 mod view;
@@ -58,7 +60,8 @@ use sqlparser::dialect::SnowflakeDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
-use super::catalog::Catalog;
+use super::catalog::statements::Span;
+use super::catalog::{Catalog, now_ms};
 use super::model::{ACCOUNTADMIN, TableKind};
 use crate::disk::Disk;
 
@@ -298,6 +301,12 @@ impl Engine {
         }
     }
 
+    /// Notes when a statement ran, under the id that its client knows.
+    pub(crate) fn note(&self, id: &str, begun_ms: i64) {
+        let ended_ms = now_ms();
+        self.catalog.note_statement(id, Span { begun_ms, ended_ms });
+    }
+
     /// Runs one statement; USE changes the session.
     ///
     /// # Errors
@@ -346,6 +355,9 @@ impl Engine {
             });
         }
         Access::of(&self.catalog, session).check(&words)?;
+        if let Some(done) = clone::run(self, session, &words).await? {
+            return Ok(done);
+        }
         let (mut words, iceberg) = match iceberg::read(&words)? {
             Some((words, options)) => (words, Some(options)),
             None => (iceberg::plain(&words), None),
@@ -434,6 +446,9 @@ impl Engine {
         if let Some(done) = users::run(&self.catalog, words)? {
             return Ok(Some(done));
         }
+        if let Some(done) = undrop::run(&self.catalog, session, words)? {
+            return Ok(Some(done));
+        }
         if words.are(0, &["TRUNCATE"]) {
             return define::truncate(&self.catalog, session, words).map(Some);
         }
@@ -512,7 +527,7 @@ fn statement_type(words: &Words) -> u32 {
         Some("DESC" | "DESCRIBE") => 0x4500,
         Some("ALTER") if words.are(1, &["SESSION"]) => 0x4100,
         Some("COMMIT" | "ROLLBACK") => 0x5000,
-        Some("CREATE" | "ALTER" | "DROP" | "TRUNCATE" | "GRANT" | "REVOKE") => 0x6000,
+        Some("CREATE" | "ALTER" | "DROP" | "UNDROP" | "TRUNCATE" | "GRANT" | "REVOKE") => 0x6000,
         _ => 0x1000,
     }
 }

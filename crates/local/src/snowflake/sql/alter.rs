@@ -147,7 +147,7 @@ enum Column {
 
 /// The options of SET and UNSET.
 #[derive(Debug, Default)]
-struct Options {
+pub(super) struct Options {
     schema_evolution: Option<bool>,
     error_logging: Option<bool>,
     row_timestamp: Option<bool>,
@@ -177,17 +177,9 @@ impl Change {
             "DROP" => dropped(words, at + 1),
             "ALTER" | "MODIFY" => altered(words, at + 1).map(Self::Columns),
             "CLUSTER" if words.are(at + 1, &["BY"]) => {
-                let end = words
-                    .closing(at + 2)
-                    .ok_or_else(|| SqlError::syntax("CLUSTER BY wants a list"))?;
-                ended(words, end + 1)?;
-                let tokens = words.range(at + 3, end).tokens().to_vec();
-                let mut parser = Parser::new(&SnowflakeDialect {}).with_tokens(tokens);
-                let keys = parser
-                    .parse_comma_separated(Parser::parse_expr)
-                    .map_err(SqlError::syntax)?;
-                let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-                Ok(Self::ClusterBy(Some(format!("({})", keys.join(", ")))))
+                let (keys, end) = cluster_keys(words, at + 2)?;
+                ended(words, end)?;
+                Ok(Self::ClusterBy(Some(keys)))
             }
             "SUSPEND" | "RESUME" if words.are(at + 1, &["RECLUSTER"]) => Ok(Self::Nothing),
             _ => Err(SqlError::unsupported("this form of ALTER TABLE")),
@@ -226,6 +218,20 @@ impl Change {
     }
 }
 
+/// The list behind CLUSTER BY, and where it ends.
+pub(super) fn cluster_keys(words: &Words, at: usize) -> Result<(String, usize)> {
+    let end = words
+        .closing(at)
+        .ok_or_else(|| SqlError::syntax("CLUSTER BY wants a list"))?;
+    let tokens = words.range(at + 1, end).tokens().to_vec();
+    let mut parser = Parser::new(&SnowflakeDialect {}).with_tokens(tokens);
+    let keys = parser
+        .parse_comma_separated(Parser::parse_expr)
+        .map_err(SqlError::syntax)?;
+    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    Ok((format!("({})", keys.join(", ")), end + 1))
+}
+
 fn name_is_missing() -> SqlError {
     SqlError::syntax("a name is missing")
 }
@@ -238,7 +244,7 @@ fn ended(words: &Words, at: usize) -> Result<()> {
 }
 
 impl Options {
-    fn set(words: &Words, mut at: usize) -> Result<Self> {
+    pub(super) fn set(words: &Words, mut at: usize) -> Result<Self> {
         let mut options = Self::default();
         loop {
             let word = words
@@ -265,7 +271,7 @@ impl Options {
                     let days = words.get(at + 2).and_then(|token| token.to_string().parse().ok());
                     options.retention_days = Some(define::retention(days.unwrap_or(u64::MAX))?);
                 }
-                other => return Err(SqlError::unsupported(&format!("ALTER TABLE ... SET {other}"))),
+                other => return Err(SqlError::unsupported(&format!("the option {other} of a table"))),
             }
             at += 3;
             match words.get(at) {
@@ -296,7 +302,7 @@ impl Options {
         }
     }
 
-    fn apply(self, table: &mut TableDef) -> Result<()> {
+    pub(super) fn apply(self, table: &mut TableDef) -> Result<()> {
         if self.row_timestamp == Some(true) {
             define::takes_row_timestamps(table.kind)?;
         }

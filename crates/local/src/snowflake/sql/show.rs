@@ -2,7 +2,7 @@
 
 use sqlparser::tokenizer::Token;
 
-use super::access::Access;
+use super::access::{self, Access};
 use super::words::Words;
 use super::{Name, QueryResult, Result, Session, SqlError, ddl, pipe, structured};
 use crate::snowflake::catalog::Catalog;
@@ -135,7 +135,8 @@ fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResu
         _ => None,
     };
     let at = at + usize::from(kind.is_some());
-    let filter = Filter::read(words, at + 1)?;
+    let history = words.are(at, &["TABLES", "HISTORY"]);
+    let filter = Filter::read(words, at + 1 + usize::from(history))?;
     let (database, schema) = filter.scope(session);
     match words.word(at) {
         Some("DATABASES") => {
@@ -155,7 +156,22 @@ fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResu
                 rows.collect(),
             ))
         }
-        Some("TABLES") => tables(catalog, &filter, database.as_deref(), schema.as_deref(), kind),
+        Some("TABLES") => {
+            let (database, schema) = (database.as_deref(), schema.as_deref());
+            let listed = catalog.list_tables(database, schema)?.into_iter();
+            let mut tables: Vec<_> = listed.map(|table| (table, None)).collect();
+            if history {
+                let access = Access::of(catalog, session);
+                for dropped in catalog.dropped_tables(database, schema)? {
+                    if access.sees(&access::of_table(&dropped.table))? {
+                        tables.push((dropped.table, moment(dropped.dropped_on_ms)));
+                    }
+                }
+            }
+            tables.retain(|(table, _)| filter.admits(&table.name));
+            tables.retain(|(table, _)| kind.is_none_or(|kind| table.kind == kind));
+            shown_tables(catalog, tables, history)
+        }
         Some("PIPES") => {
             let rows = catalog.pipes(database.as_deref(), schema.as_deref())?;
             let rows = rows.into_iter().filter(|row| filter.admits(&row.name));
@@ -170,22 +186,21 @@ fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResu
     }
 }
 
-fn tables(
+/// The place of `dropped_on`, behind `retention_time` (Snowflake documentation, "SHOW TABLES").
+const DROPPED_ON: usize = 11;
+
+/// Tables, with the moment of its drop where one was dropped.
+fn shown_tables(
     catalog: &Catalog,
-    filter: &Filter,
-    database: Option<&str>,
-    schema: Option<&str>,
-    kind: Option<TableKind>,
+    tables: Vec<(TableDef, Option<String>)>,
+    history: bool,
 ) -> Result<QueryResult> {
-    let listed = catalog.list_tables(database, schema)?.into_iter();
     let mut rows = Vec::new();
-    for table in
-        listed.filter(|table| filter.admits(&table.name) && kind.is_none_or(|kind| table.kind == kind))
-    {
+    for (table, dropped_on) in tables {
         let (count, bytes) = catalog.table_size(table.id)?;
         let yes = |truth| some(if truth { "Y" } else { "N" });
         let on = |truth| some(if truth { "ON" } else { "OFF" });
-        rows.push(vec![
+        let mut row = vec![
             moment(table.created_on_ms),
             some(table.name),
             some(table.database),
@@ -209,9 +224,13 @@ fn tables(
             yes(table.kind == TableKind::Interactive),
             on(table.error_logging),
             on(table.row_timestamp_ms.is_some()),
-        ]);
+        ];
+        if history {
+            row.insert(DROPPED_ON, dropped_on);
+        }
+        rows.push(row);
     }
-    let names = [
+    let mut names = vec![
         "created_on",
         "name",
         "database_name",
@@ -236,6 +255,9 @@ fn tables(
         "error_logging",
         "row_timestamp",
     ];
+    if history {
+        names.insert(DROPPED_ON, "dropped_on");
+    }
     Ok(QueryResult::texts(&names, rows))
 }
 
