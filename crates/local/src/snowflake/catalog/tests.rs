@@ -313,6 +313,7 @@ fn file_of_the_first_version_is_upgraded_and_a_later_one_refused() {
         "INSERT INTO databases VALUES ('D', 0); INSERT INTO schemas VALUES ('D', 'PUBLIC', 0);
          INSERT INTO tables VALUES (1, 'D', 'PUBLIC', 'T', '[]', 0, 0, 0);
          INSERT INTO segments VALUES (1, 1, 'segments/x', 5, 50);
+         INSERT INTO removed_segments VALUES (1, 1, 'segments/y', 5, 50, 7);
          INSERT INTO pipes VALUES (1, 1, 'D', 'PUBLIC', 'T-STREAMING', 0);
          INSERT INTO users VALUES ('ADA', 0);",
     )
@@ -322,6 +323,7 @@ fn file_of_the_first_version_is_upgraded_and_a_later_one_refused() {
         let catalog = Catalog::open(&path).unwrap();
         assert_eq!(catalog.segments(1, SegmentKind::Rows).unwrap()[0].rows, 5);
         assert!(catalog.segments(1, SegmentKind::Errors).unwrap().is_empty());
+        assert!(catalog.is_segment("segments/y").unwrap());
         assert_eq!(catalog.pipes(None, None).unwrap()[0].copy, None);
         assert_eq!(catalog.first_role("ADA").unwrap(), "ACCOUNTADMIN", "as before");
     }

@@ -186,6 +186,48 @@ async fn crash_while_files_of_a_source_or_a_clone_go_leaves_the_other_its_rows()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crash_around_a_drop_leaves_a_table_that_comes_back() {
+    let mut crashes = 0;
+    for at in 0.. {
+        let mut any = false;
+        for (after, torn) in [(false, 0), (true, 0), (true, 255), (false, 130)] {
+            let mut world = World::new();
+            let store = open(world.folder.path(), &world.disk, false).unwrap();
+            world.open_channel(&store, "A").await.unwrap();
+            world.append(&store, "A").await.unwrap();
+            world.commit(&store).unwrap();
+            let table = store.catalog.table_by_id(world.table).unwrap().unwrap();
+            world.disk.crash_at(Crash { at, after, torn });
+            let sent = world.append(&store, "A").await.is_ok();
+            let committed = sent && world.commit(&store).is_ok();
+            let dropped = committed && store.catalog.drop_table("D", "PUBLIC", "T").unwrap();
+            segments::collect_garbage(&world.disk, &store.catalog).unwrap();
+            any |= world.disk.dead();
+            crashes += usize::from(world.disk.dead());
+            store.log.stop();
+            drop(store);
+            world.disk = world.disk.restart();
+            let store = open(world.folder.path(), &world.disk, false).unwrap();
+            let what = format!("step {at}, after {after}, torn {torn}");
+            assert_eq!(numbers(&store, &world, "T").is_none(), dropped, "{what}");
+            if dropped {
+                let undropped = store.catalog.undrop_table(&table).unwrap();
+                assert_eq!(undropped, Undropped::Done, "{what}");
+            }
+            world.commit(&store).unwrap();
+            let found = numbers(&store, &world, "T").unwrap();
+            let whole = found == twice(2) || (!committed && found == twice(1));
+            assert!(whole, "{what}: {found:?}");
+            store.log.stop();
+        }
+        if !any {
+            break;
+        }
+    }
+    assert!(crashes >= 12, "only {crashes} crashes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clone_is_tried_again_where_a_merge_took_its_files() {
     let mut world = World::new();
     let store = open(world.folder.path(), &world.disk, false).unwrap();
