@@ -12,6 +12,7 @@ pub(crate) mod auth;
 mod backlog;
 pub mod behaviours;
 pub mod catalog;
+mod cloned;
 mod committer;
 #[cfg(test)]
 mod crash_tests;

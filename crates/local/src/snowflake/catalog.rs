@@ -8,8 +8,10 @@
 //! is dropped. It does not know about rows that are accepted and not committed: those are the log's.
 
 mod channels;
+pub(crate) mod clones;
 pub(crate) mod commit;
 pub(crate) mod defaults;
+pub(crate) mod dropped;
 pub(crate) mod grants;
 pub(crate) mod history;
 pub(crate) mod iceberg;
@@ -21,6 +23,7 @@ mod pins;
 mod pipes;
 pub(crate) mod roles;
 mod schema;
+pub(crate) mod statements;
 pub(crate) mod tokens;
 mod users;
 
@@ -48,6 +51,7 @@ pub struct Catalog {
     generation: AtomicU64,
     turns: iceberg::Turns,
     rights: kept::Rights,
+    statements: statements::Times,
 }
 
 impl Catalog {
@@ -74,6 +78,7 @@ impl Catalog {
             generation: AtomicU64::new(1),
             turns: iceberg::Turns::default(),
             rights: kept::Rights::default(),
+            statements: statements::Times::default(),
         })
     }
 
@@ -119,7 +124,8 @@ impl Catalog {
     pub(crate) fn tables_with_segments(&self, least: usize) -> Result<Vec<(i64, SegmentKind)>> {
         let connection = self.lock();
         let mut statement = connection.prepare_cached(
-            "SELECT table_id, kind FROM segments GROUP BY table_id, kind HAVING count(*) >= ?1",
+            "SELECT table_id, segments.kind FROM segments JOIN tables ON tables.id = table_id WHERE dropped_on_ms IS NULL
+             GROUP BY table_id, segments.kind HAVING count(*) >= ?1",
         )?;
         let least = i64::try_from(least).unwrap_or(i64::MAX);
         let rows = statement.query_map([least], |row| Ok((row.get(0)?, kind(row.get(1)?))))?;
@@ -138,11 +144,13 @@ impl Catalog {
         Ok(found.is_some())
     }
 
-    /// Files that nobody can read any more: forgets them and returns their paths, to be removed from disk.
+    /// Files that nobody can read any more and no table names: forgets them and returns their paths, to be removed from disk.
     pub(crate) fn take_garbage(&self) -> Result<Vec<String>> {
         let mut connection = self.lock();
         let transaction = write(&mut connection)?;
         self.forget_what_is_too_old(&transaction)?;
+        self.remove_what_is_over(&transaction)?;
+        Self::spare_what_is_named(&transaction)?;
         let mut paths = Vec::new();
         let mut ids = Vec::new();
         {

@@ -308,10 +308,10 @@ fn unfenced(batches: Vec<Arc<Batch>>, channels: &Channels) -> Vec<Arc<Batch>> {
 /// Notes the next values of IDENTITY columns.
 pub(crate) fn advance(columns: &mut [ColumnDef], identities: &[(usize, i64)]) {
     for (place, next) in identities {
-        if let Some((first, _)) = columns
-            .get_mut(*place)
-            .and_then(|column| column.identity.as_mut())
+        if let Some(column) = columns.get_mut(*place)
+            && let Some((first, _)) = column.identity.as_mut()
         {
+            column.identity_begin.get_or_insert(*first);
             *first = *next;
         }
     }

@@ -4,6 +4,7 @@
 //! chosen step the disk dies. What a machine would find is opened again, the client repeats its unanswered append, and
 //! then the table must hold each number once, in order, up to the last one, with the token and the counters to match.
 
+mod clones;
 mod files;
 mod iceberg;
 pub(crate) mod world;
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use self::world::{World, append, append_rows, open, rows};
+use super::catalog::history::DAY_MS;
 use super::segments;
 use super::store::Appended;
 use crate::disk::Disk as _;
@@ -299,6 +301,7 @@ async fn files_of_a_dropped_table_stay_while_a_snapshot_lives() {
         .unwrap()
         .unwrap();
     store.catalog.drop_table("D", "PUBLIC", "T").unwrap();
+    store.catalog.age_dropped(2 * DAY_MS);
     segments::collect_garbage(&world.disk, &store.catalog).unwrap();
     segments::read(&world.disk, &snapshot.segments[0]).unwrap();
     drop(snapshot);

@@ -112,7 +112,7 @@ pub struct ColumnDef {
     pub nullable: bool,
     /// DEFAULT as SQL text.
     pub default: Option<String>,
-    /// IDENTITY / AUTOINCREMENT (start, step).
+    /// IDENTITY / AUTOINCREMENT: the next value, and the step.
     pub identity: Option<(i64, i64)>,
     /// COMMENT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,6 +120,9 @@ pub struct ColumnDef {
     /// How segments call it, where that is not its name: it was renamed, or a column of its name was dropped before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<String>,
+    /// Where IDENTITY began, once it moved on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_begin: Option<i64>,
     /// What schema evolution did to it last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evolution: Option<Evolution>,
@@ -156,6 +159,7 @@ impl ColumnDef {
             identity: None,
             comment: None,
             stored: None,
+            identity_begin: None,
             evolution: None,
         }
     }
@@ -302,6 +306,8 @@ pub struct NewTable {
     pub retention_days: Option<u8>,
     /// An interactive table's own transform, `(SELECT ...)`.
     pub transform: Option<String>,
+    /// COPY GRANTS: the table whose grants it gets, instead of those on future tables.
+    pub copy_grants_of: Option<i64>,
 }
 
 /// What the rows of a segment are.

@@ -1,7 +1,8 @@
 //! Segments: the Parquet files of the standard tables.
 //!
 //! Written once (zstd level 1), synced with their folder before the catalog names them, never changed. Small ones of equal
-//! columns are merged in the background, because a query opens each file of its table.
+//! columns are merged in the background, because a query opens each file of its table. A clone names the files of its source
+//! ([`super::cloned`]); after a merge each has its own.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ pub(crate) fn write(disk: &dyn Disk, table_id: i64, rows: &RecordBatch) -> Resul
     write_all(disk, table_id, rows.schema(), [Ok(rows.clone())].into_iter())
 }
 
-fn write_all(
+pub(crate) fn write_all(
     disk: &dyn Disk,
     table_id: i64,
     schema: SchemaRef,
@@ -168,7 +169,10 @@ fn largest_alike(disk: &dyn Disk, segments: &[Segment]) -> Result<Option<(Schema
     Ok(largest.filter(|(_, group)| group.len() >= MERGE_FROM / 2))
 }
 
-fn builder(disk: &dyn Disk, segment: &Segment) -> Result<ParquetRecordBatchReaderBuilder<bytes::Bytes>> {
+pub(crate) fn builder(
+    disk: &dyn Disk,
+    segment: &Segment,
+) -> Result<ParquetRecordBatchReaderBuilder<bytes::Bytes>> {
     let path = PathBuf::from(&segment.path);
     let file = disk.open(&path).map_err(Error::disk("open", &path))?;
     let length =
@@ -188,7 +192,7 @@ pub(crate) fn read(disk: &dyn Disk, segment: &Segment) -> Result<(SchemaRef, Vec
     Ok((schema, batches))
 }
 
-fn segment_error(error: impl std::fmt::Display) -> Error {
+pub(crate) fn segment_error(error: impl std::fmt::Display) -> Error {
     Error::Segment(error.to_string())
 }
 

@@ -12,6 +12,7 @@ mod access;
 mod alter;
 pub(crate) mod binding;
 mod casts;
+mod clone;
 mod ddl;
 mod define;
 mod files;
@@ -35,6 +36,7 @@ mod segment_files;
 mod select;
 mod sequences;
 mod show;
+mod statement;
 mod structured;
 mod texts;
 mod timed;
@@ -43,6 +45,7 @@ mod travel;
 mod typed;
 mod types;
 mod udf;
+mod undrop;
 mod users;
 mod values;
 mod variant;
@@ -58,9 +61,9 @@ use std::sync::Arc;
 use sqlparser::ast::Statement;
 use sqlparser::dialect::SnowflakeDialect;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::Token;
 
-use super::catalog::Catalog;
+use super::catalog::statements::Span;
+use super::catalog::{Catalog, now_ms};
 use super::model::{ACCOUNTADMIN, TableKind};
 use crate::disk::Disk;
 
@@ -69,6 +72,8 @@ use self::files::Files;
 pub use self::result::{QueryResult, ResultColumn};
 pub(crate) use self::select::{Prepared, Scope};
 pub(crate) use self::sequences::numbers;
+pub(crate) use self::statement::result_scan;
+use self::statement::{bound, pipe_statement, statement_type, transaction};
 use self::words::Words;
 
 /// Where unqualified names are looked up.
@@ -276,18 +281,6 @@ pub struct Engine {
     account: String,
 }
 
-/// The verb of a statement about a pipe.
-fn pipe_statement(words: &Words) -> Option<&str> {
-    let at = if words.are(0, &["CREATE", "OR", "REPLACE"]) {
-        3
-    } else {
-        1
-    };
-    let verb = words.word(0)?;
-    let known = ["CREATE", "ALTER", "DROP", "DESC", "DESCRIBE"].contains(&verb);
-    (known && words.are(at, &["PIPE"])).then_some(verb)
-}
-
 impl Engine {
     /// An engine over a catalog whose segments lie below `data_dir`.
     #[must_use]
@@ -298,6 +291,12 @@ impl Engine {
             disk,
             account: account.to_owned(),
         }
+    }
+
+    /// Notes when a statement ran, under the id that its client knows.
+    pub(crate) fn note(&self, id: &str, begun_ms: i64) {
+        let ended_ms = now_ms();
+        self.catalog.note_statement(id, Span { begun_ms, ended_ms });
     }
 
     /// Runs one statement; USE changes the session.
@@ -348,6 +347,9 @@ impl Engine {
             });
         }
         Access::of(&self.catalog, session).check(&words)?;
+        if let Some(done) = clone::run(self, session, &words).await? {
+            return Ok(done);
+        }
         let (mut words, iceberg) = match iceberg::read(&words)? {
             Some((words, options)) => (words, Some(options)),
             None => (iceberg::plain(&words), None),
@@ -439,6 +441,9 @@ impl Engine {
         if let Some(done) = users::run(&self.catalog, session, words)? {
             return Ok(Some(done));
         }
+        if let Some(done) = undrop::run(&self.catalog, session, words)? {
+            return Ok(Some(done));
+        }
         if words.are(0, &["TRUNCATE"]) {
             return define::truncate(&self.catalog, session, words).map(Some);
         }
@@ -449,75 +454,6 @@ impl Engine {
     }
 }
 
-/// The statement whose result `SELECT * FROM TABLE(RESULT_SCAN('<id>'))`, and nothing else, asks for.
-pub(crate) fn result_scan(sql: &str) -> Option<String> {
-    let words = Words::of(sql).ok()?;
-    let signs = [
-        (1, Token::Mul),
-        (4, Token::LParen),
-        (6, Token::LParen),
-        (8, Token::RParen),
-        (9, Token::RParen),
-    ];
-    let is_it = words.len() == 10
-        && words.are(0, &["SELECT"])
-        && words.are(2, &["FROM", "TABLE"])
-        && words.are(5, &["RESULT_SCAN"])
-        && signs.iter().all(|(at, sign)| words.get(*at) == Some(sign));
-    words.text(7).filter(|_| is_it).map(ToOwned::to_owned)
-}
-
-/// Sessions' parameters and transactions: each statement is its own, so COMMIT and ROLLBACK find nothing to do.
-fn transaction(words: &Words) -> Result<Option<QueryResult>> {
-    let off = words.are(2, &["SET", "AUTOCOMMIT"]) && words.word(5) == Some("FALSE");
-    match words.word(0) {
-        Some("BEGIN" | "START") => Err(SqlError::unsupported("transactions of several statements")),
-        Some("ALTER") if words.are(1, &["SESSION"]) && off => Err(SqlError::unsupported(
-            "transactions of several statements (AUTOCOMMIT = FALSE)",
-        )),
-        Some("ALTER") if words.are(1, &["SESSION"]) => Ok(Some(executed())),
-        Some("COMMIT" | "ROLLBACK") => Ok(Some(executed())),
-        _ => Ok(None),
-    }
-}
-
 fn executed() -> QueryResult {
     QueryResult::status("Statement executed successfully.".to_owned())
-}
-
-/// The statement with its values put in.
-fn bound(words: &Words, bindings: &binding::Bindings) -> Result<Words> {
-    let Some(rows) = bindings.values().filter_map(binding::Binding::rows).max() else {
-        return binding::bind(words.tokens(), bindings, 0).map(Words::folded);
-    };
-    let values = (0..words.len()).find(|at| words.are(*at, &["VALUES"]));
-    let (Some(values), true) = (values, words.are(0, &["INSERT"])) else {
-        return Err(SqlError::unsupported(
-            "lists of values but in INSERT ... VALUES (?)",
-        ));
-    };
-    let mut tokens = words.range(0, values + 1).tokens().to_vec();
-    let row = words.range(values + 1, words.len());
-    for number in 0..rows {
-        if number > 0 {
-            tokens.push(Token::Comma);
-        }
-        tokens.extend(binding::bind(row.tokens(), bindings, number)?);
-    }
-    Ok(Words::folded(tokens))
-}
-
-/// The number by which drivers know a kind of statement (source of `snowflake-connector-python`: a query is 0x1000, INSERT
-/// 0x3100, what changes the session 0x4000, SHOW 0x4400, DESCRIBE 0x4500, definitions 0x6000).
-fn statement_type(words: &Words) -> u32 {
-    match words.word(0) {
-        Some("INSERT") => 0x3100,
-        Some("USE") => 0x4300,
-        Some("SHOW") => 0x4400,
-        Some("DESC" | "DESCRIBE") => 0x4500,
-        Some("ALTER") if words.are(1, &["SESSION"]) => 0x4100,
-        Some("COMMIT" | "ROLLBACK") => 0x5000,
-        Some("CREATE" | "ALTER" | "DROP" | "TRUNCATE" | "GRANT" | "REVOKE") => 0x6000,
-        _ => 0x1000,
-    }
 }

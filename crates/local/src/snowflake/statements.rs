@@ -3,6 +3,7 @@
 //! Each statement runs in a task of its own, so that a client may leave and ask again by its handle, or cancel it. A request
 //! id that was seen answers with the statement it began, because clients repeat requests whose answer was lost. Results are
 //! kept for a while: at most [`KEPT`] of them, [`KEPT_BYTES`] together; the oldest that are done go first.
+//! When a statement ran is known for longer, to time travel.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::catalog::now_ms;
 use super::sql::{Engine, Parameters, QueryResult, Session, SqlError};
 
 /// Statements that are kept.
@@ -110,11 +112,14 @@ impl Statements {
         forget_oldest(&mut kept);
         drop(kept);
         let (engine, cancel) = (self.engine.clone(), statement.cancel.clone());
+        let handle = statement.handle.clone();
         tokio::spawn(async move {
+            let begun_ms = now_ms();
             let result = tokio::select! {
                 result = engine.execute_with(&mut session, &sql, &parameters) => result,
                 () = cancel.cancelled() => Err(SqlError::canceled()),
             };
+            engine.note(&handle, begun_ms);
             sender.send_replace(Some(Arc::new(Done::new(result, session))));
         });
         statement

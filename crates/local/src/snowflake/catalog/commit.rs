@@ -168,7 +168,7 @@ fn fenced(transaction: &Transaction<'_>, channels: &[ChannelCommit]) -> Result<V
     Ok(fenced)
 }
 
-fn insert_segment(
+pub(super) fn insert_segment(
     transaction: &Transaction<'_>,
     table_id: i64,
     segment: &NewSegment,

@@ -2,7 +2,8 @@
 //!
 //! Source: Snowflake documentation, "Overview of Access Control" and "Access control privileges". A role has the privileges
 //! that were granted to it, those of the roles that were granted to it, and those of PUBLIC; who owns an object has every
-//! privilege on it. An object that is dropped or replaced takes its grants along.
+//! privilege on it. An object that is dropped or replaced takes its grants along;
+//! those of a table come back with UNDROP, or go to the new one by COPY GRANTS.
 
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -311,11 +312,12 @@ impl Catalog {
                                 WHEN 'SEQUENCE' THEN {made} WHEN 'FUNCTION' THEN {made}
                                 ELSE replace(g.object, char(1), '.') END AS name
                 FROM grants g
+                WHERE g.kind <> 'TABLE' OR g.object IN (SELECT CAST(id AS TEXT) FROM tables WHERE dropped_on_ms IS NULL)
                 UNION ALL SELECT created_on_ms, 'OWNERSHIP', 'DATABASE', name, owner, 1, owner, name FROM databases
                 UNION ALL SELECT created_on_ms, 'OWNERSHIP', 'SCHEMA', database || char(1) || name, owner, 1, owner,
                     database || '.' || name FROM schemas
                 UNION ALL SELECT created_on_ms, 'OWNERSHIP', 'TABLE', CAST(id AS TEXT), owner, 1, owner,
-                    database || '.' || schema || '.' || name FROM tables
+                    database || '.' || schema || '.' || name FROM tables WHERE dropped_on_ms IS NULL
                 UNION ALL SELECT created_on_ms, 'OWNERSHIP', 'PIPE', CAST(id AS TEXT), owner, 1, owner,
                     database || '.' || schema || '.' || name FROM pipes WHERE owner IS NOT NULL
                 UNION ALL SELECT created_on_ms, 'OWNERSHIP', kind, CAST(id AS TEXT), owner, 1, owner,
@@ -407,6 +409,48 @@ pub(super) fn forget(connection: &Connection, object: &Object) -> Result<()> {
             "DELETE FROM grants WHERE kind LIKE 'FUTURE %' AND object = ?1",
             [key],
         )?;
+    }
+    Ok(())
+}
+
+/// A privilege on an object that a role has, and whether it may grant it further.
+pub(super) struct Held {
+    role: String,
+    privilege: String,
+    grant_option: bool,
+}
+
+/// What is granted on an object; its OWNERSHIP is no part of that.
+pub(super) fn held_on(connection: &Connection, object: &Object) -> Result<Vec<Held>> {
+    let mut statement = connection
+        .prepare_cached("SELECT role, privilege, grant_option FROM grants WHERE kind = ?1 AND object = ?2")?;
+    let rows = statement.query_map((object.kind(), object.key()), |row| {
+        Ok(Held {
+            role: row.get(0)?,
+            privilege: row.get(1)?,
+            grant_option: row.get(2)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Gives a new object these, as COPY GRANTS does: by the role that made it, now.
+pub(super) fn give(connection: &Connection, object: &Object, held: &[Held], by: Option<&str>) -> Result<()> {
+    for one in held {
+        connection
+            .prepare_cached(
+                "INSERT OR IGNORE INTO grants (kind, object, role, privilege, grant_option, granted_by, created_on_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute((
+                object.kind(),
+                object.key(),
+                &one.role,
+                &one.privilege,
+                one.grant_option,
+                by,
+                now_ms(),
+            ))?;
     }
     Ok(())
 }

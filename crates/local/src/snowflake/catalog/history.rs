@@ -2,7 +2,7 @@
 //!
 //! How it works: every segment has the moment of each row's commit as its last column, so rows that came later are left out by
 //! a filter, also behind a merge. What was taken away since is kept: segments by TRUNCATE, the columns' definitions by each
-//! ALTER and each evolution. DROP and CREATE OR REPLACE keep nothing.
+//! ALTER and each evolution. A table that comes back by UNDROP has its past again.
 //!
 //! What it guarantees: nothing is kept for longer than the table's DATA_RETENTION_TIME_IN_DAYS and the next sweep of garbage.
 //!
@@ -14,7 +14,7 @@ use super::super::model::{ColumnDef, Segment, SegmentKind, TableSnapshot};
 use super::{Catalog, now_ms, objects};
 use crate::{Error, Result};
 
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// A table as it was.
 #[derive(Debug)]

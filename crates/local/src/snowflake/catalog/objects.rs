@@ -1,4 +1,4 @@
-//! Databases, schemas and tables: CREATE, DROP, list, ALTER.
+//! Databases, schemas and tables: CREATE, list, ALTER. What DROP does is in [`super::dropped`].
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 
@@ -7,10 +7,10 @@ use super::super::model::{
     TableDef, TableKind,
 };
 use super::grants::{self, Object};
-use super::{Catalog, existing, history, iceberg, made, now_ms, write};
+use super::{Catalog, existing, history, now_ms, write};
 use crate::{Error, Result};
 
-const TABLE_COLUMNS: &str =
+pub(super) const TABLE_COLUMNS: &str =
     "id, database, schema, name, columns, schema_evolution, error_logging, created_on_ms, row_timestamp_ms, kind, cluster_by,
      comment, owner, renames, retention_days, transform,
      (SELECT version FROM iceberg_tables WHERE table_id = tables.id)";
@@ -75,7 +75,7 @@ impl Catalog {
         Ok(if there { Created::Replaced } else { Created::Made })
     }
 
-    /// CREATE TABLE. A replaced table gets a new id, so its pipe and channels are new ones too.
+    /// CREATE TABLE. What replaces a table gets a new id, so its pipe and channels are new ones too.
     ///
     /// # Errors
     /// [`Error::NoSuchObject`] if database or schema is missing, [`Error::ObjectExists`] in mode `New`.
@@ -103,13 +103,17 @@ impl Catalog {
             });
         }
         let old = table(transaction, &new.database, &new.schema, &new.name)?;
+        let copied = match new.copy_grants_of {
+            Some(id) => Some(grants::held_on(transaction, &Object::Table(id))?),
+            None => None,
+        };
         if let Some(old) = &old {
             if !existing(mode, "Table", || {
                 format!("{}.{}.{}", new.database, new.schema, new.name)
             })? {
                 return Ok(Created::Existed);
             }
-            self.remove_table(transaction, old.id)?;
+            self.put_away(transaction, old)?;
         }
         transaction.execute(
             "INSERT INTO tables (database, schema, name, columns, schema_evolution, error_logging, created_on_ms,
@@ -132,61 +136,16 @@ impl Catalog {
                 &new.transform,
             ),
         )?;
-        let id = transaction.last_insert_rowid();
-        grants::give_future(transaction, &Object::Table(id), &new.database, Some(&new.schema))?;
+        let object = Object::Table(transaction.last_insert_rowid());
+        match copied {
+            Some(held) => grants::give(transaction, &object, &held, new.owner.as_deref())?,
+            None => grants::give_future(transaction, &object, &new.database, Some(&new.schema))?,
+        }
         Ok(if old.is_some() {
             Created::Replaced
         } else {
             Created::Made
         })
-    }
-
-    /// DROP DATABASE with all below it; false if it was not there.
-    ///
-    /// # Errors
-    /// [`Error::Catalog`].
-    pub fn drop_database(&self, name: &str) -> Result<bool> {
-        let mut connection = self.lock();
-        let transaction = write(&mut connection)?;
-        let there = database_exists(&transaction, name)?;
-        if there {
-            self.remove_database(&transaction, name)?;
-            transaction.commit()?;
-            self.changed();
-        }
-        Ok(there)
-    }
-
-    /// DROP SCHEMA with all below it; false if it was not there.
-    ///
-    /// # Errors
-    /// [`Error::Catalog`].
-    pub fn drop_schema(&self, database: &str, name: &str) -> Result<bool> {
-        let mut connection = self.lock();
-        let transaction = write(&mut connection)?;
-        let there = schema_exists(&transaction, database, name)?;
-        if there {
-            self.remove_schema(&transaction, database, name)?;
-            transaction.commit()?;
-            self.changed();
-        }
-        Ok(there)
-    }
-
-    /// DROP TABLE with its pipe and channels; false if it was not there.
-    ///
-    /// # Errors
-    /// [`Error::Catalog`].
-    pub fn drop_table(&self, database: &str, schema: &str, name: &str) -> Result<bool> {
-        let mut connection = self.lock();
-        let transaction = write(&mut connection)?;
-        let Some(table) = table(&transaction, database, schema, name)? else {
-            return Ok(false);
-        };
-        self.remove_table(&transaction, table.id)?;
-        transaction.commit()?;
-        self.changed();
-        Ok(true)
     }
 
     /// Changes a table's definition (columns, properties, name) as it stands now: a commit that adds a column comes before
@@ -233,8 +192,9 @@ impl Catalog {
         Ok(())
     }
 
-    /// Turns a table's segments, of one kind or all, into garbage.
-    fn remove_segments(
+    /// Turns a table's segments, of one kind or all, into garbage, but for files that another table names (they are looked for
+    /// when garbage is taken).
+    pub(super) fn remove_segments(
         &self,
         transaction: &Transaction<'_>,
         table_id: i64,
@@ -254,7 +214,7 @@ impl Catalog {
         Ok(())
     }
 
-    fn store_table(&self, connection: &Connection, table: &TableDef) -> Result<()> {
+    pub(super) fn store_table(&self, connection: &Connection, table: &TableDef) -> Result<()> {
         let changed = connection.execute(
             "UPDATE tables SET name = ?2, columns = ?3, schema_evolution = ?4, error_logging = ?5,
              row_timestamp_ms = ?6, cluster_by = ?7, comment = ?8, owner = ?9, renames = ?10, retention_days = ?11
@@ -334,7 +294,8 @@ impl Catalog {
         let connection = self.lock();
         let mut statement = connection.prepare_cached(&format!(
             "SELECT {TABLE_COLUMNS} FROM tables
-             WHERE (?1 IS NULL OR database = ?1) AND (?2 IS NULL OR schema = ?2) ORDER BY database, schema, name"
+             WHERE dropped_on_ms IS NULL AND (?1 IS NULL OR database = ?1) AND (?2 IS NULL OR schema = ?2)
+             ORDER BY database, schema, name"
         ))?;
         let mut rows = statement.query((database, schema))?;
         let mut tables = Vec::new();
@@ -373,55 +334,6 @@ impl Catalog {
             statement.query_row([table_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok((rows.unsigned_abs(), bytes.unsigned_abs()))
     }
-
-    fn remove_database(&self, transaction: &Transaction<'_>, name: &str) -> Result<()> {
-        let schemas: Vec<String> = transaction
-            .prepare_cached("SELECT name FROM schemas WHERE database = ?1")?
-            .query_map([name], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
-        for schema in schemas {
-            self.remove_schema(transaction, name, &schema)?;
-        }
-        transaction.execute("DELETE FROM databases WHERE name = ?1", [name])?;
-        grants::forget(transaction, &Object::Database(name.to_owned()))?;
-        Ok(())
-    }
-
-    fn remove_schema(&self, transaction: &Transaction<'_>, database: &str, name: &str) -> Result<()> {
-        let tables: Vec<i64> = transaction
-            .prepare_cached("SELECT id FROM tables WHERE database = ?1 AND schema = ?2")?
-            .query_map([database, name], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
-        for table in tables {
-            self.remove_table(transaction, table)?;
-        }
-        made::remove_of_schema(transaction, database, name)?;
-        transaction.execute(
-            "DELETE FROM schemas WHERE database = ?1 AND name = ?2",
-            [database, name],
-        )?;
-        grants::forget(transaction, &Object::Schema(database.to_owned(), name.to_owned()))?;
-        Ok(())
-    }
-
-    fn remove_table(&self, transaction: &Transaction<'_>, id: i64) -> Result<()> {
-        self.remove_segments(transaction, id, None)?;
-        self.forget_history(transaction, id)?;
-        iceberg::remove(transaction, id, self.pins.number())?;
-        let pipes: Vec<i64> = transaction
-            .prepare_cached("SELECT id FROM pipes WHERE table_id = ?1")?
-            .query_map([id], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
-        for pipe in pipes {
-            grants::forget(transaction, &Object::Pipe(pipe))?;
-        }
-        grants::forget(transaction, &Object::Table(id))?;
-        for from in ["channels", "pipes"] {
-            transaction.execute(&format!("DELETE FROM {from} WHERE table_id = ?1"), [id])?;
-        }
-        transaction.execute("DELETE FROM tables WHERE id = ?1", [id])?;
-        Ok(())
-    }
 }
 
 fn namespace(row: &Row<'_>) -> rusqlite::Result<NamespaceRow> {
@@ -432,7 +344,7 @@ fn namespace(row: &Row<'_>) -> rusqlite::Result<NamespaceRow> {
     })
 }
 
-fn database_exists(connection: &Connection, name: &str) -> Result<bool> {
+pub(super) fn database_exists(connection: &Connection, name: &str) -> Result<bool> {
     Ok(connection
         .prepare_cached("SELECT 1 FROM databases WHERE name = ?1")?
         .exists([name])?)
@@ -451,7 +363,7 @@ pub(super) fn table(
     name: &str,
 ) -> Result<Option<TableDef>> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {TABLE_COLUMNS} FROM tables WHERE database = ?1 AND schema = ?2 AND name = ?3"
+        "SELECT {TABLE_COLUMNS} FROM tables WHERE database = ?1 AND schema = ?2 AND name = ?3 AND dropped_on_ms IS NULL"
     ))?;
     statement
         .query_row([database, schema, name], |row| Ok(table_row(row)))
@@ -460,15 +372,16 @@ pub(super) fn table(
 }
 
 pub(super) fn table_by_id(connection: &Connection, id: i64) -> Result<Option<TableDef>> {
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT {TABLE_COLUMNS} FROM tables WHERE id = ?1"))?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {TABLE_COLUMNS} FROM tables WHERE id = ?1 AND dropped_on_ms IS NULL"
+    ))?;
     statement
         .query_row([id], |row| Ok(table_row(row)))
         .optional()?
         .transpose()
 }
 
-fn table_row(row: &Row<'_>) -> Result<TableDef> {
+pub(super) fn table_row(row: &Row<'_>) -> Result<TableDef> {
     let columns: String = row.get(4)?;
     let kind: String = row.get(9)?;
     Ok(TableDef {

@@ -1,7 +1,34 @@
 //! The tables of the catalog file. Ids are never reused (AUTOINCREMENT): they stand in the log and in tokens.
 
+/// Files of tables. One file may be named by several tables (clones); the rows that name it are its reference count.
+macro_rules! segments {
+    () => {
+        "
+CREATE TABLE IF NOT EXISTS segments (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    table_id INTEGER NOT NULL REFERENCES tables (id),
+    path TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    kind INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (path, table_id)) STRICT;
+CREATE INDEX IF NOT EXISTS segments_by_table ON segments (table_id);
+CREATE TABLE IF NOT EXISTS removed_segments (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    table_id INTEGER NOT NULL REFERENCES tables (id),
+    path TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    removed_on_ms INTEGER NOT NULL,
+    UNIQUE (path, table_id)) STRICT;
+CREATE INDEX IF NOT EXISTS removed_segments_by_table ON removed_segments (table_id);
+"
+    };
+}
+
 /// Run at each open.
-pub(super) const TABLES: &str = "
+pub(super) const TABLES: &str = concat!(
+    "
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS users (name TEXT PRIMARY KEY, created_on_ms INTEGER NOT NULL, password BLOB, default_role TEXT) STRICT;
 CREATE TABLE IF NOT EXISTS user_keys (
@@ -39,23 +66,11 @@ CREATE TABLE IF NOT EXISTS tables (
     renames INTEGER NOT NULL DEFAULT 0,
     retention_days INTEGER NOT NULL DEFAULT 1,
     transform TEXT,
+    dropped_on_ms INTEGER,
     UNIQUE (database, schema, name),
     FOREIGN KEY (database, schema) REFERENCES schemas (database, name)) STRICT;
-CREATE TABLE IF NOT EXISTS segments (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    table_id INTEGER NOT NULL REFERENCES tables (id),
-    path TEXT NOT NULL UNIQUE,
-    rows INTEGER NOT NULL,
-    bytes INTEGER NOT NULL,
-    kind INTEGER NOT NULL DEFAULT 0) STRICT;
-CREATE INDEX IF NOT EXISTS segments_by_table ON segments (table_id);
-CREATE TABLE IF NOT EXISTS removed_segments (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    table_id INTEGER NOT NULL REFERENCES tables (id),
-    path TEXT NOT NULL UNIQUE,
-    rows INTEGER NOT NULL,
-    bytes INTEGER NOT NULL,
-    removed_on_ms INTEGER NOT NULL) STRICT;
+"
+        ,segments!(),"
 CREATE TABLE IF NOT EXISTS table_versions (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     table_id INTEGER NOT NULL REFERENCES tables (id),
@@ -98,7 +113,8 @@ CREATE TABLE IF NOT EXISTS channels (
     UNIQUE (pipe_id, lookup)) STRICT;
 CREATE INDEX IF NOT EXISTS channels_by_table ON channels (table_id);
 CREATE INDEX IF NOT EXISTS pipes_by_table ON pipes (table_id);
-";
+"
+);
 
 /// Roles and what they may do. Source of the built-in ones: Snowflake documentation, "Overview of Access Control",
 /// "System-defined roles".
@@ -167,7 +183,7 @@ CREATE TABLE IF NOT EXISTS iceberg_folders (folder TEXT PRIMARY KEY) STRICT;
 pub(super) const GRANTS: &str = grants!();
 
 /// What a catalog file of an earlier version lacks, by version; each step is run once.
-pub(super) const UPGRADES: [&str; 9] = [
+pub(super) const UPGRADES: [&str; 10] = [
     "ALTER TABLE segments ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE pipes ADD COLUMN copy TEXT; ALTER TABLE pipes ADD COLUMN comment TEXT;",
     "ALTER TABLE users ADD COLUMN password BLOB;",
@@ -192,4 +208,19 @@ pub(super) const UPGRADES: [&str; 9] = [
     "",
     // The same of sequences and functions.
     "",
+    // Clones share files, so that a path is no longer unique; SQLite changes no constraint of a table that is there.
+    concat!(
+        "ALTER TABLE tables ADD COLUMN dropped_on_ms INTEGER;
+     CREATE TABLE IF NOT EXISTS removed_segments (id INTEGER, table_id INTEGER, path TEXT, rows INTEGER, bytes INTEGER,
+         removed_on_ms INTEGER);
+     DROP INDEX IF EXISTS segments_by_table;
+     ALTER TABLE segments RENAME TO unshared_segments;
+     ALTER TABLE removed_segments RENAME TO unshared_removed_segments;",
+        segments!(),
+        "INSERT INTO segments (id, table_id, path, rows, bytes, kind)
+         SELECT id, table_id, path, rows, bytes, kind FROM unshared_segments;
+     INSERT INTO removed_segments (id, table_id, path, rows, bytes, removed_on_ms)
+         SELECT id, table_id, path, rows, bytes, removed_on_ms FROM unshared_removed_segments;
+     DROP TABLE unshared_segments; DROP TABLE unshared_removed_segments;"
+    ),
 ];

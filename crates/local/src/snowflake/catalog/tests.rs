@@ -259,12 +259,40 @@ fn refused_rows_are_not_committed_to_a_table_that_stopped_keeping_them() {
 }
 
 #[test]
+fn a_dropped_table_is_found_by_nothing_but_those_who_look_for_dropped_ones() {
+    let (_folder, catalog, table) = with_table();
+    assert!(catalog.drop_table("D", "PUBLIC", "T").unwrap());
+    let hidden = format!("T\u{1}{}", table.id);
+    for name in ["T", &hidden] {
+        assert_eq!(catalog.table("D", "PUBLIC", name).unwrap(), None);
+        let pipe = catalog.pipe("D", "PUBLIC", &format!("{name}-STREAMING")).unwrap();
+        assert_eq!(pipe, PipeLookup::NoPipe, "{name}");
+    }
+    assert_eq!(catalog.table_by_id(table.id).unwrap(), None);
+    let commit = TableCommit {
+        table_id: table.id,
+        columns_before: table.columns.clone(),
+        columns_after: None,
+        segment: None,
+        errors: None,
+        channels: Vec::new(),
+        overwrite: false,
+        iceberg: None,
+    };
+    assert_eq!(catalog.commit(&commit).unwrap(), Outcome::TableGone);
+    let dropped = catalog.dropped_tables(Some("D"), Some("PUBLIC")).unwrap();
+    assert_eq!(dropped.len(), 1);
+    assert_eq!(dropped[0].table, table, "with its own name");
+}
+
+#[test]
 fn file_of_the_first_version_is_upgraded_and_a_later_one_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalog.db");
     let mut first = schema::TABLES.to_owned();
     for added in [
         "    renames INTEGER NOT NULL DEFAULT 0,\n    retention_days INTEGER NOT NULL DEFAULT 1,\n    transform TEXT,\n",
+        "    dropped_on_ms INTEGER,\n",
         ",\n    row_timestamp_default INTEGER",
         ",\n    kind INTEGER NOT NULL DEFAULT 0",
         "    copy TEXT,\n    comment TEXT,\n",
@@ -285,6 +313,7 @@ fn file_of_the_first_version_is_upgraded_and_a_later_one_refused() {
         "INSERT INTO databases VALUES ('D', 0); INSERT INTO schemas VALUES ('D', 'PUBLIC', 0);
          INSERT INTO tables VALUES (1, 'D', 'PUBLIC', 'T', '[]', 0, 0, 0);
          INSERT INTO segments VALUES (1, 1, 'segments/x', 5, 50);
+         INSERT INTO removed_segments VALUES (1, 1, 'segments/y', 5, 50, 7);
          INSERT INTO pipes VALUES (1, 1, 'D', 'PUBLIC', 'T-STREAMING', 0);
          INSERT INTO users VALUES ('ADA', 0);",
     )
@@ -294,6 +323,7 @@ fn file_of_the_first_version_is_upgraded_and_a_later_one_refused() {
         let catalog = Catalog::open(&path).unwrap();
         assert_eq!(catalog.segments(1, SegmentKind::Rows).unwrap()[0].rows, 5);
         assert!(catalog.segments(1, SegmentKind::Errors).unwrap().is_empty());
+        assert!(catalog.is_segment("segments/y").unwrap());
         assert_eq!(catalog.pipes(None, None).unwrap()[0].copy, None);
         assert_eq!(catalog.first_role("ADA").unwrap(), "ACCOUNTADMIN", "as before");
     }

@@ -209,6 +209,46 @@ async fn a_repeated_request_runs_once() {
 }
 
 #[tokio::test]
+async fn a_table_is_seen_as_it_was_before_and_behind_a_statement() {
+    let mut driver = Driver::start().await;
+    driver.login(ada()).await;
+    let mut ids = Vec::new();
+    for (number, sql) in [
+        "CREATE TABLE R (A INT)",
+        "INSERT INTO R VALUES (1)",
+        "INSERT INTO R VALUES (2), (3)",
+        "TRUNCATE TABLE R",
+        "SELECT 1 FROM NOWHERE",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = driver.query(&number.to_string(), sql).await;
+        ids.push(answer["data"]["queryId"].as_str().unwrap().to_owned());
+        // Moments are whole milliseconds.
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    for (number, (statement, before, behind)) in [(1, "0", "1"), (2, "1", "3"), (3, "3", "0"), (4, "0", "0")]
+        .into_iter()
+        .enumerate()
+    {
+        for (word, expected) in [("BEFORE", before), ("AT", behind)] {
+            let sql = format!("SELECT COUNT(*) FROM R {word}(STATEMENT => '{}')", ids[statement]);
+            let answer = driver.query(&format!("{word}{number}"), &sql).await;
+            assert_eq!(answer["data"]["rowset"], json!([[expected]]), "{sql}: {answer}");
+        }
+    }
+    let sql = format!("CREATE TABLE C CLONE R BEFORE(STATEMENT => '{}')", ids[3]);
+    driver.query("clone", &sql).await;
+    let count = driver.query("count", "SELECT COUNT(*) FROM C").await;
+    assert_eq!(count["data"]["rowset"], json!([["3"]]), "{count}");
+    let unknown = driver
+        .query("unknown", "SELECT * FROM R AT(STATEMENT => 'no such id')")
+        .await;
+    assert_eq!(unknown["code"], "000709", "{unknown}");
+}
+
+#[tokio::test]
 async fn users_are_made_changed_and_dropped_by_sql() {
     let mut driver = Driver::start().await;
     driver.login(ada()).await;

@@ -12,6 +12,7 @@ use super::{Name, QueryResult, Result, Session, SqlError, tokens, travel};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::grants::{Kind, Object};
 use crate::snowflake::catalog::made::{Made, MadeKind, Place};
+use crate::snowflake::model::TableDef;
 
 /// The privilege that only the owner has.
 pub(super) const OWNERSHIP: &str = "OWNERSHIP";
@@ -241,7 +242,7 @@ impl<'a> Access<'a> {
         }
         match verb {
             "CREATE" => self.create(kind, &made, &name, or_replace),
-            "ALTER" | "DROP" | "UNDROP" | "TRUNCATE" | "DESC" | "DESCRIBE" => self.change(verb, kind, &name),
+            "ALTER" | "DROP" | "TRUNCATE" | "DESC" | "DESCRIBE" => self.change(verb, kind, &name),
             _ => Ok(()),
         }
     }
@@ -291,6 +292,16 @@ impl<'a> Access<'a> {
         }
     }
 
+    /// Fails if the role may not bring a dropped table back.
+    pub(super) fn undrop(&self, table: &TableDef) -> Result<()> {
+        self.require(&of_table(table), OWNERSHIP)?;
+        let schema = [table.database.clone(), table.schema.clone()];
+        match self.find("SCHEMA", &schema)? {
+            Some(schema) => self.require(&schema, "CREATE TABLE"),
+            None => Ok(()),
+        }
+    }
+
     /// Fails if the role may not change a user; everybody may change itself.
     pub(super) fn user(&self, name: &str) -> Result<()> {
         if name == self.session.user {
@@ -331,6 +342,7 @@ impl<'a> Access<'a> {
         let place = |name: &str| result.columns.iter().position(|column| column.name == name);
         let (database, schema) = (place("database_name"), place("schema_name"));
         let (name, table) = (place("name"), place("table_name"));
+        let dropped = place("dropped_on");
         let path = match shown {
             "DATABASES" => vec![name],
             "SCHEMAS" => vec![database, name],
@@ -356,6 +368,8 @@ impl<'a> Access<'a> {
                 .filter_map(|at| row.get(*at).cloned().flatten())
                 .collect();
             let visible = match seen.get(&parts) {
+                // SHOW TABLES HISTORY has looked at dropped tables by itself: their names find others, or none.
+                _ if dropped.is_some_and(|at| row.get(at).is_some_and(Option::is_some)) => true,
                 Some(visible) => *visible,
                 None => {
                     let visible = self.shows(kind, &parts)?;
@@ -385,6 +399,16 @@ impl<'a> Access<'a> {
         }
         self.sees(&found)
     }
+}
+
+/// A table that was found in the catalog, dropped or not.
+pub(super) fn of_table(table: &TableDef) -> Found {
+    inside(
+        Object::Table(table.id),
+        &table.database,
+        &table.schema,
+        &table.name,
+    )
 }
 
 /// A sequence or function that was found in the catalog.

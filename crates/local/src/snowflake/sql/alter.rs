@@ -9,6 +9,8 @@
 //!
 //! Source: Snowflake documentation, "ALTER TABLE", "ALTER TABLE ... ALTER COLUMN", "ALTER ICEBERG TABLE".
 
+mod options;
+
 use std::sync::Arc;
 
 use sqlparser::ast::ColumnDef as Parsed;
@@ -16,12 +18,13 @@ use sqlparser::dialect::SnowflakeDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
+pub(super) use self::options::Options;
 use super::files::Files;
 use super::show::type_text;
 use super::words::Words;
 use super::{Engine, Name, QueryResult, Result, Session, SqlError, define, iceberg, query, sequences, types};
-use crate::snowflake::catalog::{Catalog, now_ms};
-use crate::snowflake::model::{ColumnDef, DataType, RETENTION_DAYS, TableDef, TableKind};
+use crate::snowflake::catalog::Catalog;
+use crate::snowflake::model::{ColumnDef, DataType, TableDef, TableKind};
 
 /// Runs the statement if it is an ALTER TABLE.
 pub(super) async fn run(engine: &Engine, session: &Session, words: &Words) -> Result<Option<QueryResult>> {
@@ -145,16 +148,6 @@ enum Column {
     NoDefault,
 }
 
-/// The options of SET and UNSET.
-#[derive(Debug, Default)]
-struct Options {
-    schema_evolution: Option<bool>,
-    error_logging: Option<bool>,
-    row_timestamp: Option<bool>,
-    comment: Option<Option<String>>,
-    retention_days: Option<u8>,
-}
-
 impl Change {
     fn read(words: &Words, at: usize) -> Result<Self> {
         match words.word(at).unwrap_or_default() {
@@ -177,17 +170,9 @@ impl Change {
             "DROP" => dropped(words, at + 1),
             "ALTER" | "MODIFY" => altered(words, at + 1).map(Self::Columns),
             "CLUSTER" if words.are(at + 1, &["BY"]) => {
-                let end = words
-                    .closing(at + 2)
-                    .ok_or_else(|| SqlError::syntax("CLUSTER BY wants a list"))?;
-                ended(words, end + 1)?;
-                let tokens = words.range(at + 3, end).tokens().to_vec();
-                let mut parser = Parser::new(&SnowflakeDialect {}).with_tokens(tokens);
-                let keys = parser
-                    .parse_comma_separated(Parser::parse_expr)
-                    .map_err(SqlError::syntax)?;
-                let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-                Ok(Self::ClusterBy(Some(format!("({})", keys.join(", ")))))
+                let (keys, end) = cluster_keys(words, at + 2)?;
+                ended(words, end)?;
+                Ok(Self::ClusterBy(Some(keys)))
             }
             "SUSPEND" | "RESUME" if words.are(at + 1, &["RECLUSTER"]) => Ok(Self::Nothing),
             _ => Err(SqlError::unsupported("this form of ALTER TABLE")),
@@ -226,6 +211,20 @@ impl Change {
     }
 }
 
+/// The list behind CLUSTER BY, and where it ends.
+pub(super) fn cluster_keys(words: &Words, at: usize) -> Result<(String, usize)> {
+    let end = words
+        .closing(at)
+        .ok_or_else(|| SqlError::syntax("CLUSTER BY wants a list"))?;
+    let tokens = words.range(at + 1, end).tokens().to_vec();
+    let mut parser = Parser::new(&SnowflakeDialect {}).with_tokens(tokens);
+    let keys = parser
+        .parse_comma_separated(Parser::parse_expr)
+        .map_err(SqlError::syntax)?;
+    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    Ok((format!("({})", keys.join(", ")), end + 1))
+}
+
 fn name_is_missing() -> SqlError {
     SqlError::syntax("a name is missing")
 }
@@ -234,84 +233,6 @@ fn ended(words: &Words, at: usize) -> Result<()> {
     match words.get(at) {
         None => Ok(()),
         Some(token) => Err(SqlError::syntax(format!("unexpected '{token}'"))),
-    }
-}
-
-impl Options {
-    fn set(words: &Words, mut at: usize) -> Result<Self> {
-        let mut options = Self::default();
-        loop {
-            let word = words
-                .word(at)
-                .ok_or_else(|| SqlError::syntax("SET wants an option"))?;
-            let truth = || {
-                words
-                    .set_to(at + 1)
-                    .ok_or_else(|| SqlError::syntax(format!("{word} is TRUE or FALSE")))
-            };
-            match word {
-                "ENABLE_SCHEMA_EVOLUTION" => options.schema_evolution = Some(truth()?),
-                "ERROR_LOGGING" => options.error_logging = Some(truth()?),
-                "ROW_TIMESTAMP" => options.row_timestamp = Some(truth()?),
-                // There is nothing for it to do here.
-                "CHANGE_TRACKING" => _ = truth()?,
-                "COMMENT" => {
-                    let text = words
-                        .text(at + 2)
-                        .ok_or_else(|| SqlError::syntax("COMMENT is a text"))?;
-                    options.comment = Some(Some(text.to_owned()));
-                }
-                "DATA_RETENTION_TIME_IN_DAYS" => {
-                    let days = words.get(at + 2).and_then(|token| token.to_string().parse().ok());
-                    options.retention_days = Some(define::retention(days.unwrap_or(u64::MAX))?);
-                }
-                other => return Err(SqlError::unsupported(&format!("ALTER TABLE ... SET {other}"))),
-            }
-            at += 3;
-            match words.get(at) {
-                None => return Ok(options),
-                Some(Token::Comma) => at += 1,
-                Some(_) => {}
-            }
-        }
-    }
-
-    fn unset(words: &Words, mut at: usize) -> Result<Self> {
-        let mut options = Self::default();
-        loop {
-            match words.word(at).unwrap_or_default() {
-                "ENABLE_SCHEMA_EVOLUTION" => options.schema_evolution = Some(false),
-                "ERROR_LOGGING" => options.error_logging = Some(false),
-                "ROW_TIMESTAMP" => options.row_timestamp = Some(false),
-                "CHANGE_TRACKING" => {}
-                "COMMENT" => options.comment = Some(None),
-                "DATA_RETENTION_TIME_IN_DAYS" => options.retention_days = Some(RETENTION_DAYS),
-                other => return Err(SqlError::unsupported(&format!("ALTER TABLE ... UNSET {other}"))),
-            }
-            match words.get(at + 1) {
-                None => return Ok(options),
-                Some(Token::Comma) => at += 2,
-                Some(_) => return Err(SqlError::syntax("UNSET wants options with commas between them")),
-            }
-        }
-    }
-
-    fn apply(self, table: &mut TableDef) -> Result<()> {
-        if self.row_timestamp == Some(true) {
-            define::takes_row_timestamps(table.kind)?;
-        }
-        table.schema_evolution = self.schema_evolution.unwrap_or(table.schema_evolution);
-        table.error_logging = self.error_logging.unwrap_or(table.error_logging);
-        table.row_timestamp_ms = match self.row_timestamp {
-            None => table.row_timestamp_ms,
-            Some(true) => table.row_timestamp_ms.or_else(|| Some(now_ms())),
-            Some(false) => None,
-        };
-        table.retention_days = self.retention_days.unwrap_or(table.retention_days);
-        if let Some(comment) = self.comment {
-            table.comment = comment;
-        }
-        Ok(())
     }
 }
 

@@ -182,7 +182,9 @@ pub(super) fn table_of(
     columns: impl FnOnce(Vec<ColumnDef>) -> Result<Vec<ColumnDef>>,
 ) -> Result<Told> {
     if create.like.is_some() || create.clone.is_some() {
-        return Err(SqlError::unsupported("CREATE TABLE ... LIKE or CLONE"));
+        return Err(SqlError::unsupported(
+            "this form of CREATE TABLE ... LIKE or CLONE",
+        ));
     }
     let (new, mode) = new_table(catalog, session, &create, options, column)?;
     let name = new.name.clone();
@@ -248,6 +250,12 @@ pub(super) fn new_table(
         comment: comment(create),
         retention_days: create.data_retention_time_in_days.map(retention).transpose()?,
         owner: Some(session.role_name()),
+        copy_grants_of: match create.copy_grants {
+            true => catalog
+                .table(&name.database, &name.schema, &name.name)?
+                .map(|replaced| replaced.id),
+            false => None,
+        },
     };
     if new.row_timestamp {
         takes_row_timestamps(new.kind)?;

@@ -1,5 +1,7 @@
 //! SHOW, DESCRIBE and USE, read from the words of the statement.
 
+mod tables;
+
 use sqlparser::tokenizer::Token;
 
 use super::access::Access;
@@ -135,7 +137,8 @@ fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResu
         _ => None,
     };
     let at = at + usize::from(kind.is_some());
-    let filter = Filter::read(words, at + 1)?;
+    let history = words.are(at, &["TABLES", "HISTORY"]);
+    let filter = Filter::read(words, at + 1 + usize::from(history))?;
     let (database, schema) = filter.scope(session);
     match words.word(at) {
         Some("DATABASES") => {
@@ -155,7 +158,12 @@ fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResu
                 rows.collect(),
             ))
         }
-        Some("TABLES") => tables(catalog, &filter, database.as_deref(), schema.as_deref(), kind),
+        Some("TABLES") => {
+            let wanted =
+                |table: &TableDef| filter.admits(&table.name) && kind.is_none_or(|kind| table.kind == kind);
+            let place = (database.as_deref(), schema.as_deref());
+            tables::show(catalog, session, place, history, wanted)
+        }
         Some("PIPES") => {
             let rows = catalog.pipes(database.as_deref(), schema.as_deref())?;
             let rows = rows.into_iter().filter(|row| filter.admits(&row.name));
@@ -168,75 +176,6 @@ fn show(catalog: &Catalog, session: &Session, words: &Words) -> Result<QueryResu
             other.unwrap_or("what is written here")
         ))),
     }
-}
-
-fn tables(
-    catalog: &Catalog,
-    filter: &Filter,
-    database: Option<&str>,
-    schema: Option<&str>,
-    kind: Option<TableKind>,
-) -> Result<QueryResult> {
-    let listed = catalog.list_tables(database, schema)?.into_iter();
-    let mut rows = Vec::new();
-    for table in
-        listed.filter(|table| filter.admits(&table.name) && kind.is_none_or(|kind| table.kind == kind))
-    {
-        let (count, bytes) = catalog.table_size(table.id)?;
-        let yes = |truth| some(if truth { "Y" } else { "N" });
-        let on = |truth| some(if truth { "ON" } else { "OFF" });
-        rows.push(vec![
-            moment(table.created_on_ms),
-            some(table.name),
-            some(table.database),
-            some(table.schema),
-            some("TABLE"),
-            some(table.comment.unwrap_or_default()),
-            some(clustering(table.cluster_by.as_deref())),
-            some(count.to_string()),
-            some(bytes.to_string()),
-            some(table.owner),
-            some(table.retention_days.to_string()),
-            on(table.cluster_by.is_some()),
-            on(false),
-            yes(false),
-            yes(table.schema_evolution),
-            some("ROLE"),
-            yes(false),
-            yes(false),
-            yes(table.kind == TableKind::Iceberg),
-            yes(false),
-            yes(table.kind == TableKind::Interactive),
-            on(table.error_logging),
-            on(table.row_timestamp_ms.is_some()),
-        ]);
-    }
-    let names = [
-        "created_on",
-        "name",
-        "database_name",
-        "schema_name",
-        "kind",
-        "comment",
-        "cluster_by",
-        "rows",
-        "bytes",
-        "owner",
-        "retention_time",
-        "automatic_clustering",
-        "change_tracking",
-        "is_external",
-        "enable_schema_evolution",
-        "owner_role_type",
-        "is_event",
-        "is_hybrid",
-        "is_iceberg",
-        "is_dynamic",
-        "is_interactive",
-        "error_logging",
-        "row_timestamp",
-    ];
-    Ok(QueryResult::texts(&names, rows))
 }
 
 /// A clustering key as SHOW TABLES and INFORMATION_SCHEMA write it.

@@ -7,6 +7,7 @@ use crate::snowflake::rows::{AcceptedRows, Mapping, Terms, convert};
 use crate::snowflake::stored;
 
 mod alter;
+mod clone;
 mod coercion;
 mod counting;
 mod iceberg;
@@ -21,6 +22,7 @@ mod tokens;
 mod travel;
 mod typed;
 mod udf;
+mod undrop;
 
 struct Bench {
     folder: tempfile::TempDir,

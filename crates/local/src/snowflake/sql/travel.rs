@@ -1,10 +1,11 @@
-//! Time travel: `FROM t AT(TIMESTAMP => ...)`, `AT(OFFSET => ...)` and the same with BEFORE.
+//! Time travel: `FROM t AT(TIMESTAMP => ...)`, `AT(OFFSET => ...)`, `AT(STATEMENT => ...)` and the same with BEFORE.
 //!
 //! How it works: the moment is computed first, by a query of its own; the table is then called by a name that holds it
 //! ([`moment_of`]), under which its past is looked up ([`crate::snowflake::catalog::history`]).
 //!
-//! Source: Snowflake documentation, "AT | BEFORE". AT includes what was committed at the moment itself. STATEMENT is not known:
-//! the ids of statements are not kept.
+//! Source: Snowflake documentation, "AT | BEFORE". AT includes what was committed at the moment itself. Of a STATEMENT
+//! it is known when it began and ended ([`crate::snowflake::catalog`] keeps that in memory): AT includes all until its end, BEFORE
+//! nothing from its begin on, to the millisecond.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use sqlparser::dialect::SnowflakeDialect;
 use sqlparser::parser::Parser;
 
 use super::files::Files;
+use super::words::{self, Words};
 use super::{Name, Result, Session, SqlError, query};
 use crate::disk::RealDisk;
 use crate::snowflake::catalog::history::Past;
@@ -138,14 +140,34 @@ impl VisitorMut for Renamed {
     }
 }
 
+/// The version that `AT (...)` or `BEFORE (...)` means.
+pub(super) fn version(words: Words) -> Result<TableVersion> {
+    let mut tokens = Words::of("T")?.tokens().to_vec();
+    tokens.extend_from_slice(words.tokens());
+    let parsed = words::deep(|| {
+        let dialect = SnowflakeDialect {};
+        Parser::new(&dialect).with_tokens(tokens).parse_table_factor()
+    });
+    match parsed.map_err(SqlError::syntax)? {
+        TableFactor::Table {
+            version: Some(version),
+            ..
+        } => Ok(version),
+        _ => Err(wanted()),
+    }
+}
+
+fn wanted() -> SqlError {
+    SqlError::syntax("AT and BEFORE want TIMESTAMP =>, OFFSET => or STATEMENT =>")
+}
+
 /// The last millisecond whose commits are seen.
-async fn moment(
+pub(super) async fn moment(
     catalog: &Arc<Catalog>,
     files: &Files,
     session: &Session,
     version: &TableVersion,
 ) -> Result<i64> {
-    let wanted = || SqlError::syntax("AT and BEFORE want TIMESTAMP => or OFFSET =>");
     let TableVersion::Function(Expr::Function(function)) = version else {
         return Err(wanted());
     };
@@ -154,7 +176,7 @@ async fn moment(
     let to = match kind.to_uppercase().as_str() {
         "TIMESTAMP" => "TIMESTAMP_LTZ",
         "OFFSET" => "NUMBER(18, 3)",
-        "STATEMENT" => return Err(SqlError::unsupported("time travel to a STATEMENT")),
+        "STATEMENT" => "VARCHAR",
         _ => return Err(wanted()),
     };
     let sql = format!("SELECT CAST({value} AS {to})");
@@ -169,6 +191,19 @@ async fn moment(
         .into_iter()
         .next()
         .and_then(|row| row.into_iter().next().flatten());
+    if to == "VARCHAR" {
+        let id = text.ok_or_else(wanted)?;
+        let span = catalog.statement(&id).ok_or_else(|| SqlError {
+            code: "000709",
+            sql_state: "02000",
+            message: format!("Statement {id} not found"),
+        })?;
+        return Ok(if is_before {
+            span.begun_ms - 1
+        } else {
+            span.ended_ms
+        });
+    }
     let thousandths = text.as_deref().and_then(thousandths).ok_or_else(wanted)?;
     let at_ms = match to {
         "TIMESTAMP_LTZ" => thousandths,

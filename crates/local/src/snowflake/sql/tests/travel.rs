@@ -68,7 +68,7 @@ async fn a_table_is_seen_as_it_was() {
     assert_eq!(bench.cell("SELECT COUNT(A) FROM SAVED").await, "2");
     for (what, code) in [
         ("AT(OFFSET => -60*60*24)", "000707"),
-        ("AT(STATEMENT => '01b')", "000002"),
+        ("AT(STATEMENT => '01b')", "000709"),
         ("AT(NOTHING => 1)", "001003"),
         ("AT(TIMESTAMP => 'no time')", "100038"),
     ] {
