@@ -300,8 +300,10 @@ impl Catalog {
     /// Grants on an object or to a role, OWNERSHIP of databases, schemas, tables and pipes among them.
     pub(crate) fn grants(&self, of: Of<'_>) -> Result<Vec<GrantRow>> {
         let connection = self.lock();
-        let made = "(SELECT database || '.' || schema || '.' || name FROM made_objects
-                     WHERE id = CAST(g.object AS INTEGER))";
+        // An object of the account has neither database nor schema.
+        let name_of_made =
+            "CASE database WHEN '' THEN name ELSE database || '.' || schema || '.' || name END";
+        let made = format!("(SELECT {name_of_made} FROM made_objects WHERE id = CAST(g.object AS INTEGER))");
         let mut statement = connection.prepare_cached(&format!(
             "SELECT created_on_ms, privilege, kind, name, role, grant_option, granted_by FROM (
                 SELECT g.created_on_ms, g.privilege, g.kind, g.object, g.role, g.grant_option, g.granted_by,
@@ -310,6 +312,7 @@ impl Catalog {
                                 WHEN 'PIPE' THEN (SELECT database || '.' || schema || '.' || name FROM pipes
                                                   WHERE id = CAST(g.object AS INTEGER))
                                 WHEN 'SEQUENCE' THEN {made} WHEN 'FUNCTION' THEN {made}
+                                WHEN 'NETWORK RULE' THEN {made} WHEN 'NETWORK POLICY' THEN {made}
                                 ELSE replace(g.object, char(1), '.') END AS name
                 FROM grants g
                 WHERE g.kind <> 'TABLE' OR g.object IN (SELECT CAST(id AS TEXT) FROM tables WHERE dropped_on_ms IS NULL)
@@ -321,7 +324,7 @@ impl Catalog {
                 UNION ALL SELECT created_on_ms, 'OWNERSHIP', 'PIPE', CAST(id AS TEXT), owner, 1, owner,
                     database || '.' || schema || '.' || name FROM pipes WHERE owner IS NOT NULL
                 UNION ALL SELECT created_on_ms, 'OWNERSHIP', kind, CAST(id AS TEXT), owner, 1, owner,
-                    database || '.' || schema || '.' || name FROM made_objects)
+                    {name_of_made} FROM made_objects)
              WHERE (?1 IS NULL OR (kind = ?1 AND object = ?2)) AND (?3 IS NULL OR role = ?3)
              ORDER BY kind, name, privilege, role"
         ))?;

@@ -245,6 +245,14 @@ async fn policies_are_for_administrators_and_nobody_takes_off_its_own() {
         .run("CREATE NETWORK POLICY P ALLOWED_IP_LIST = ('192.0.2.1')")
         .await;
     bench.run("ALTER USER ADA SET NETWORK_POLICY = P").await;
+    let granted = bench.run("SHOW GRANTS TO ROLE ACCOUNTADMIN").await;
+    let owned = granted
+        .iter()
+        .filter(|row| row[2].as_deref() == Some("NETWORK POLICY"));
+    assert_eq!(
+        owned.map(|row| row[3].as_deref()).collect::<Vec<_>>(),
+        [Some("P")]
+    );
     bench.run("CREATE ROLE WRITER").await;
     bench.run("GRANT ROLE WRITER TO USER ADA").await;
     bench.run("GRANT USAGE ON DATABASE D TO ROLE WRITER").await;
