@@ -17,6 +17,17 @@ use crate::snowflake::model::TableDef;
 /// The privilege that only the owner has.
 pub(super) const OWNERSHIP: &str = "OWNERSHIP";
 
+/// What may stand between CREATE and the kind of object.
+pub(super) const MODIFIERS: [&str; 7] = [
+    "LOCAL",
+    "GLOBAL",
+    "TEMPORARY",
+    "TEMP",
+    "VOLATILE",
+    "TRANSIENT",
+    "SECURE",
+];
+
 /// The catalog as a session's role sees it.
 #[derive(Clone, Copy)]
 pub(super) struct Access<'a> {
@@ -218,10 +229,7 @@ impl<'a> Access<'a> {
         let verb = words.word(0).unwrap_or_default();
         let or_replace = words.are(1, &["OR", "REPLACE"]);
         let mut at = if or_replace { 3 } else { 1 };
-        while words
-            .word(at)
-            .is_some_and(|word| ["TRANSIENT", "TEMPORARY", "TEMP", "SECURE"].contains(&word))
-        {
+        while MODIFIERS.iter().any(|word| words.are(at, &[word])) {
             at += 1;
         }
         let Some((kind, made, at)) = kind(words, at, verb) else {

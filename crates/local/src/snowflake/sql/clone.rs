@@ -15,7 +15,7 @@
 use sqlparser::ast::TableVersion;
 use sqlparser::tokenizer::Token;
 
-use super::access::Access;
+use super::access::{Access, MODIFIERS};
 use super::alter::{self, Options};
 use super::define::{mode, told};
 use super::words::Words;
@@ -85,8 +85,7 @@ impl Copy {
     fn read(words: &Words) -> Result<Option<Self>> {
         let or_replace = words.are(1, &["OR", "REPLACE"]);
         let mut at = if or_replace { 3 } else { 1 };
-        let skipped = ["LOCAL", "GLOBAL", "TEMP", "TEMPORARY", "VOLATILE", "TRANSIENT"];
-        while skipped.iter().any(|word| words.are(at, &[word])) {
+        while MODIFIERS.iter().any(|word| words.are(at, &[word])) {
             at += 1;
         }
         let Some(kind) = words.word(at).filter(|_| words.are(0, &["CREATE"])) else {

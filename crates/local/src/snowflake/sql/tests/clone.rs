@@ -316,7 +316,12 @@ async fn a_clone_wants_select_and_gets_grants_by_copy_grants_only() {
         .run("REVOKE CREATE TABLE ON SCHEMA D.PUBLIC FROM ROLE R")
         .await;
     bench.session.role = Some("R".to_owned());
-    assert_eq!(bench.code("CREATE TABLE C CLONE S").await, "003001");
+    for modifiers in ["", "TRANSIENT", "LOCAL TEMP", "GLOBAL TEMPORARY", "VOLATILE"] {
+        for like in ["CLONE S", "LIKE S", "(A INT)"] {
+            let sql = format!("CREATE {modifiers} TABLE C {like}");
+            assert_eq!(bench.code(&sql).await, "003001", "{sql}");
+        }
+    }
     bench.session.role = None;
     bench.run("GRANT CREATE TABLE ON SCHEMA D.PUBLIC TO ROLE R").await;
     bench.session.role = Some("R".to_owned());
