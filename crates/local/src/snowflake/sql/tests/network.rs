@@ -248,7 +248,7 @@ async fn policies_are_for_administrators_and_nobody_takes_off_its_own() {
     let granted = bench.run("SHOW GRANTS TO ROLE ACCOUNTADMIN").await;
     let owned = granted
         .iter()
-        .filter(|row| row[2].as_deref() == Some("NETWORK POLICY"));
+        .filter(|row| row[2].as_deref() == Some("NETWORK_POLICY"));
     assert_eq!(
         owned.map(|row| row[3].as_deref()).collect::<Vec<_>>(),
         [Some("P")]

@@ -364,6 +364,10 @@ async fn geospatial_types_are_refused_with_what_to_do_instead() {
 async fn a_timestamp_is_cast_to_text_as_its_output_format_says() {
     let mut bench = Bench::new();
     bench.run("CREATE DATABASE D").await;
+    bench.run("CREATE TABLE L (A TIMESTAMP_LTZ)").await;
+    bench
+        .run("INSERT INTO L VALUES ('2024-02-03 04:05:06 +0100')")
+        .await;
     for (statement, wanted) in [
         (
             "SELECT '2024-02-03T04:05:06.7891'::TIMESTAMP_NTZ::VARCHAR",
@@ -373,10 +377,7 @@ async fn a_timestamp_is_cast_to_text_as_its_output_format_says() {
             "SELECT TO_VARCHAR('2024-02-03'::TIMESTAMP_NTZ)",
             "2024-02-03 00:00:00.000",
         ),
-        (
-            "SELECT '2024-02-03 04:05:06 +0100'::TIMESTAMP_LTZ::VARCHAR",
-            "2024-02-03 03:05:06.000 +0000",
-        ),
+        ("SELECT A::VARCHAR FROM L", "2024-02-03 03:05:06.000 +0000"),
         (
             "SELECT CAST('2024-02-03 04:05:06 +0130'::TIMESTAMP_TZ AS VARCHAR)",
             "2024-02-03 04:05:06.000 +0130",
