@@ -204,7 +204,7 @@ async fn accepting_an_append() {
     judge(
         "accepting appends, to decompressing and writing them with as many syncs",
         1.3,
-        2.6,
+        1.6,
         &mut ratios,
     );
 }

@@ -68,7 +68,7 @@ fn committing_to_columns() {
     judge(
         "committing to columns, to arrow-json and the Parquet writer",
         2.0,
-        4.0,
+        2.2,
         &mut ratios,
     );
 }

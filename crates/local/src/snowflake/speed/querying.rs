@@ -149,7 +149,7 @@ async fn counting_and_grouping() {
         judge(
             &format!("{name} of {millions} million rows, to DataFusion on one file"),
             1.5,
-            3.0,
+            1.9,
             &mut ratios,
         );
     }
