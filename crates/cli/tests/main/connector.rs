@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::{CANARY, Local, frazil, told};
 
 /// How long a worker may take for what a test waits for.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// A worker under way; killed when dropped.
 pub(crate) struct Worker {

@@ -13,7 +13,7 @@ use crate::connector::Worker;
 use crate::{Local, frazil, told};
 
 /// What a run may take until all rows are there.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 /// Events of each producer of a wave.
 const EVENTS: u64 = 240;
 
