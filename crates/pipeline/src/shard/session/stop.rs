@@ -89,7 +89,11 @@ impl Session<'_> {
             .mark_stopped(self.tenure, reason.as_str(), &channels)
             .await
         {
-            Ok(CheckpointOutcome::Done) => error,
+            Ok(CheckpointOutcome::Done) => {
+                // Each mark is told, also of a shard that has not moved since the last one.
+                self.course.stalled = false;
+                error
+            }
             Ok(CheckpointOutcome::LeaseLost) => Error::LeaseLost {
                 shard: self.way.shard.clone(),
             },
