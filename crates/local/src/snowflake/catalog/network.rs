@@ -55,6 +55,13 @@ pub(crate) struct Policy {
     pub(crate) blocked: Vec<String>,
 }
 
+/// What an external access integration says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ExternalAccess {
+    pub(crate) allowed_rules: Vec<[String; 3]>,
+    pub(crate) enabled: bool,
+}
+
 /// A definition as JSON.
 pub(crate) fn text(definition: &impl Serialize) -> String {
     serde_json::to_string(definition).expect("texts and lists are always JSON")
@@ -65,6 +72,12 @@ fn parsed<T: for<'de> Deserialize<'de>>(definition: &str) -> Result<T> {
 }
 
 impl Rule {
+    pub(crate) fn of(definition: &str) -> Result<Self> {
+        parsed(definition)
+    }
+}
+
+impl ExternalAccess {
     pub(crate) fn of(definition: &str) -> Result<Self> {
         parsed(definition)
     }

@@ -12,6 +12,7 @@ use super::words::Words;
 use super::{QueryResult, Result, Session, SqlError, executed};
 use crate::snowflake::auth::random_text;
 use crate::snowflake::catalog::made::MadeKind;
+use crate::snowflake::catalog::network::ExternalAccess;
 use crate::snowflake::catalog::tokens::Integration;
 use crate::snowflake::catalog::{Catalog, now_ms};
 
@@ -194,17 +195,18 @@ fn show(catalog: &Catalog) -> Result<QueryResult> {
         ]
     });
     let external = catalog.all_made(MadeKind::ExternalAccess, None, None, None)?;
-    let external = external.into_iter().map(|made| {
-        let is_enabled = made.definition.contains("\"enabled\":true");
-        vec![
+    let mut rows: Vec<_> = rows.collect();
+    for made in external {
+        let access = ExternalAccess::of(&made.definition)?;
+        rows.push(vec![
             Some(made.place.name),
             Some("EXTERNAL_ACCESS".to_owned()),
             Some("EXTERNAL_ACCESS".to_owned()),
-            Some(is_enabled.to_string()),
+            Some(access.enabled.to_string()),
             made.comment,
             moment(made.created_on_ms),
-        ]
-    });
+        ]);
+    }
     let columns = ["name", "type", "category", "enabled", "comment", "created_on"];
-    Ok(QueryResult::texts(&columns, rows.chain(external).collect()))
+    Ok(QueryResult::texts(&columns, rows))
 }

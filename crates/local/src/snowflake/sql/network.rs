@@ -20,7 +20,7 @@ use super::words::Words;
 use super::{QueryResult, Result, Session, SqlError, define, executed};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::made::{Made, MadeKind, NewMade, Place};
-use crate::snowflake::catalog::network::{Holder, Policy, Rule, contains, text};
+use crate::snowflake::catalog::network::{ExternalAccess, Holder, Policy, Rule, contains, text};
 use crate::snowflake::model::CreateMode;
 
 use options::{Item, Value, options};
@@ -273,8 +273,11 @@ fn external_access(catalog: &Catalog, session: &Session, words: &Words, at: usiz
     let missing = |what: &str| SqlError::syntax(format!("missing property '{what}' of an integration"));
     let allowed = allowed.ok_or_else(|| missing("ALLOWED_NETWORK_RULES"))?;
     let enabled = enabled.ok_or_else(|| missing("ENABLED"))?;
-    let definition = serde_json::json!({ "allowed_rules": allowed, "enabled": enabled });
-    Ok((definition.to_string(), comment))
+    let access = ExternalAccess {
+        allowed_rules: allowed,
+        enabled,
+    };
+    Ok((text(&access), comment))
 }
 
 fn alter(
@@ -329,26 +332,19 @@ fn alter(
             put(catalog, found, text(&rule), comment)
         }
         _ => {
-            let stored = serde_json::from_str(&found.definition);
-            let mut definition: serde_json::Value =
-                stored.map_err(|error| crate::Error::Damaged(format!("an integration: {error}")))?;
+            let mut access = ExternalAccess::of(&found.definition)?;
             let mut comment = found.comment.clone();
             for (name, value) in said {
                 match name.as_str() {
                     "ALLOWED_NETWORK_RULES" => {
-                        definition["allowed_rules"] = rules(catalog, session, &value, "EGRESS")?
-                            .into_iter()
-                            .map(Vec::from)
-                            .collect();
+                        access.allowed_rules = rules(catalog, session, &value, "EGRESS")?
                     }
-                    "ENABLED" => {
-                        definition["enabled"] = (value.word("ENABLED", &["TRUE", "FALSE"])? == "TRUE").into();
-                    }
+                    "ENABLED" => access.enabled = value.word("ENABLED", &["TRUE", "FALSE"])? == "TRUE",
                     "COMMENT" => comment = Some(value.one("COMMENT")?),
                     other => return Err(unknown(other)),
                 }
             }
-            put(catalog, found, definition.to_string(), comment)
+            put(catalog, found, text(&access), comment)
         }
     }
 }
@@ -383,6 +379,12 @@ fn refuse_used(catalog: &Catalog, found: &Made) -> Result<()> {
                     .any(|rule| rule.each_ref() == path)
                 {
                     return Err(used(&format!("the network policy {}", policy.place.name)));
+                }
+            }
+            for integration in catalog.all_made(MadeKind::ExternalAccess, None, None, None)? {
+                let access = ExternalAccess::of(&integration.definition)?;
+                if access.allowed_rules.iter().any(|rule| rule.each_ref() == path) {
+                    return Err(used(&format!("the integration {}", integration.place.name)));
                 }
             }
             Ok(())

@@ -6,7 +6,7 @@ use super::super::words::Words;
 use super::super::{QueryResult, Result, Session};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::made::{Made, MadeKind};
-use crate::snowflake::catalog::network::{Policy, Rule};
+use crate::snowflake::catalog::network::{ExternalAccess, Policy, Rule};
 
 fn count(list: &[impl Sized]) -> Option<String> {
     Some(list.len().to_string())
@@ -134,12 +134,10 @@ pub(super) fn describe(found: Made) -> Result<QueryResult> {
             Ok(QueryResult::texts(&["name", "value"], rows))
         }
         _ => {
-            let definition: serde_json::Value = serde_json::from_str(&found.definition).unwrap_or_default();
-            let allowed: Vec<[String; 3]> =
-                serde_json::from_value(definition["allowed_rules"].clone()).unwrap_or_default();
+            let access = ExternalAccess::of(&found.definition)?;
             let rows = vec![
-                row("ENABLED", definition["enabled"].to_string()),
-                row("ALLOWED_NETWORK_RULES", paths(&allowed)),
+                row("ENABLED", access.enabled.to_string()),
+                row("ALLOWED_NETWORK_RULES", paths(&access.allowed_rules)),
                 row("COMMENT", found.comment.unwrap_or_default()),
             ];
             Ok(QueryResult::texts(&["property", "property_value"], rows))

@@ -160,6 +160,7 @@ async fn rules_policies_and_integrations_are_made_shown_changed_and_dropped() {
         ("ALTER NETWORK POLICY GONE SET COMMENT = 'x'", "002003"),
         ("ALTER USER ADA SET NETWORK_POLICY = GONE", "002003"),
         ("DROP NETWORK RULE \"IN\"", "001003"),
+        ("DROP NETWORK RULE OUT", "001003"),
         ("DROP NETWORK RULE GONE", "002003"),
     ] {
         assert_eq!(bench.code(statement).await, code, "{statement}");
