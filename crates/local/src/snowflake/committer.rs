@@ -317,14 +317,24 @@ pub(crate) fn advance(columns: &mut [ColumnDef], identities: &[(usize, i64)]) {
     }
 }
 
+/// Notes which columns of timestamps are kept in microseconds from now on.
+pub(crate) fn widen(columns: &mut [ColumnDef], micros: &[usize]) {
+    for place in micros {
+        if let Some(column) = columns.get_mut(*place) {
+            column.micros = true;
+        }
+    }
+}
+
 /// The table's columns after this batch, if they differ.
 fn evolved(table: &TableDef, converted: &Converted<'_>) -> Option<Vec<ColumnDef>> {
-    let unmoved = converted.identities.is_empty();
+    let unmoved = converted.identities.is_empty() && converted.micros.is_empty();
     if unmoved && converted.added_columns.is_empty() && converted.dropped_not_null.is_empty() {
         return None;
     }
     let mut columns = table.columns.clone();
     advance(&mut columns, &converted.identities);
+    widen(&mut columns, &converted.micros);
     for column in columns
         .iter_mut()
         .filter(|column| converted.dropped_not_null.contains(&column.name))

@@ -126,6 +126,9 @@ pub struct ColumnDef {
     /// What schema evolution did to it last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evolution: Option<Evolution>,
+    /// Of timestamps: one of before 1677 or behind 2262 came, and since then they are kept in microseconds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub micros: bool,
 }
 
 /// What schema evolution did to a column, and when. A change by hand forgets it.
@@ -161,6 +164,7 @@ impl ColumnDef {
             stored: None,
             identity_begin: None,
             evolution: None,
+            micros: false,
         }
     }
 

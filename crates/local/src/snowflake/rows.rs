@@ -19,7 +19,9 @@ pub(crate) mod json;
 mod keys;
 mod lines;
 mod mapping;
-mod moment;
+pub(crate) mod moment;
+pub(crate) mod moments;
+mod number;
 mod parts;
 mod refusal;
 mod terms;
@@ -34,7 +36,7 @@ use std::collections::HashSet;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use self::cell::{Cell, coerce_text};
+use self::cell::{Cell, Misfit, coerce_text};
 use self::column::{ColumnBuilder, stored_fields};
 use self::disputed::coerce_as;
 use self::evolution::evolve;
@@ -42,7 +44,7 @@ use self::json::Raw;
 use self::keys::{Columns, Route, Routes};
 use self::lines::{Parsed, parse_all};
 use super::behaviours::{Behaviours, Other};
-use super::model::{ColumnDef, TableDef};
+use super::model::{ColumnDef, DataType, TableDef, TableKind};
 
 pub(crate) use self::cell::MAX_VARCHAR;
 pub use self::column::{TYPE_KEY, field, stored_field};
@@ -52,7 +54,7 @@ pub use self::parts::parts_as_json;
 pub use self::refusal::{Content, Refusal, RefusedRow};
 pub use self::terms::{Numbers, Terms};
 pub(crate) use self::typed::{Form, Typed};
-pub use self::value::{Value, cast, unhex};
+pub use self::value::{Value, cast, is_far, is_far_number, is_in_range, is_moment, moment_of, unhex};
 
 /// The rows of one accepted batch.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +106,8 @@ pub struct Converted<'a> {
     pub dropped_not_null: Vec<String>,
     /// The next values of IDENTITY columns that gave some, by their places.
     pub identities: Vec<(usize, i64)>,
+    /// Columns of timestamps that are kept in microseconds from now on, by their places; a new column says it itself.
+    pub micros: Vec<usize>,
     /// One for each batch.
     pub per_batch: Vec<BatchCounts>,
     /// The lines that failed, in order, where the table keeps them.
@@ -171,23 +175,28 @@ pub fn convert<'a>(
             }
         }
     }
-    let identities = work.moved_identities();
-    let (record_batch, dropped_not_null) = work.finish();
+    let built = work.finish();
+    for place in &built.micros {
+        if let Some(column) = columns.get_mut(*place) {
+            column.micros = true;
+        }
+    }
     let added_columns = columns.split_off(table.columns.len());
     // Those that are no JSON were found first; a batch's lines stand in one piece of memory, in order.
     outcome.refused.sort_by_key(|row| (row.batch, row.line.as_ptr()));
     Converted {
-        record_batch,
+        record_batch: built.rows,
         added_columns,
-        dropped_not_null,
-        identities,
+        dropped_not_null: built.dropped_not_null,
+        identities: built.identities,
+        micros: built.micros,
         per_batch: outcome.per_batch,
         refused: outcome.refused,
         invalid,
     }
 }
 
-/// Turns the rows of a statement into columns, all or none; also answers the next values of IDENTITY columns.
+/// Turns the rows of a statement into columns, all or none.
 ///
 /// # Errors
 /// Why the first row that is none does not become one.
@@ -197,7 +206,7 @@ pub fn insert(
     rows: &[Vec<Picked>],
     now_ms: i64,
     numbers: &[Numbers],
-) -> Result<(RecordBatch, Vec<(usize, i64)>), Refusal> {
+) -> Result<Inserted, Refusal> {
     let mut work = Work::new(
         table,
         Mapping::Broken(""),
@@ -210,8 +219,23 @@ pub fn insert(
     for row in rows {
         work.selected(targets, row)?;
     }
-    let identities = work.moved_identities();
-    Ok((work.finish().0, identities))
+    let built = work.finish();
+    Ok(Inserted {
+        rows: built.rows,
+        identities: built.identities,
+        micros: built.micros,
+    })
+}
+
+/// The rows of a statement.
+#[derive(Debug)]
+pub struct Inserted {
+    /// Columns in table order.
+    pub rows: RecordBatch,
+    /// As [`Converted::identities`].
+    pub identities: Vec<(usize, i64)>,
+    /// As [`Converted::micros`].
+    pub micros: Vec<usize>,
 }
 
 /// What became of the lines so far.
@@ -245,7 +269,7 @@ fn default_cell(column: &ColumnDef, now_ms: i64) -> Option<Cell<'static>> {
     let text = column.default.as_deref()?.trim();
     let upper = text.to_uppercase();
     if upper.starts_with("CURRENT_TIMESTAMP") || upper.starts_with("SYSDATE") {
-        return Some(Cell::Moment(now_ms.saturating_mul(1_000_000)));
+        return Some(Cell::Moment(i128::from(now_ms) * 1_000_000));
     }
     if upper == "NULL" {
         return Some(Cell::Null);
@@ -258,8 +282,18 @@ fn default_cell(column: &ColumnDef, now_ms: i64) -> Option<Cell<'static>> {
     coerce_text(&value, &column.data_type).ok().map(Cell::into_owned)
 }
 
+/// What came of the rows.
+struct Built {
+    rows: RecordBatch,
+    dropped_not_null: Vec<String>,
+    identities: Vec<(usize, i64)>,
+    micros: Vec<usize>,
+}
+
 struct Work<'t> {
     evolution: bool,
+    /// Iceberg's own timestamps of nanoseconds are 64 bits.
+    is_iceberg: bool,
     behaviours: Behaviours,
     columns: &'t [ColumnDef],
     by_key: Columns,
@@ -286,6 +320,7 @@ impl<'t> Work<'t> {
         let case_sensitive = matches!(mapping, Mapping::ByName { case_sensitive: true });
         Self {
             evolution: terms.evolve(table) && by_name,
+            is_iceberg: table.kind == TableKind::Iceberg,
             behaviours: terms.behaviours,
             by_key: Columns::of(columns, case_sensitive),
             routes: Routes::default(),
@@ -356,6 +391,11 @@ impl<'t> Work<'t> {
             if let (None, Some(Some(numbers))) = (&cell, self.numbers.get_mut(index)) {
                 *cell = Some(numbers.next(column)?);
             }
+            let far = cell.as_ref().and_then(Cell::far);
+            if let Some(nanos) = far.filter(|_| self.is_iceberg && is_near_only(column)) {
+                let shown = moment::clock(nanos).to_string();
+                return Err(Refusal::misfit(column, &shown, Misfit::Moment));
+            }
             let is_null = matches!(cell, None | Some(Cell::Null));
             let is_given = cell.is_none() && column.identity.is_some();
             if is_null && !is_given && !column.nullable {
@@ -391,19 +431,39 @@ impl<'t> Work<'t> {
         moved.collect()
     }
 
-    fn finish(self) -> (RecordBatch, Vec<String>) {
+    fn finish(self) -> Built {
+        let identities = self.moved_identities();
+        let mut columns = self.columns.to_vec();
+        let mut micros = Vec::new();
+        for (place, (column, builder)) in columns.iter_mut().zip(&self.builders).enumerate() {
+            if builder.is_micros() && !column.micros {
+                column.micros = true;
+                micros.push(place);
+            }
+        }
         let builders = self.builders.into_iter();
         let arrays = builders.flat_map(ColumnBuilder::finish_all).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        let batch = RecordBatch::try_new_with_options(schema(self.columns), arrays, &options);
-        let batch = batch.expect("each column was built for its field, all with one cell a row");
-        let dropped = self
-            .columns
+        let rows = RecordBatch::try_new_with_options(schema(&columns), arrays, &options);
+        let dropped = columns
             .iter()
             .enumerate()
             .filter(|(index, _)| self.dropped_not_null.contains(index));
-        (batch, dropped.map(|(_, column)| column.name.clone()).collect())
+        Built {
+            rows: rows.expect("each column was built for its field, all with one cell a row"),
+            dropped_not_null: dropped.map(|(_, column)| column.name.clone()).collect(),
+            identities,
+            micros,
+        }
     }
+}
+
+/// Whether a column has no place for a timestamp of before 1677 or behind 2262.
+fn is_near_only(column: &ColumnDef) -> bool {
+    matches!(
+        column.data_type,
+        DataType::TimestampNtz { scale: 7.. } | DataType::TimestampLtz { scale: 7.. }
+    )
 }
 
 #[cfg(test)]

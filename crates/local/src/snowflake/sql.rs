@@ -13,6 +13,7 @@ mod alter;
 pub(crate) mod binding;
 mod casts;
 mod clone;
+mod dates;
 mod ddl;
 mod define;
 mod files;
@@ -24,6 +25,7 @@ mod information;
 mod insert;
 mod integrations;
 mod interactive;
+mod labels;
 mod naming;
 mod network;
 mod pipe;
@@ -378,6 +380,7 @@ impl Engine {
             (None, _) => return Err(SqlError::syntax("the statement is empty")),
             (Some(_), Some(_)) => return Err(SqlError::unsupported("several statements in one request")),
         };
+        labels::give(&mut statement);
         functions::context(&mut statement, session, &self.account);
         match statement {
             Statement::Query(_) if describe_only => {

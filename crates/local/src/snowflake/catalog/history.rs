@@ -27,7 +27,7 @@ pub(crate) enum Past {
     Table(Box<TableSnapshot>),
 }
 
-/// Notes the columns that a change replaces, unless only IDENTITY moved on.
+/// Notes the columns that a change replaces, unless their names stay.
 pub(super) fn note_columns(
     transaction: &Transaction<'_>,
     table_id: i64,
@@ -82,6 +82,7 @@ impl Catalog {
                     let same = now.iter().find(|now| now.stored_name() == column.stored_name());
                     if let Some(same) = same {
                         column.data_type.clone_from(&same.data_type);
+                        column.micros = same.micros;
                     }
                     column
                 })

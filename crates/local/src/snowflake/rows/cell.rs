@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::decfloat::{self, Decfloat};
 use super::json::{Kind, Raw, quote};
 use super::moment;
+use super::number::{bits, decimal};
 use super::parts::coerce_parts;
 use super::vector;
 use super::zoned::Zoned;
@@ -36,7 +37,7 @@ pub(super) enum Cell<'a> {
     /// Nanoseconds since midnight.
     Time(i64),
     /// Nanoseconds since 1970.
-    Moment(i64),
+    Moment(i128),
     /// TIMESTAMP_TZ.
     Zoned(Zoned),
     /// As [`Decfloat::encode`] writes it.
@@ -52,6 +53,16 @@ pub(super) enum Cell<'a> {
 }
 
 impl Cell<'_> {
+    /// The moment of a timestamp of before 1677 or behind 2262.
+    pub(super) fn far(&self) -> Option<i128> {
+        match self {
+            Self::Moment(nanos) | Self::Zoned(Zoned { nanos, .. }) => {
+                Some(*nanos).filter(|nanos| !moment::is_near(*nanos))
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn into_owned(self) -> Cell<'static> {
         match self {
             Self::Null => Cell::Null,
@@ -141,14 +152,12 @@ pub(super) fn coerce<'a>(value: &Raw<'a>, to: &DataType) -> Result<Cell<'a>, Mis
             return coerce_text(if truth { "1" } else { "0" }, to).map(Cell::into_owned);
         }
         (DataType::Date | DataType::Time { .. }, Kind::Number) => return Err(Misfit::Moment),
-        (DataType::TimestampNtz { .. } | DataType::TimestampLtz { .. }, Kind::Number) => {
-            return moment::seconds(value.text)
-                .map(Cell::Moment)
-                .ok_or(Misfit::Moment);
+        (DataType::TimestampNtz { scale } | DataType::TimestampLtz { scale }, Kind::Number) => {
+            return at(moment::seconds(value.text), *scale);
         }
-        (DataType::TimestampTz { .. }, Kind::Number) => {
-            let nanos = moment::seconds(value.text).ok_or(Misfit::Moment)?;
-            return Ok(Cell::Zoned(Zoned { nanos, offset: 0 }));
+        (DataType::TimestampTz { scale }, Kind::Number) => {
+            let at_utc = moment::seconds(value.text).map(|nanos| Zoned { nanos, offset: 0 });
+            return zoned(at_utc, *scale);
         }
         _ => {}
     }
@@ -160,6 +169,29 @@ pub(super) fn coerce<'a>(value: &Raw<'a>, to: &DataType) -> Result<Cell<'a>, Mis
         }
         _ => Err(Misfit::Kind),
     }
+}
+
+// Digits of a second that a scale has no place for are cut, as the service does (Snowflake documentation, "Date & time data
+// types").
+
+/// A moment at a column's scale.
+fn at(nanos: Option<i128>, scale: u8) -> Result<Cell<'static>, Misfit> {
+    let nanos = nanos.ok_or(Misfit::Moment)?;
+    Ok(Cell::Moment(moment::to_scale(nanos, scale)))
+}
+
+fn zoned(value: Option<Zoned>, scale: u8) -> Result<Cell<'static>, Misfit> {
+    let value = value.ok_or(Misfit::Moment)?;
+    Ok(Cell::Zoned(Zoned {
+        nanos: moment::to_scale(value.nanos, scale),
+        ..value
+    }))
+}
+
+/// A time of a day, in nanoseconds since its midnight, at a column's scale.
+pub(super) fn time(nanos: Option<i64>, scale: u8) -> Result<Cell<'static>, Misfit> {
+    let cut = |nanos: i64| i64::try_from(moment::to_scale(nanos.into(), scale)).ok();
+    nanos.and_then(cut).map(Cell::Time).ok_or(Misfit::Moment)
 }
 
 /// A number's text without the zeros that end its fraction, as Snowflake writes it.
@@ -199,14 +231,10 @@ pub(super) fn coerce_text<'a>(text: &'a str, to: &DataType) -> Result<Cell<'a>, 
             }
         }
         DataType::Date => moment::date(trimmed).map(Cell::Date).ok_or(Misfit::Moment),
-        DataType::Time { .. } => moment::time(trimmed).map(Cell::Time).ok_or(Misfit::Moment),
-        DataType::TimestampNtz { .. } => moment::timestamp(trimmed, true)
-            .map(Cell::Moment)
-            .ok_or(Misfit::Moment),
-        DataType::TimestampLtz { .. } => moment::timestamp(trimmed, false)
-            .map(Cell::Moment)
-            .ok_or(Misfit::Moment),
-        DataType::TimestampTz { .. } => moment::zoned(trimmed).map(Cell::Zoned).ok_or(Misfit::Moment),
+        DataType::Time { scale } => time(moment::time(trimmed), *scale),
+        DataType::TimestampNtz { scale } => at(moment::timestamp(trimmed, true), *scale),
+        DataType::TimestampLtz { scale } => at(moment::timestamp(trimmed, false), *scale),
+        DataType::TimestampTz { scale } => zoned(moment::zoned(trimmed), *scale),
         DataType::Decfloat => match Decfloat::read(trimmed) {
             Ok(number) => Ok(Cell::Decfloat(number.encode())),
             Err(decfloat::Wrong::Number) => Err(Misfit::Number),
@@ -233,15 +261,6 @@ pub(super) fn coerce_text<'a>(text: &'a str, to: &DataType) -> Result<Cell<'a>, 
     }
 }
 
-/// A whole number that ends at a number of bits (Snowflake documentation, "Data types for Apache Iceberg tables").
-fn bits(number: i128, least: i128, most: i128) -> Result<Cell<'static>, Misfit> {
-    if (least..=most).contains(&number) {
-        Ok(Cell::Number(number))
-    } else {
-        Err(Misfit::OutOfRange)
-    }
-}
-
 fn float(text: &str) -> Option<f64> {
     let is_number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
     if text.bytes().all(is_number) {
@@ -261,71 +280,6 @@ fn boolean(text: &str) -> Option<bool> {
         "false" | "f" | "no" | "n" | "off" | "0" => Some(false),
         _ => None,
     }
-}
-
-/// The unscaled value of a number, rounded half away from zero to the column's scale.
-fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, Misfit> {
-    let (negative, rest) = match text.as_bytes().first() {
-        Some(b'-') => (true, &text[1..]),
-        Some(b'+') => (false, &text[1..]),
-        _ => (false, text),
-    };
-    if scale == 0
-        && let Some(whole) = whole(rest, precision)
-    {
-        return Ok(if negative { -whole } else { whole });
-    }
-    let (mantissa, exponent) = match rest.find(['e', 'E']) {
-        Some(at) => (
-            &rest[..at],
-            rest[at + 1..].parse::<i64>().map_err(|_| Misfit::Number)?,
-        ),
-        None => (rest, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits: String = [whole, fraction].concat();
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Misfit::Number);
-    }
-    // How many of the digits stand before the point of the unscaled value.
-    let kept = whole.len() as i64 + exponent.clamp(-100_000, 100_000) + i64::from(scale);
-    let kept_digits = usize::try_from(kept).unwrap_or(0).min(digits.len());
-    let mut value: i128 = 0;
-    for byte in digits.bytes().take(kept_digits) {
-        let next = value
-            .checked_mul(10)
-            .and_then(|v| v.checked_add(i128::from(byte - b'0')));
-        value = next.ok_or(Misfit::OutOfRange)?;
-    }
-    for _ in kept_digits as i64..kept.max(0) {
-        if value == 0 {
-            break;
-        }
-        value = value.checked_mul(10).ok_or(Misfit::OutOfRange)?;
-    }
-    let rounds_up = kept >= 0
-        && digits.as_bytes().get(kept_digits).is_some_and(|d| *d >= b'5')
-        && kept as usize == kept_digits;
-    value += i128::from(rounds_up);
-    let limit = 10_i128
-        .checked_pow(u32::from(precision))
-        .ok_or(Misfit::OutOfRange)?;
-    if value >= limit {
-        return Err(Misfit::OutOfRange);
-    }
-    Ok(if negative { -value } else { value })
-}
-
-/// The form that most numbers have: digits, so few that nothing can overflow. It says what the general way says.
-fn whole(digits: &str, precision: u8) -> Option<i128> {
-    const FEW: usize = 18;
-    if digits.is_empty() || digits.len() > FEW.min(precision.into()) {
-        return None;
-    }
-    let value = digits.bytes().try_fold(0_i64, |sum, byte| {
-        byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0'))
-    });
-    value.map(i128::from)
 }
 
 #[cfg(test)]

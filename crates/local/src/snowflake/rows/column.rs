@@ -12,9 +12,9 @@
 //! | BINARY | Binary |
 //! | DATE | Date32 |
 //! | TIME | Time64 (ns) |
-//! | TIMESTAMP_NTZ | Timestamp (ns) |
-//! | TIMESTAMP_LTZ | Timestamp (ns, UTC) |
-//! | TIMESTAMP_TZ | Timestamp (ns, UTC) and a column of offsets; in queries one value of bytes ([`zoned`]) |
+//! | TIMESTAMP_NTZ | Timestamp (ns, or µs: [`moments`]) |
+//! | TIMESTAMP_LTZ | Timestamp (the same, UTC) |
+//! | TIMESTAMP_TZ | Timestamp (the same, UTC) and a column of offsets; in queries one value of bytes ([`zoned`]) |
 //! | DECFLOAT | FixedSizeBinary(19) ([`decfloat`]) |
 //! | VECTOR | FixedSizeList of Float32 or Int32 |
 
@@ -23,27 +23,32 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int16Builder,
-    StringBuilder, Time64NanosecondBuilder, TimestampNanosecondBuilder,
+    StringBuilder, Time64NanosecondBuilder,
 };
 use arrow::datatypes::{DataType as Arrow, Field, TimeUnit};
 
 use super::cell::Cell;
+use super::moments::{self, Moments};
 use super::{decfloat, parts, vector, zoned};
 use crate::snowflake::model::{ColumnDef, DataType, FieldDef};
 
 /// The key of a field's metadata that tells VARIANT, OBJECT and ARRAY from text.
 pub const TYPE_KEY: &str = "frazil.type";
 
-fn utc() -> Arc<str> {
-    "UTC".into()
+/// What the moments of a column of timestamps are counted in.
+fn unit(column: &ColumnDef) -> TimeUnit {
+    if column.micros {
+        TimeUnit::Microsecond
+    } else {
+        TimeUnit::Nanosecond
+    }
 }
 
 /// How a column of this definition is stored, but for the offsets of TIMESTAMP_TZ.
 #[must_use]
 pub fn stored_field(column: &ColumnDef) -> Field {
     if matches!(column.data_type, DataType::TimestampTz { .. }) {
-        let moments = Arrow::Timestamp(TimeUnit::Nanosecond, Some(utc()));
-        return Field::new(column.stored_name(), moments, true);
+        return Field::new(column.stored_name(), moments::kind(unit(column), true), true);
     }
     match parts::stored(&column.data_type) {
         // Always nullable at rest, as in [`field`].
@@ -83,9 +88,9 @@ pub fn field(column: &ColumnDef) -> Field {
         DataType::Binary { .. } => Arrow::Binary,
         DataType::Date => Arrow::Date32,
         DataType::Time { .. } => Arrow::Time64(TimeUnit::Nanosecond),
-        DataType::TimestampNtz { .. } => Arrow::Timestamp(TimeUnit::Nanosecond, None),
-        DataType::TimestampLtz { .. } => Arrow::Timestamp(TimeUnit::Nanosecond, Some(utc())),
-        DataType::TimestampTz { .. } => zoned::TYPE,
+        DataType::TimestampNtz { .. } => moments::kind(unit(column), false),
+        DataType::TimestampLtz { .. } => moments::kind(unit(column), true),
+        DataType::TimestampTz { .. } => zoned::kind(unit(column)),
         DataType::Decfloat => decfloat::TYPE,
         DataType::Vector { element, dimension } => vector::arrow(*element, *dimension),
     };
@@ -107,8 +112,8 @@ pub(super) enum ColumnBuilder {
     Bytes(BinaryBuilder),
     Date(Date32Builder),
     Time(Time64NanosecondBuilder),
-    Moment(TimestampNanosecondBuilder),
-    Zoned(TimestampNanosecondBuilder, Int16Builder),
+    Moment(Moments),
+    Zoned(Moments, Int16Builder),
     Decfloat(Vec<Option<[u8; decfloat::BYTES as usize]>>),
     Vector(Vec<Cell<'static>>, Arrow),
     /// Of a structured column.
@@ -118,12 +123,11 @@ pub(super) enum ColumnBuilder {
 impl ColumnBuilder {
     pub(super) fn new(column: &ColumnDef) -> Self {
         let stored = stored_field(column);
-        match (&column.data_type, stored.data_type()) {
-            (DataType::TimestampTz { .. }, Arrow::Timestamp(_, zone)) => Self::Zoned(
-                TimestampNanosecondBuilder::new().with_timezone_opt(zone.clone()),
-                Int16Builder::new(),
-            ),
-            (_, plain) => Self::of(plain),
+        match &column.data_type {
+            DataType::TimestampTz { .. } => {
+                Self::Zoned(Moments::new(unit(column), true), Int16Builder::new())
+            }
+            _ => Self::of(stored.data_type()),
         }
     }
 
@@ -137,9 +141,7 @@ impl ColumnBuilder {
             Arrow::Binary => Self::Bytes(BinaryBuilder::new()),
             Arrow::Date32 => Self::Date(Date32Builder::new()),
             Arrow::Time64(_) => Self::Time(Time64NanosecondBuilder::new()),
-            Arrow::Timestamp(_, zone) => {
-                Self::Moment(TimestampNanosecondBuilder::new().with_timezone_opt(zone.clone()))
-            }
+            Arrow::Timestamp(unit, zone) => Self::Moment(Moments::new(*unit, zone.is_some())),
             Arrow::FixedSizeBinary(_) => Self::Decfloat(Vec::new()),
             Arrow::FixedSizeList(..) => Self::Vector(Vec::new(), stored.clone()),
             Arrow::Struct(_) | Arrow::List(_) | Arrow::Map(..) => Self::Parts(Vec::new(), stored.clone()),
@@ -161,7 +163,7 @@ impl ColumnBuilder {
             Self::Bytes(b) => b.append_option(if let Cell::Bytes(v) = cell { Some(v) } else { None }),
             Self::Date(b) => b.append_option(if let Cell::Date(v) = cell { Some(v) } else { None }),
             Self::Time(b) => b.append_option(if let Cell::Time(v) = cell { Some(v) } else { None }),
-            Self::Moment(b) => b.append_option(match cell {
+            Self::Moment(b) => b.push(match cell {
                 Cell::Moment(v) => Some(v),
                 // A part of a structured value.
                 Cell::Zoned(v) => Some(v.nanos),
@@ -174,7 +176,7 @@ impl ColumnBuilder {
                     Cell::Moment(v) => Some((v, 0)),
                     _ => None,
                 };
-                moments.append_option(value.map(|(moment, _)| moment));
+                moments.push(value.map(|(moment, _)| moment));
                 offsets.append_option(value.map(|(_, offset)| offset));
             }
             Self::Decfloat(values) => values.push(if let Cell::Decfloat(v) = cell {
@@ -186,11 +188,19 @@ impl ColumnBuilder {
         }
     }
 
+    /// Whether timestamps are counted in microseconds, because one was far away or the column had such before.
+    pub(super) fn is_micros(&self) -> bool {
+        match self {
+            Self::Moment(moments) | Self::Zoned(moments, _) => moments.unit() == TimeUnit::Microsecond,
+            _ => false,
+        }
+    }
+
     /// The arrays of [`stored_fields`].
     pub(super) fn finish_all(self) -> Vec<ArrayRef> {
         match self {
-            Self::Zoned(mut moments, mut offsets) => {
-                vec![Arc::new(moments.finish()), Arc::new(offsets.finish())]
+            Self::Zoned(moments, mut offsets) => {
+                vec![moments.finish(), Arc::new(offsets.finish())]
             }
             plain => vec![plain.finish()],
         }
@@ -199,10 +209,9 @@ impl ColumnBuilder {
     /// One array, as queries know the column.
     pub(super) fn finish(self) -> ArrayRef {
         match self {
-            Self::Zoned(mut moments, mut offsets) => {
-                let (moments, offsets): (ArrayRef, ArrayRef) =
-                    (Arc::new(moments.finish()), Arc::new(offsets.finish()));
-                zoned::joined(&moments, &offsets).expect("moments and offsets, one of each a row")
+            Self::Zoned(moments, mut offsets) => {
+                let offsets: ArrayRef = Arc::new(offsets.finish());
+                zoned::joined(&moments.finish(), &offsets).expect("moments and offsets, one of each a row")
             }
             Self::Decfloat(values) => decfloat::array(values).expect("all are of one length"),
             Self::Vector(cells, kind) => vector::build(cells, &kind),
@@ -213,7 +222,7 @@ impl ColumnBuilder {
             Self::Bytes(mut b) => Arc::new(b.finish()),
             Self::Date(mut b) => Arc::new(b.finish()),
             Self::Time(mut b) => Arc::new(b.finish()),
-            Self::Moment(mut b) => Arc::new(b.finish()),
+            Self::Moment(b) => b.finish(),
             Self::Parts(cells, kind) => parts::build(cells, &kind),
         }
     }

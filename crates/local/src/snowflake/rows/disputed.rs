@@ -2,11 +2,12 @@
 //!
 //! It is about whole columns: the parts of structured types always take the default answer.
 
-use chrono::{DateTime, NaiveTime, Timelike};
+use chrono::{NaiveTime, Timelike};
 use chrono_tz::America::Los_Angeles;
 
-use super::cell::{Cell, Misfit, coerce};
+use super::cell::{Cell, Misfit, coerce, time};
 use super::json::{Kind, Raw};
+use super::moment;
 use crate::snowflake::behaviours::{Behaviours, Other};
 use crate::snowflake::model::DataType;
 
@@ -19,16 +20,16 @@ pub(super) fn coerce_as<'a>(
     match (to, value.kind) {
         (DataType::Variant, Kind::Null) if behaviours.has(Other::NullOfNull) => Ok(Cell::Null),
         (DataType::Boolean, Kind::Number) if behaviours.has(Other::BooleanOfNumber) => truth(value.text),
-        (DataType::Time { .. }, Kind::Text(_)) if behaviours.has(Other::TimeWithOffset) => {
+        (DataType::Time { scale }, Kind::Text(_)) if behaviours.has(Other::TimeWithOffset) => {
             let text = value.string().ok_or(Misfit::Kind)?;
             match without_offset(text.trim()) {
-                Some(nanos) => Ok(Cell::Time(nanos)),
+                Some(nanos) => time(Some(nanos), *scale),
                 None => coerce(value, to),
             }
         }
         (DataType::TimestampNtz { .. }, Kind::Number) if behaviours.has(Other::LosAngeles) => {
             match coerce(value, to)? {
-                Cell::Moment(nanos) => in_los_angeles(nanos).map(Cell::Moment).ok_or(Misfit::Moment),
+                Cell::Moment(nanos) => Ok(Cell::Moment(in_los_angeles(nanos))),
                 other => Ok(other),
             }
         }
@@ -58,7 +59,9 @@ fn without_offset(text: &str) -> Option<i64> {
 }
 
 /// What a clock in Los Angeles shows at a moment, as nanoseconds since 1970.
-fn in_los_angeles(nanos: i64) -> Option<i64> {
-    let there = DateTime::from_timestamp_nanos(nanos).with_timezone(&Los_Angeles);
-    there.naive_local().and_utc().timestamp_nanos_opt()
+fn in_los_angeles(nanos: i128) -> i128 {
+    let here = moment::clock(nanos);
+    let there = here.with_timezone(&Los_Angeles).naive_local();
+    let behind = there.signed_duration_since(here.naive_utc()).num_seconds();
+    nanos + i128::from(behind) * moment::SECOND
 }

@@ -43,6 +43,8 @@ pub enum Picked {
     Plain(String),
     /// What is written as text.
     Text(String),
+    /// A timestamp, without loss.
+    Moment(String),
 }
 
 impl Picked {
@@ -52,6 +54,7 @@ impl Picked {
             Self::Json(json) => Value::Json(json),
             Self::Plain(text) => Value::Plain(text),
             Self::Text(text) => Value::Text(text),
+            Self::Moment(text) => Value::Moment(text),
         }
     }
 }

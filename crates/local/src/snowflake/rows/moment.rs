@@ -1,11 +1,13 @@
 //! Dates, times and timestamps of texts and numbers.
 //!
 //! Formats: ISO 8601 with `T` or a space, with or without fraction and offset; a date alone is its midnight; dates also as
-//! `DD-MON-YYYY` and `MM/DD/YYYY`, timestamps as RFC 2822 and `DY MON DD HH24:MI:SS TZHTZM YYYY`. Timestamps reach from the year
-//! 1677 to 2262. An integer in a text counts from 1970, in seconds, milliseconds, microseconds or
-//! nanoseconds by its size (Snowflake documentation, "TO_TIMESTAMP", integers in strings). Without an offset the zone is UTC.
+//! `DD-MON-YYYY` and `MM/DD/YYYY`, timestamps as RFC 2822 and `DY MON DD HH24:MI:SS TZHTZM YYYY`. The years are 1 to 9999
+//! (Snowflake documentation, "Date & time data types"). An integer in a text counts from 1970, in seconds, milliseconds,
+//! microseconds or nanoseconds by its size (the same, "TO_TIMESTAMP", integers in strings). Without an offset the zone is UTC.
+//!
+//! Moments are nanoseconds since 1970 in 128 bits; [`is_near`] tells which of them 64 bits hold.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
 
 use super::zoned::Zoned;
 
@@ -16,13 +18,61 @@ const SCALES: [(i128, i128); 3] = [
     (31_536_000_000_000_000, 1000),
 ];
 
+/// Nanoseconds of a second.
+pub(crate) const SECOND: i128 = 1_000_000_000;
+/// The first moment of the year 1, and the first behind the year 9999, in seconds since 1970.
+const YEARS: std::ops::Range<i64> = -62_135_596_800..253_402_300_800;
+
+/// Whether 64 bits hold a moment: it is of the years 1677 to 2262.
+pub(crate) fn is_near(nanos: i128) -> bool {
+    i64::try_from(nanos).is_ok()
+}
+
+/// A moment of the years 1 to 9999, as a clock in UTC; of any other, the nearest that a clock shows.
+pub(crate) fn clock(nanos: i128) -> DateTime<Utc> {
+    let seconds =
+        i64::try_from(nanos.div_euclid(SECOND)).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX });
+    let rest = u32::try_from(nanos.rem_euclid(SECOND)).expect("a remainder of 1,000,000,000");
+    let farthest = if nanos < 0 {
+        DateTime::<Utc>::MIN_UTC
+    } else {
+        DateTime::<Utc>::MAX_UTC
+    };
+    DateTime::from_timestamp(seconds, rest).unwrap_or(farthest)
+}
+
+/// Only if it is of the years 1 to 9999.
+pub(super) fn in_range(nanos: i128) -> Option<i128> {
+    let seconds = i64::try_from(nanos.div_euclid(SECOND)).ok()?;
+    YEARS.contains(&seconds).then_some(nanos)
+}
+
+/// What the defaults of TIMESTAMP_NTZ_OUTPUT_FORMAT write of what a clock shows (Snowflake documentation, "Date and time input and
+/// output formats").
+pub(crate) fn clock_text(wall: i128) -> String {
+    clock(wall).format("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}
+
+/// A timestamp that was written without loss, as a cast to VARCHAR gives it.
+pub(super) fn shown(text: &str) -> String {
+    let time = text.get(10..).unwrap_or_default();
+    let read = match time.contains(['Z', '+', '-']) {
+        true => zoned(text).map(Zoned::text),
+        false => timestamp(text, true).map(clock_text),
+    };
+    read.unwrap_or_else(|| text.to_owned())
+}
+
 /// Days since 1970.
 pub(super) fn date(text: &str) -> Option<i32> {
     let day = NaiveDate::parse_from_str(text, "%Y-%m-%d")
         .or_else(|_| NaiveDate::parse_from_str(text, "%d-%b-%Y"))
         .or_else(|_| NaiveDate::parse_from_str(text, "%m/%d/%Y"))
         .ok()
-        .or_else(|| Some(DateTime::from_timestamp_nanos(timestamp(text, true)?).date_naive()))?;
+        .or_else(|| Some(clock(timestamp(text, true)?).date_naive()))?;
+    if !(1..=9999).contains(&day.year()) {
+        return None;
+    }
     i32::try_from(day.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
 
@@ -34,7 +84,7 @@ pub(super) fn time(text: &str) -> Option<i64> {
         .find_map(|format| NaiveTime::parse_from_str(text, format).ok());
     let time = match time {
         Some(time) => time,
-        None => DateTime::from_timestamp_nanos(integer(text)?).time(),
+        None => clock(integer(text)?).time(),
     };
     // A leap second has no place in a day.
     let nanos = i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond());
@@ -42,7 +92,7 @@ pub(super) fn time(text: &str) -> Option<i64> {
 }
 
 /// Nanoseconds since 1970. An offset is dropped where `as_written`, else applied.
-pub(super) fn timestamp(text: &str, as_written: bool) -> Option<i64> {
+pub(super) fn timestamp(text: &str, as_written: bool) -> Option<i128> {
     let usual = usual(text.as_bytes()).and_then(|read| read.nanos(as_written));
     if let Some(nanos) = usual.or_else(|| integer(text)) {
         return Some(nanos);
@@ -67,16 +117,13 @@ struct Written {
 }
 
 impl Written {
-    fn nanos(self, as_written: bool) -> Option<i64> {
+    fn nanos(self, as_written: bool) -> Option<i128> {
         let offset = if as_written {
             0
         } else {
             i64::from(self.offset_minutes) * 60
         };
-        let seconds = self.seconds - offset;
-        seconds
-            .checked_mul(1_000_000_000)?
-            .checked_add(i64::from(self.nanos))
+        in_range(i128::from(self.seconds - offset) * SECOND + i128::from(self.nanos))
     }
 
     fn zoned(self) -> Option<Zoned> {
@@ -169,7 +216,7 @@ fn without_offset(text: &str) -> Option<NaiveDateTime> {
 }
 
 /// An integer in a text; its unit is guessed.
-fn integer(text: &str) -> Option<i64> {
+fn integer(text: &str) -> Option<i128> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -179,23 +226,36 @@ fn integer(text: &str) -> Option<i64> {
         .iter()
         .find(|(limit, _)| number.abs() < *limit)
         .map_or(1, |(_, unit)| *unit);
-    i64::try_from(number.checked_mul(unit)?).ok()
+    in_range(number.checked_mul(unit)?)
 }
 
-/// A JSON number: seconds.
-pub(super) fn seconds(text: &str) -> Option<i64> {
-    if let Ok(whole) = text.parse::<i64>() {
-        return whole.checked_mul(1_000_000_000);
+/// A JSON number: seconds. Digits behind nanoseconds are cut.
+pub(super) fn seconds(text: &str) -> Option<i128> {
+    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let are_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if !are_digits(whole) || !are_digits(fraction) {
+        // With an exponent.
+        let nanos = text.parse::<f64>().ok()? * 1e9;
+        return in_range(nanos.round() as i128);
     }
-    let nanos = text.parse::<f64>().ok()? * 1e9;
-    (nanos.abs() < 9.2e18).then_some(nanos.round() as i64)
+    let whole = whole.parse::<i64>().ok()?;
+    let nanos: i128 = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
+    let nanos = i128::from(whole) * SECOND + nanos;
+    in_range(if negative { -nanos } else { nanos })
+}
+
+/// Without the digits of a second that a column of this scale does not keep (the same, "Date & time data types").
+pub(super) fn to_scale(nanos: i128, scale: u8) -> i128 {
+    let unit = 10_i128.pow(u32::from(9_u8.saturating_sub(scale)));
+    nanos - nanos.rem_euclid(unit)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NOON: i64 = 1_767_355_445_678_000_000;
+    const NOON: i128 = 1_767_355_445_678_000_000;
 
     #[test]
     fn texts_become_moments() {
@@ -210,6 +270,15 @@ mod tests {
             ("2026-01-02", true, Some(1_767_312_000_000_000_000)),
             ("2026-13-02", true, None),
             ("2026-06-30T23:59:60Z", true, None),
+            (
+                "9999-12-31T23:59:59.999999999",
+                true,
+                Some(253_402_300_799_999_999_999),
+            ),
+            ("0001-01-01", true, Some(-62_135_596_800 * SECOND)),
+            ("9999-12-31T23:59:59-01:00", true, Some(253_402_300_799 * SECOND)),
+            ("9999-12-31T23:59:59-01:00", false, None),
+            ("0000-12-31T23:59:59", true, None),
             ("99999-01-01", true, None),
             ("soon", true, None),
         ];
@@ -285,5 +354,14 @@ mod tests {
             assert_eq!(time(text), None, "{text}");
         }
         assert_eq!(seconds("1.5"), Some(1_500_000_000));
+        assert_eq!(seconds("-0.5"), Some(-500_000_000));
+        assert_eq!(seconds("1795898814.294"), Some(1_795_898_814_294_000_000));
+        assert_eq!(seconds("1.7958e9"), Some(1_795_800_000_000_000_000));
+        assert_eq!(seconds("1e12"), None);
+        assert_eq!(date("9999-12-31"), Some(2_932_896));
+        assert_eq!(date("9999-12-31T23:00:00"), Some(2_932_896));
+        assert_eq!(date("0000-12-31"), None);
+        assert_eq!(to_scale(-1, 3), -1_000_000);
+        assert_eq!(to_scale(1_999_999_999, 0), 1_000_000_000);
     }
 }

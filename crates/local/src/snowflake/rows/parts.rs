@@ -78,6 +78,8 @@ pub(super) fn coerce_parts<'a>(value: &Raw<'a>, to: &DataType) -> Result<Cell<'a
 fn part<'a>(value: &Raw<'a>, of: &FieldDef) -> Result<Cell<'a>, Misfit> {
     match coerce(value, &of.data_type)? {
         Cell::Null if !of.nullable => Err(Misfit::Null),
+        // Parts are kept in nanoseconds of 64 bits.
+        cell if cell.far().is_some() => Err(Misfit::Moment),
         cell => Ok(cell),
     }
 }

@@ -30,7 +30,7 @@ impl Typed {
     /// What an arrow type carries; `None` if it stands for itself.
     pub(crate) fn of(kind: &Arrow) -> Option<Self> {
         match kind {
-            kind if *kind == zoned::TYPE => Some(Self::Zoned),
+            kind if zoned::unit(kind).is_some() => Some(Self::Zoned),
             kind if *kind == decfloat::TYPE => Some(Self::Decfloat),
             kind => vector::of_arrow(kind).map(|_| Self::Vector),
         }

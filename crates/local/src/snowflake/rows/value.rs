@@ -6,6 +6,7 @@ use super::cell::{Cell, Misfit, coerce, coerce_text};
 use super::column::ColumnBuilder;
 use super::disputed::truth;
 use super::json::{Kind, Raw};
+use super::moment;
 use crate::snowflake::model::{ColumnDef, DataType};
 
 /// A value of an expression.
@@ -19,6 +20,8 @@ pub enum Value<'a> {
     Plain(&'a str),
     /// Text, or what is written as text.
     Text(&'a str),
+    /// A timestamp, without loss.
+    Moment(&'a str),
 }
 
 /// A value for a column of this type. BINARY is hexadecimal, and a number is a boolean.
@@ -27,6 +30,10 @@ pub(super) fn fit<'a>(value: Value<'a>, to: &DataType) -> Result<Cell<'a>, Misfi
         Value::Null => Ok(Cell::Null),
         Value::Text(text) => match to {
             DataType::Binary { length } => bytes(text, *length),
+            _ => coerce_text(text, to),
+        },
+        Value::Moment(text) => match to {
+            DataType::Varchar { .. } => coerce_text(&moment::shown(text), to).map(Cell::into_owned),
             _ => coerce_text(text, to),
         },
         Value::Plain(text) if matches!(to, DataType::Varchar { .. }) => coerce_text(text, to),
@@ -71,6 +78,31 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
+/// Whether a text is a timestamp, and no number.
+pub fn is_moment(text: &str) -> bool {
+    text.contains(['-', '/', ',']) && moment_of(text).is_some()
+}
+
+/// What a text is as a TIMESTAMP_NTZ, in nanoseconds since 1970.
+pub fn moment_of(text: &str) -> Option<i128> {
+    moment::timestamp(text.trim(), true)
+}
+
+/// Whether a text is a timestamp of before 1677 or behind 2262.
+pub fn is_far(text: &str) -> bool {
+    moment_of(text).is_some_and(|nanos| !moment::is_near(nanos))
+}
+
+/// The same of a number of seconds.
+pub fn is_far_number(text: &str) -> bool {
+    moment::seconds(text).is_some_and(|nanos| !moment::is_near(nanos))
+}
+
+/// Whether a moment is of the years 1 to 9999.
+pub fn is_in_range(nanos: i128) -> bool {
+    moment::in_range(nanos).is_some()
+}
+
 /// Casts values as an expression does; a leniently cast one that does not fit is NULL.
 ///
 /// # Errors
@@ -83,6 +115,14 @@ pub fn cast<'a>(
     let mut built = ColumnBuilder::new(to);
     for value in values {
         match fit(value, &to.data_type) {
+            Ok(cell) if cell.far().is_some() && !to.micros => {
+                let beyond = format!(
+                    "Timestamp '{}' is beyond the years 1677 to 2262: cast it to a type of six digits of a second, such as \
+                     TIMESTAMP_NTZ(6)",
+                    shown(value)
+                );
+                return Err(beyond);
+            }
             // JSON null is NULL in every type but VARIANT.
             Ok(cell) => built.push(cell),
             Err(_) if lenient => built.push(Cell::Null),
@@ -100,6 +140,6 @@ pub fn cast<'a>(
 pub(super) fn shown(value: Value<'_>) -> &str {
     match value {
         Value::Null => "NULL",
-        Value::Json(text) | Value::Plain(text) | Value::Text(text) => text,
+        Value::Json(text) | Value::Plain(text) | Value::Text(text) | Value::Moment(text) => text,
     }
 }

@@ -1,23 +1,23 @@
 //! TIMESTAMP_TZ: a moment, and the offset from UTC that it was written with.
 //!
-//! At rest it is two columns, the moment (nanoseconds since 1970, UTC) and the offset in minutes, whose name is that of the column and
-//! [`OFFSET`]; files of earlier versions lack the second, and are read as UTC. In a query it is one value of [`BYTES`] bytes that
-//! sorts by the moment: eight of the moment and two of the offset, both so that bytes compare as numbers do.
+//! At rest it is two columns, the moment (since 1970, UTC) and the offset in minutes, whose name is that of the column and
+//! [`OFFSET`]; files of earlier versions lack the second, and are read as UTC. In a query it is one value of bytes that
+//! sorts by the moment: eight of the moment in nanoseconds, or nine in microseconds where the column reaches beyond the years
+//! 1677 to 2262, and two of the offset, all so that bytes compare as numbers do.
 //!
 //! What it does not: values of one moment with two offsets are different bytes; comparisons look at the moment alone
 //! (`sql/typed.rs`), and within a structured type only the moment is kept.
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, TimestampNanosecondArray,
-};
-use arrow::datatypes::{DataType as Arrow, Field, Int16Type, TimestampNanosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder};
+use arrow::datatypes::{DataType as Arrow, Field, Int16Type, TimeUnit};
 use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
 
-/// Bytes of a value in a query.
-const BYTES: i32 = 10;
+use super::moment;
+use super::moments::{self, Moments};
+
 /// What the name of the offsets' column ends with; no column of a user does.
 const OFFSET: &str = "\u{1}offset";
 /// Minutes of a day, the most that an offset can be away from UTC.
@@ -27,40 +27,45 @@ const DAY: i16 = 1440;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Zoned {
     /// Nanoseconds since 1970, UTC.
-    pub(crate) nanos: i64,
+    pub(crate) nanos: i128,
     /// Minutes to the east of UTC.
     pub(crate) offset: i16,
 }
 
 impl Zoned {
-    fn encode(self) -> [u8; BYTES as usize] {
-        let mut bytes = [0; BYTES as usize];
-        bytes[..8].copy_from_slice(&(self.nanos.cast_unsigned() ^ (1 << 63)).to_be_bytes());
-        bytes[8..].copy_from_slice(&self.offset.saturating_add(DAY).to_be_bytes());
-        bytes
+    fn encode(self, unit: TimeUnit) -> Vec<u8> {
+        let offset = self.offset.saturating_add(DAY).to_be_bytes();
+        let moment = match unit {
+            TimeUnit::Microsecond => {
+                // The ninth byte tells the forms apart by their length.
+                let micros = moments::micros(self.nanos).cast_unsigned() ^ (1 << 63);
+                [&[0], micros.to_be_bytes().as_slice()].concat()
+            }
+            _ => {
+                let nanos = moments::nanos(self.nanos).cast_unsigned() ^ (1 << 63);
+                nanos.to_be_bytes().to_vec()
+            }
+        };
+        [moment.as_slice(), &offset].concat()
     }
 
     fn decode(bytes: &[u8]) -> Self {
-        let part = |from: usize, to: usize| {
-            bytes
-                .get(from..to)
-                .unwrap_or_default()
-                .iter()
-                .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte))
-        };
+        let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+        let (moment, offset) = bytes.split_at(bytes.len().saturating_sub(2));
+        let signed = i128::from((number(moment) ^ (1 << 63)).cast_signed());
         Self {
-            nanos: (part(0, 8) ^ (1 << 63)).cast_signed(),
-            offset: i16::try_from(part(8, 10)).unwrap_or(DAY) - DAY,
+            nanos: if moment.len() > 8 { signed * 1000 } else { signed },
+            offset: i16::try_from(number(offset)).unwrap_or(DAY) - DAY,
         }
     }
 
     /// What a clock with this offset shows, in nanoseconds since 1970.
-    pub(crate) fn wall(self) -> i64 {
-        self.nanos.saturating_add(i64::from(self.offset) * 60_000_000_000)
+    pub(crate) fn wall(self) -> i128 {
+        self.nanos + i128::from(self.offset) * 60 * moment::SECOND
     }
 
     fn clock(self) -> DateTime<Utc> {
-        DateTime::from_timestamp_nanos(self.wall())
+        moment::clock(self.wall())
     }
 
     fn offset_text(self, between: &str) -> String {
@@ -72,11 +77,7 @@ impl Zoned {
     /// As TIMESTAMP_OUTPUT_FORMAT's default writes it, `YYYY-MM-DD HH24:MI:SS.FF3 TZHTZM` (Snowflake documentation, "Date and time
     /// input and output formats").
     pub(crate) fn text(self) -> String {
-        format!(
-            "{} {}",
-            self.clock().format("%Y-%m-%d %H:%M:%S%.3f"),
-            self.offset_text("")
-        )
+        format!("{} {}", moment::clock_text(self.wall()), self.offset_text(""))
     }
 
     /// Without loss, as casts read it.
@@ -94,8 +95,23 @@ impl Zoned {
     }
 }
 
-/// How a query knows the type.
-pub(crate) const TYPE: Arrow = Arrow::FixedSizeBinary(BYTES);
+/// How a query knows values whose moments are of this unit.
+pub(crate) fn kind(unit: TimeUnit) -> Arrow {
+    Arrow::FixedSizeBinary(bytes(unit))
+}
+
+fn bytes(unit: TimeUnit) -> i32 {
+    match unit {
+        TimeUnit::Microsecond => 11,
+        _ => 10,
+    }
+}
+
+/// The unit of the moments of a type of [`kind`]; `None` for any other.
+pub(crate) fn unit(of: &Arrow) -> Option<TimeUnit> {
+    let units = [TimeUnit::Nanosecond, TimeUnit::Microsecond];
+    units.into_iter().find(|unit| kind(*unit) == *of)
+}
 
 /// The column of the offsets of a column.
 pub(crate) fn offset_name(column: &str) -> String {
@@ -118,15 +134,18 @@ pub(crate) fn values(array: &ArrayRef) -> impl Iterator<Item = Option<Zoned>> + 
     (0..bytes.len()).map(|row| (!bytes.is_null(row)).then(|| Zoned::decode(bytes.value(row))))
 }
 
-/// An array of this type.
+/// An array of values whose moments are of this unit.
 ///
 /// # Errors
 /// None for values of this type; those of the builder.
-pub(crate) fn array(values: impl Iterator<Item = Option<Zoned>>) -> Result<ArrayRef, ArrowError> {
-    let mut built = FixedSizeBinaryBuilder::new(BYTES);
+pub(crate) fn array(
+    unit: TimeUnit,
+    values: impl Iterator<Item = Option<Zoned>>,
+) -> Result<ArrayRef, ArrowError> {
+    let mut built = FixedSizeBinaryBuilder::new(bytes(unit));
     for value in values {
         match value {
-            Some(value) => built.append_value(value.encode())?,
+            Some(value) => built.append_value(value.encode(unit))?,
             None => built.append_null(),
         }
     }
@@ -138,18 +157,19 @@ pub(crate) fn array(values: impl Iterator<Item = Option<Zoned>>) -> Result<Array
 /// # Errors
 /// For arrays of other types.
 pub(crate) fn joined(moments: &ArrayRef, offsets: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    let (Some(moments), Some(offsets)) = (
-        moments.as_primitive_opt::<TimestampNanosecondType>(),
+    let (Some(unit), Some(offsets)) = (
+        moments::unit(moments.data_type()),
         offsets.as_primitive_opt::<Int16Type>(),
     ) else {
         return Err(ArrowError::CastError("no moments with offsets".to_owned()));
     };
-    array(moments.iter().zip(offsets).map(|(nanos, offset)| {
+    let joined = moments::values(moments).zip(offsets).map(|(nanos, offset)| {
         Some(Zoned {
             nanos: nanos?,
             offset: offset.unwrap_or(0),
         })
-    }))
+    });
+    array(unit, joined)
 }
 
 /// Clocks' times with the offsets of other values.
@@ -157,26 +177,31 @@ pub(crate) fn joined(moments: &ArrayRef, offsets: &ArrayRef) -> Result<ArrayRef,
 /// # Errors
 /// For arrays of other types.
 pub(crate) fn at_offsets(walls: &ArrayRef, models: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    let Some(walls) = walls.as_primitive_opt::<TimestampNanosecondType>() else {
+    let Some(unit) = moments::unit(walls.data_type()) else {
         return Err(ArrowError::CastError("no clock's times".to_owned()));
     };
-    array(walls.iter().zip(values(models)).map(|(wall, model)| {
+    let moved = moments::values(walls).zip(values(models)).map(|(wall, model)| {
         let (wall, Zoned { offset, .. }) = (wall?, model?);
-        let nanos = wall.saturating_sub(i64::from(offset) * 60_000_000_000);
+        let nanos = wall - i128::from(offset) * 60 * moment::SECOND;
         Some(Zoned { nanos, offset })
-    }))
+    });
+    array(unit, moved)
 }
 
 /// The moments of values.
 pub(crate) fn moments(array: &ArrayRef) -> ArrayRef {
-    let nanos = values(array).map(|value| value.map(|value| value.nanos));
-    Arc::new(nanos.collect::<TimestampNanosecondArray>().with_timezone("UTC"))
+    let unit = unit(array.data_type()).unwrap_or(TimeUnit::Nanosecond);
+    let mut built = Moments::new(unit, true);
+    values(array).for_each(|value| built.push(value.map(|value| value.nanos)));
+    built.finish()
 }
 
 /// What the clocks of values show.
 pub(crate) fn walls(array: &ArrayRef) -> ArrayRef {
-    let nanos = values(array).map(|value| value.map(Zoned::wall));
-    Arc::new(nanos.collect::<TimestampNanosecondArray>())
+    let unit = unit(array.data_type()).unwrap_or(TimeUnit::Nanosecond);
+    let mut built = Moments::new(unit, false);
+    values(array).for_each(|value| built.push(value.map(Zoned::wall)));
+    built.finish()
 }
 
 #[cfg(test)]
@@ -185,19 +210,34 @@ mod tests {
 
     #[test]
     fn bytes_sort_as_moments_do_and_lose_nothing() {
-        let of = |nanos, offset| Zoned { nanos, offset };
-        let rising = [
-            of(i64::MIN, 0),
+        let of = |nanos: i128, offset| Zoned { nanos, offset };
+        let far = 253_402_300_799_999_999_000;
+        let near = [
+            of(i64::MIN.into(), 0),
             of(-1, 1439),
             of(0, -1439),
             of(0, 0),
             of(1, -330),
-            of(i64::MAX, 0),
+            of(i64::MAX.into(), 0),
         ];
-        let array = array(rising.iter().copied().map(Some)).unwrap();
-        assert!(values(&array).eq(rising.into_iter().map(Some)));
-        for pair in rising.windows(2) {
-            assert!(pair[0].encode() < pair[1].encode(), "{pair:?}");
+        let wide = [
+            of(-far, 60),
+            of(-1000, 1439),
+            of(0, -1439),
+            of(0, 0),
+            of(1000, -330),
+            of(far, 0),
+        ];
+        for (unit, rising) in [(TimeUnit::Nanosecond, near), (TimeUnit::Microsecond, wide)] {
+            let array = array(unit, rising.iter().copied().map(Some)).unwrap();
+            assert_eq!(
+                (array.data_type(), super::unit(array.data_type())),
+                (&kind(unit), Some(unit))
+            );
+            assert!(values(&array).eq(rising.into_iter().map(Some)));
+            for pair in rising.windows(2) {
+                assert!(pair[0].encode(unit) < pair[1].encode(unit), "{pair:?}");
+            }
         }
     }
 

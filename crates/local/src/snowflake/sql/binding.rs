@@ -10,6 +10,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, Word};
 
 use super::{Result, SqlError};
+use crate::snowflake::rows::moment;
 use crate::snowflake::rows::zoned::Zoned;
 
 /// Bound values by their numbers, from "1" on.
@@ -101,8 +102,8 @@ fn literal(kind: &str, value: &serde_json::Value, bound: &mut Vec<Token>) -> Res
         other => other.to_string(),
     };
     let wrong = || SqlError::syntax(format!("a bind variable is no {kind}"));
-    let nanos = |per_unit: i64| {
-        let parsed: Option<i64> = text.parse().ok();
+    let nanos = |per_unit: i128| {
+        let parsed: Option<i128> = text.parse().ok();
         parsed
             .and_then(|units| units.checked_mul(per_unit))
             .ok_or_else(wrong)
@@ -127,15 +128,15 @@ fn literal(kind: &str, value: &serde_json::Value, bound: &mut Vec<Token>) -> Res
             );
             bound.push(word(if truth { "TRUE" } else { "FALSE" }));
         }
-        "DATE" => cast(&moment(nanos(1_000_000)?, "%Y-%m-%d")?, "DATE", bound),
-        "TIME" => cast(&moment(nanos(1)?, "%H:%M:%S%.9f")?, "TIME", bound),
+        "DATE" => cast(&written(nanos(1_000_000)?, "%Y-%m-%d"), "DATE", bound),
+        "TIME" => cast(&written(nanos(1)?, "%H:%M:%S%.9f"), "TIME", bound),
         "TIMESTAMP_NTZ" | "TIMESTAMP" => cast(
-            &moment(nanos(1)?, "%Y-%m-%dT%H:%M:%S%.9f")?,
+            &written(nanos(1)?, "%Y-%m-%dT%H:%M:%S%.9f"),
             "TIMESTAMP_NTZ",
             bound,
         ),
         "TIMESTAMP_LTZ" => cast(
-            &moment(nanos(1)?, "%Y-%m-%dT%H:%M:%S%.9fZ")?,
+            &written(nanos(1)?, "%Y-%m-%dT%H:%M:%S%.9fZ"),
             "TIMESTAMP_LTZ",
             bound,
         ),
@@ -170,9 +171,8 @@ fn cast(text: &str, to: &str, bound: &mut Vec<Token>) {
     ]);
 }
 
-fn moment(nanos: i64, format: &str) -> Result<String> {
-    let moment = chrono::DateTime::from_timestamp_nanos(nanos);
-    Ok(moment.format(format).to_string())
+fn written(nanos: i128, format: &str) -> String {
+    moment::clock(nanos).format(format).to_string()
 }
 
 #[cfg(test)]

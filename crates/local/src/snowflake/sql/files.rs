@@ -19,7 +19,7 @@ use datafusion::object_store::path::Path as Location;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::query::run_error;
-use super::{Result, Session, SqlError, casts, sequences, texts, typed, variant};
+use super::{Result, Session, SqlError, casts, dates, sequences, texts, typed, variant};
 use crate::snowflake::catalog::Catalog;
 
 /// Memory of all queries together.
@@ -62,6 +62,7 @@ impl Files {
         variant::register(&context);
         casts::register(&context);
         texts::register(&context);
+        dates::register(&context);
         sequences::register(&context, catalog);
         typed::register(&mut context).expect("functions of other names than all others register");
         Self {

@@ -8,16 +8,17 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    Interval, ObjectName, Statement, Value, visit_expressions_mut,
+    ObjectName, Statement, Value, visit_expressions_mut,
 };
 
 use super::rewrite::{call, cast, is_variant, literal, text, wrap};
-use super::{Result, SERVER_VERSION, Session, SqlError};
+use super::{Result, SERVER_VERSION, Session, SqlError, dates};
 use crate::snowflake::model::DataType;
 use crate::snowflake::rows::MAX_VARCHAR;
 
 /// Names of the same function in DataFusion or of ours.
-const NAMES: [(&str, &str); 19] = [
+const NAMES: [(&str, &str); 20] = [
+    ("GETDATE", "now"),
     ("ENDSWITH", "ends_with"),
     ("STARTSWITH", "starts_with"),
     ("IFNULL", "coalesce"),
@@ -135,6 +136,13 @@ fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result
     if let Some(call) = of_texts(name, arguments, variants) {
         return Ok(Some(call));
     }
+    let texts: Vec<Expr> = arguments
+        .iter()
+        .map(|argument| plain(argument, variants))
+        .collect();
+    if let Some(call) = dates::rewrite(name, &texts)? {
+        return Ok(Some(call));
+    }
     let lenient = name.starts_with("TRY_");
     if let Some(to) = target(name.trim_start_matches("TRY_"), arguments)? {
         let [value, ..] = arguments else {
@@ -152,11 +160,17 @@ fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result
                 }
                 Ok(Some(call("frazil_text", vec![value])))
             }
+            DataType::TimestampNtz { .. } | DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => {
+                let mut cast = cast(value.clone(), &to, lenient)?;
+                if let (Some(digits), Expr::Function(function)) = (arguments.get(1), &mut cast) {
+                    append(function, fraction_digits(digits)?);
+                }
+                Ok(Some(cast))
+            }
             to => cast(value.clone(), &to, lenient).map(Some),
         };
     }
     Ok(Some(match (name, arguments) {
-        ("DATEADD" | "TIMEADD" | "TIMESTAMPADD", _) => date_add(arguments)?,
         ("IFF", [condition, then, otherwise]) => Expr::Case {
             case_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
             end_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
@@ -177,18 +191,6 @@ fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result
             wrap("frazil_moment", &mut one);
             wrap("frazil_moment", &mut other);
             Expr::IsNotDistinctFrom(Box::new(one), Box::new(other))
-        }
-        ("DATE_TRUNC", [unit, moment]) => {
-            let moment = plain(moment, variants);
-            let mut wall = moment.clone();
-            wrap("frazil_wall", &mut wall);
-            let cut = call("date_trunc", vec![unit.clone(), wall]);
-            call("frazil_like", vec![cut, moment])
-        }
-        ("DATE_PART", [part, moment]) => {
-            let mut wall = plain(moment, variants);
-            wrap("frazil_wall", &mut wall);
-            call("date_part", vec![part.clone(), wall])
         }
         ("GET", [value, key]) => match literal(key) {
             Some(Value::Number(..)) => call("frazil_at", vec![value.clone(), key.clone()]),
@@ -214,6 +216,25 @@ fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result
         }
         _ => return Ok(None),
     }))
+}
+
+/// How many digits of a number are fractions of a second: 0 to 9.
+fn fraction_digits(digits: &Expr) -> Result<Expr> {
+    let known = match literal(digits) {
+        Some(Value::Number(number, _)) => number.parse().ok().filter(|digits: &u8| *digits <= 9),
+        _ => None,
+    };
+    known.map(|_| digits.clone()).ok_or_else(|| {
+        let message = format!("{digits} is no scale of a timestamp: 0 to 9");
+        SqlError::syntax(message)
+    })
+}
+
+fn append(function: &mut Function, argument: Expr) {
+    if let FunctionArguments::List(list) = &mut function.args {
+        list.args
+            .push(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)));
+    }
 }
 
 /// A value as a text, if it is VARIANT.
@@ -397,43 +418,4 @@ fn get_path(value: &Expr, path: &Expr) -> Result<Expr> {
         };
     }
     Ok(stepped)
-}
-
-/// `DATEADD(hour, -1, t)` as `t + INTERVAL '-1 hour'`.
-fn date_add(arguments: &[Expr]) -> Result<Expr> {
-    let [unit, count, moment] = arguments else {
-        return Err(SqlError::syntax("DATEADD takes three arguments"));
-    };
-    let unit = unit.to_string();
-    let unit = unit.trim_matches(['"', '\'']).to_lowercase();
-    let (unit, times) = match unit.trim_end_matches('s') {
-        "year" | "yy" | "yyyy" | "y" | "yr" => ("year", 1),
-        "quarter" | "q" | "qtr" => ("month", 3),
-        "month" | "mm" | "mon" => ("month", 1),
-        "week" | "w" | "wk" => ("week", 1),
-        "day" | "d" | "dd" => ("day", 1),
-        "hour" | "h" | "hh" | "hr" => ("hour", 1),
-        "minute" | "m" | "mi" | "min" => ("minute", 1),
-        "second" | "sec" => ("second", 1),
-        "millisecond" | "msec" => ("millisecond", 1),
-        "microsecond" | "usec" => ("microsecond", 1),
-        other => return Err(SqlError::syntax(format!("'{other}' is no date or time part"))),
-    };
-    let count: i64 = count
-        .to_string()
-        .replace(' ', "")
-        .parse()
-        .map_err(|_| SqlError::unsupported("DATEADD of a computed number"))?;
-    let interval = text(&format!("{} {unit}", count.saturating_mul(times)));
-    Ok(Expr::Nested(Box::new(Expr::BinaryOp {
-        left: Box::new(moment.clone()),
-        op: BinaryOperator::Plus,
-        right: Box::new(Expr::Interval(Interval {
-            value: Box::new(interval),
-            leading_field: None,
-            leading_precision: None,
-            last_field: None,
-            fractional_seconds_precision: None,
-        })),
-    })))
 }

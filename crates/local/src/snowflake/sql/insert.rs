@@ -12,7 +12,7 @@ use super::words::TableOptions;
 use super::{Engine, QueryResult, Result, Session, SqlError, query, result, sequences};
 use crate::snowflake::catalog::commit::{Outcome, TableCommit};
 use crate::snowflake::catalog::now_ms;
-use crate::snowflake::committer::advance;
+use crate::snowflake::committer::{advance, widen};
 use crate::snowflake::model::{ColumnDef, DataType, TableDef, TableKind};
 use crate::snowflake::rows::{self, MAX_VARCHAR, Picked, TYPE_KEY, Typed};
 use crate::snowflake::{iceberg, row_timestamps, stored};
@@ -161,15 +161,17 @@ async fn put(
         let gone = || SqlError::missing("Table", &table_id.to_string());
         let table = engine.catalog.table_by_id(table_id)?.ok_or_else(gone)?;
         let numbers = sequences::numbers(&engine.catalog, &table, values.len())?;
-        let (rows, identities) =
+        let inserted =
             rows::insert(&table, &targets(&table)?, values, now_ms(), &numbers).map_err(refused)?;
-        let is_empty = rows.num_rows() == 0;
+        let is_empty = inserted.rows.num_rows() == 0;
         if is_empty && !overwrite {
             return Ok(());
         }
-        let rows = row_timestamps::stamp(&table, rows, now_ms());
+        let rows = row_timestamps::stamp(&table, inserted.rows, now_ms());
         let mut columns_after = table.columns.clone();
-        advance(&mut columns_after, &identities);
+        advance(&mut columns_after, &inserted.identities);
+        widen(&mut columns_after, &inserted.micros);
+        let changes = columns_after != table.columns;
         let here = engine.clone();
         let done = tokio::task::spawn_blocking(move || {
             let (disk, catalog) = (here.disk.as_ref(), &here.catalog);
@@ -179,7 +181,7 @@ async fn put(
             let commit = TableCommit {
                 table_id,
                 columns_before: table.columns,
-                columns_after: (!identities.is_empty()).then_some(columns_after),
+                columns_after: changes.then_some(columns_after),
                 segment: written.segment,
                 errors: None,
                 channels: Vec::new(),

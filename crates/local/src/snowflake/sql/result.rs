@@ -5,16 +5,18 @@
 //! TIMESTAMP_TZ the offset in minutes plus 1440, DECFLOAT as decimal text, VECTOR as a JSON array, binary as
 //! upper-case hexadecimal digits, booleans as `true` and `false`, VARIANT as JSON text.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType as Arrow, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Time64NanosecondType,
-    TimeUnit, TimestampNanosecondType,
+    TimeUnit,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::{Result, SqlError};
+use super::{Result, SqlError, labels};
 use crate::snowflake::model::{DataType, VectorElement};
-use crate::snowflake::rows::{Form, TYPE_KEY, Typed, zoned};
+use crate::snowflake::rows::{Form, TYPE_KEY, Typed, moments, zoned};
 
 /// The most bytes of a result's cells.
 const LARGEST_RESULT: usize = 256 * 1024 * 1024;
@@ -149,17 +151,8 @@ fn text_column(name: &str) -> ResultColumn {
 
 /// The column of a field of a query.
 pub(super) fn column(field: &Field) -> ResultColumn {
-    // A name that no alias gave is an expression, which Snowflake shows in upper case.
-    let is_name = field
-        .name()
-        .chars()
-        .all(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | ' '));
-    let name = if is_name {
-        field.name().clone()
-    } else {
-        field.name().to_uppercase()
-    };
-    let mut column = text_column(&name);
+    let name = field.name().split(labels::AGAIN).next().unwrap_or_default();
+    let mut column = text_column(name);
     column.length = None;
     match (Typed::data_type(field.data_type()), field.data_type()) {
         (Some(DataType::Vector { element, dimension }), _) => {
@@ -234,7 +227,7 @@ pub(super) fn append(
     Ok(())
 }
 
-fn fraction(nanos: i64) -> String {
+fn fraction(nanos: i128) -> String {
     let (seconds, rest) = (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));
     // Written as a decimal number: -0.5 s is -1 s and half a second.
     if seconds < 0 && rest > 0 {
@@ -279,14 +272,17 @@ fn cells(array: &ArrayRef) -> Result<Vec<Option<String>>> {
             array.as_primitive::<Date32Type>().value(row).to_string()
         }),
         Arrow::Time64(TimeUnit::Nanosecond) => each(array, |row| {
-            fraction(array.as_primitive::<Time64NanosecondType>().value(row))
+            fraction(array.as_primitive::<Time64NanosecondType>().value(row).into())
         }),
-        Arrow::Timestamp(..) => {
-            let nanos = Arrow::Timestamp(TimeUnit::Nanosecond, None);
-            let array = &arrow::compute::cast(array, &nanos).map_err(SqlError::running)?;
-            each(array, |row| {
-                fraction(array.as_primitive::<TimestampNanosecondType>().value(row))
-            })
+        Arrow::Timestamp(unit, _) => {
+            let array = match unit {
+                TimeUnit::Nanosecond | TimeUnit::Microsecond => Arc::clone(array),
+                TimeUnit::Second | TimeUnit::Millisecond => {
+                    let micros = moments::kind(TimeUnit::Microsecond, false);
+                    arrow::compute::cast(array, &micros).map_err(SqlError::running)?
+                }
+            };
+            moments::values(&array).map(|value| value.map(fraction)).collect()
         }
         Arrow::Binary => {
             let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02X}")).collect();

@@ -16,8 +16,9 @@ use sqlparser::ast::{
 };
 
 use super::types::data_type;
-use super::{Result, SqlError, functions, texts};
+use super::{Result, SqlError, dates, functions, texts};
 use crate::snowflake::model::DataType;
+use crate::snowflake::rows::is_moment;
 
 /// Rewrites a statement in place.
 pub(super) fn run(statement: &mut Statement, variants: &HashSet<String>) -> Result<()> {
@@ -80,10 +81,7 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
                 }
                 _ => {
                     let untyped = match &wanted {
-                        DataType::Date | DataType::Time { .. } | DataType::TimestampNtz { .. } => {
-                            "frazil_wall"
-                        }
-                        DataType::TimestampLtz { .. } => "frazil_moment",
+                        DataType::Date | DataType::Time { .. } => "frazil_wall",
                         DataType::Varchar { .. } => "frazil_shown",
                         _ => "frazil_plain",
                     };
@@ -132,6 +130,17 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
         Expr::Between { expr, low, .. } if is_variant(expr, variants) => {
             operand(expr, &BinaryOperator::GtEq, low)?;
         }
+        // As comparisons it is planned as these are, whatever the type of what is looked for.
+        Expr::InList { expr, list, negated } if is_of_moments(list) => {
+            let each = |item: &Expr| binary((**expr).clone(), BinaryOperator::Eq, item.clone());
+            let any = list
+                .iter()
+                .map(each)
+                .reduce(|one, other| binary(one, BinaryOperator::Or, other));
+            if let Some(any) = any {
+                *expression = either(Expr::Nested(Box::new(any)), *negated);
+            }
+        }
         Expr::InList { expr, list, .. } => {
             wrap("frazil_moment", expr);
             list.iter_mut().for_each(|item| wrap("frazil_moment", item));
@@ -152,15 +161,11 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
                 binary((**expr).clone(), BinaryOperator::LtEq, (**high).clone()),
             );
             let within = Expr::Nested(Box::new(binary(least, BinaryOperator::And, most)));
-            *expression = match negated {
-                true => Expr::UnaryOp {
-                    op: UnaryOperator::Not,
-                    expr: Box::new(within),
-                },
-                false => within,
-            };
+            *expression = either(within, *negated);
         }
-        Expr::Extract { expr, .. } => wrap("frazil_wall", expr),
+        Expr::Extract { field, expr, .. } => {
+            *expression = dates::extract(&field.to_string(), (**expr).clone())?;
+        }
         Expr::Array(array) if !array.elem.is_empty() => {
             *expression = call("frazil_array", std::mem::take(&mut array.elem));
         }
@@ -183,12 +188,34 @@ pub(super) fn wrap(function: &str, value: &mut Expr) {
     }
 }
 
-/// Whether values of the type are carried by an arrow type that DataFusion does not cast to.
+/// Whether the type is one that DataFusion does not cast to as it is to be.
 fn is_typed(data_type: &DataType) -> bool {
     matches!(
         data_type,
-        DataType::TimestampTz { .. } | DataType::Decfloat | DataType::Vector { .. }
+        DataType::TimestampNtz { .. }
+            | DataType::TimestampLtz { .. }
+            | DataType::TimestampTz { .. }
+            | DataType::Decfloat
+            | DataType::Vector { .. }
     )
+}
+
+/// Whether these are few texts, each of which is a timestamp.
+fn is_of_moments(list: &[Expr]) -> bool {
+    const FEW: usize = 50;
+    let is_moment =
+        |item: &Expr| matches!(literal(item), Some(Value::SingleQuotedString(text)) if is_moment(text));
+    list.len() <= FEW && list.iter().all(is_moment)
+}
+
+fn either(truth: Expr, negated: bool) -> Expr {
+    if !negated {
+        return truth;
+    }
+    Expr::UnaryOp {
+        op: UnaryOperator::Not,
+        expr: Box::new(truth),
+    }
 }
 
 fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
@@ -312,9 +339,9 @@ fn stored(wanted: &DataType) -> Type {
         DataType::Binary { .. } => Type::Bytea,
         DataType::Date => Type::Date,
         DataType::Time { .. } => Type::Time(None, TimezoneInfo::None),
-        DataType::TimestampNtz { .. } => Type::Timestamp(None, TimezoneInfo::None),
-        DataType::TimestampLtz { .. } => Type::Timestamp(None, TimezoneInfo::WithTimeZone),
         DataType::Varchar { .. }
+        | DataType::TimestampNtz { .. }
+        | DataType::TimestampLtz { .. }
         | DataType::TimestampTz { .. }
         | DataType::Decfloat
         | DataType::Vector { .. }

@@ -20,7 +20,9 @@ use datafusion::prelude::SessionContext;
 use sqlparser::ast::ExprWithAlias;
 
 use super::pipe::{Copy, Source};
-use super::{Result, Session, SqlError, casts, naming, query, rewrite, sequences, texts, typed, variant};
+use super::{
+    Result, Session, SqlError, casts, dates, naming, query, rewrite, sequences, texts, typed, variant,
+};
 use crate::snowflake::catalog::grants::Object;
 use crate::snowflake::catalog::{Catalog, now_ms};
 use crate::snowflake::model::{PipeRow, TableDef};
@@ -213,6 +215,7 @@ fn context(catalog: &Arc<Catalog>) -> std::result::Result<SessionContext, DataFu
     variant::register(&context);
     casts::register(&context);
     texts::register(&context);
+    dates::register(&context);
     sequences::register(&context, catalog);
     typed::register(&mut context)?;
     Ok(context)
@@ -284,10 +287,14 @@ pub(super) fn picked(field: &Field, values: &ArrayRef) -> std::result::Result<Ve
             .collect())
     };
     let kind = values.data_type();
+    if *kind == DataType::Null {
+        return Ok(vec![Picked::Null; values.len()]);
+    }
     if let Some(typed) = Typed::of(kind) {
         let texts = typed.texts(values, Form::Canonical);
         let pick = |text: &str| match typed {
             Typed::Vector => Picked::Json(text.to_owned()),
+            Typed::Zoned => Picked::Moment(text.to_owned()),
             _ => Picked::Text(text.to_owned()),
         };
         return Ok(texts.iter().map(|text| text.map_or(Picked::Null, pick)).collect());
@@ -315,10 +322,10 @@ pub(super) fn picked(field: &Field, values: &ArrayRef) -> std::result::Result<Ve
         if kind.is_floating() && text.ends_with(".0") {
             text.truncate(text.len() - 2);
         }
-        if is_plain {
-            Picked::Plain(text)
-        } else {
-            Picked::Text(text)
+        match kind {
+            _ if is_plain => Picked::Plain(text),
+            DataType::Timestamp(..) => Picked::Moment(text),
+            _ => Picked::Text(text),
         }
     };
     Ok((0..values.len()).map(row).collect())

@@ -10,9 +10,11 @@ mod alter;
 mod clone;
 mod coercion;
 mod counting;
+mod dates;
 mod iceberg;
 mod information;
 mod interactive;
+mod moments;
 mod network;
 mod rights;
 mod sequences;
@@ -102,6 +104,7 @@ impl Bench {
         let disk = RealDisk::new(self.folder.path());
         let mut after = table.columns.clone();
         crate::snowflake::committer::advance(&mut after, &converted.identities);
+        crate::snowflake::committer::widen(&mut after, &converted.micros);
         after.extend(converted.added_columns);
         let written =
             stored::write(&disk, catalog, &table, Some(&after), &converted.record_batch).expect("written");

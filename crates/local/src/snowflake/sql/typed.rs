@@ -9,6 +9,7 @@
 //! | `frazil_moment(x)` | the moment of a TIMESTAMP_TZ |
 //! | `frazil_wall(x)` | what its clock shows, without the offset |
 //! | `frazil_like(wall, x)` | a clock's time with the offset of x |
+//! | `frazil_near(x)` | a timestamp or a date in nanoseconds, the nearest one if it is beyond them |
 //! | `frazil_plain(x)` | any of them as the text that a cast to VARCHAR gives |
 //! | `frazil_shown(x)` | the same, and of the other timestamps, too |
 //!
@@ -18,10 +19,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray as _, StringArray};
+use arrow::array::{ArrayRef, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType as Arrow, Field, FieldRef, TimeUnit, TimestampNanosecondType};
-use datafusion::common::{DFSchema, Result, internal_err, plan_err};
+use arrow::datatypes::{DataType as Arrow, Field, FieldRef, TimeUnit};
+use datafusion::common::{DFSchema, DataFusionError, Result, internal_err, plan_err};
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
@@ -35,7 +36,8 @@ use sqlparser::ast::BinaryOperator;
 
 use super::casts;
 use crate::snowflake::model::DataType;
-use crate::snowflake::rows::{Form, Typed, zoned};
+use crate::snowflake::rows::moments::{self, Moments};
+use crate::snowflake::rows::{Form, Typed, moment, zoned};
 
 /// Which of the functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,15 +46,17 @@ pub(super) enum Step {
     Moment,
     Wall,
     Like,
+    Near,
     Plain,
     Shown,
 }
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step::Zoned,
     Step::Moment,
     Step::Wall,
     Step::Like,
+    Step::Near,
     Step::Plain,
     Step::Shown,
 ];
@@ -77,18 +81,26 @@ pub(super) fn function(step: Step) -> ScalarUDF {
     ScalarUDF::from(Function { step, signature })
 }
 
-fn clock() -> Arrow {
-    Arrow::Timestamp(TimeUnit::Nanosecond, None)
+/// What a clock's time, moved by `frazil_like`, is counted in.
+fn unit_like(wall: &Arrow, model: &Arrow) -> TimeUnit {
+    let unit = moments::unit(wall).or_else(|| zoned::unit(model));
+    unit.unwrap_or(TimeUnit::Nanosecond)
 }
 
 impl Step {
     /// The type that the function makes of values of this one; `None` if it leaves them.
     fn makes(self, kind: &Arrow) -> Option<Arrow> {
         match (self, Typed::of(kind)) {
-            (Self::Moment, Some(Typed::Zoned)) => {
-                Some(Arrow::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())))
+            (Self::Moment | Self::Wall, Some(Typed::Zoned)) => {
+                Some(moments::kind(zoned::unit(kind)?, self == Self::Moment))
             }
-            (Self::Wall, Some(Typed::Zoned)) => Some(clock()),
+            (Self::Near, None) => match kind {
+                Arrow::Timestamp(TimeUnit::Microsecond, zone) => {
+                    Some(moments::kind(TimeUnit::Nanosecond, zone.is_some()))
+                }
+                Arrow::Date32 => Some(moments::kind(TimeUnit::Nanosecond, false)),
+                _ => None,
+            },
             (Self::Plain | Self::Shown, Some(_)) => Some(Arrow::Utf8),
             (Self::Shown, None) if matches!(kind, Arrow::Timestamp(..)) => Some(Arrow::Utf8),
             _ => None,
@@ -101,6 +113,7 @@ impl Step {
             (Self::Wall, Some(Typed::Zoned)) => zoned::walls(values),
             (Self::Plain | Self::Shown, Some(typed)) => Arc::new(typed.texts(values, Form::Shown)),
             (Self::Shown, None) => shown(values),
+            (Self::Near, None) => near(values),
             _ => Arc::clone(values),
         }
     }
@@ -114,15 +127,24 @@ fn shown(values: &ArrayRef) -> ArrayRef {
         Arrow::Timestamp(_, None) => "",
         _ => return Arc::clone(values),
     };
-    let Ok(moments) = cast(values, &clock()) else {
+    let text = |at: i128| format!("{}{zone}", moment::clock_text(at));
+    let shown = moments::values(values).map(|at| at.map(text));
+    Arc::new(shown.collect::<StringArray>())
+}
+
+/// In nanoseconds of 64 bits. What is compared with such as these is as right: nothing of them lies beyond.
+fn near(values: &ArrayRef) -> ArrayRef {
+    let micros = match values.data_type() {
+        Arrow::Date32 => cast(values, &moments::kind(TimeUnit::Microsecond, false)),
+        _ => Ok(Arc::clone(values)),
+    };
+    let Ok(micros) = micros else {
         return Arc::clone(values);
     };
-    let moments = moments.as_primitive::<TimestampNanosecondType>().iter();
-    let text = |at: i64| {
-        let at = chrono::DateTime::from_timestamp_nanos(at);
-        format!("{}{zone}", at.format("%Y-%m-%d %H:%M:%S%.3f"))
-    };
-    Arc::new(moments.map(|at| at.map(text)).collect::<StringArray>())
+    let zoned = matches!(values.data_type(), Arrow::Timestamp(_, Some(_)));
+    let mut built = Moments::new(TimeUnit::Nanosecond, zoned);
+    moments::values(&micros).for_each(|at| built.push(at.map(|at| i128::from(moments::nanos(at)))));
+    built.finish()
 }
 
 fn is_zoned(kind: &Arrow) -> bool {
@@ -140,6 +162,7 @@ impl ScalarUDFImpl for Function {
             Step::Moment => "frazil_moment",
             Step::Wall => "frazil_wall",
             Step::Like => "frazil_like",
+            Step::Near => "frazil_near",
             Step::Plain => "frazil_plain",
             Step::Shown => "frazil_shown",
         }
@@ -149,7 +172,7 @@ impl ScalarUDFImpl for Function {
     /// join stand beside the columns that they are made of.
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
         match arguments.first() {
-            Some(first) if self.step == Step::Moment && arguments.len() > 1 => {
+            Some(first) if self.step == Step::Near || arguments.len() > 1 && self.step == Step::Moment => {
                 Ok(format!("{}({})", self.name(), first.schema_name()))
             }
             Some(first) => Ok(first.schema_name().to_string()),
@@ -170,12 +193,12 @@ impl ScalarUDFImpl for Function {
             return plan_err!("a value is missing");
         };
         let made = match self.step {
-            Step::Zoned => Some(zoned::TYPE),
+            Step::Zoned => moments::unit(first.data_type()).map(zoned::kind),
             Step::Like => {
-                let model = arguments.arg_fields.get(1);
+                let model = arguments.arg_fields.get(1).map(|model| model.data_type());
                 model
-                    .filter(|model| is_zoned(model.data_type()))
-                    .map(|_| zoned::TYPE)
+                    .filter(|model| is_zoned(model))
+                    .map(|model| zoned::kind(unit_like(first.data_type(), model)))
             }
             step => step.makes(first.data_type()),
         };
@@ -218,7 +241,8 @@ impl ScalarUDFImpl for Function {
         let made = match (self.step, second) {
             (Step::Zoned, Some(offsets)) => zoned::joined(first, offsets)?,
             (Step::Like, Some(model)) if is_zoned(model.data_type()) => {
-                zoned::at_offsets(&cast(first, &clock())?, model)?
+                let unit = unit_like(first.data_type(), model.data_type());
+                zoned::at_offsets(&cast(first, &moments::kind(unit, false))?, model)?
             }
             (step, _) => step.of(first),
         };
@@ -232,11 +256,28 @@ struct Operators;
 
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        let typed =
-            |side: &Expr| Ok::<_, datafusion::error::DataFusionError>(Typed::of(&side.get_type(schema)?));
-        let (left, right) = match (typed(&raw.left), typed(&raw.right)) {
-            (Ok(None), Ok(None)) | (Err(_), _) | (_, Err(_)) => return Ok(PlannerResult::Original(raw)),
-            (Ok(left), Ok(right)) => (left, right),
+        let (Ok(left), Ok(right)) = (raw.left.get_type(schema), raw.right.get_type(schema)) else {
+            return Ok(PlannerResult::Original(raw));
+        };
+        let compares = matches!(
+            raw.op,
+            BinaryOperator::Eq
+                | BinaryOperator::NotEq
+                | BinaryOperator::Lt
+                | BinaryOperator::LtEq
+                | BinaryOperator::Gt
+                | BinaryOperator::GtEq
+        );
+        let (left, right) = match (Typed::of(&left), Typed::of(&right)) {
+            (None, None) if compares => {
+                return Ok(PlannerResult::Original(RawBinaryExpr {
+                    op: raw.op,
+                    left: beside(raw.left, &left, &right)?,
+                    right: beside(raw.right, &right, &left)?,
+                }));
+            }
+            (None, None) => return Ok(PlannerResult::Original(raw)),
+            sides => sides,
         };
         let both = |step: Step, raw: RawBinaryExpr| {
             let of = |side: Expr| match step {
@@ -252,15 +293,6 @@ impl ExprPlanner for Operators {
         if raw.op == BinaryOperator::StringConcat {
             return Ok(PlannerResult::Original(both(Step::Plain, raw)));
         }
-        let compares = matches!(
-            raw.op,
-            BinaryOperator::Eq
-                | BinaryOperator::NotEq
-                | BinaryOperator::Lt
-                | BinaryOperator::LtEq
-                | BinaryOperator::Gt
-                | BinaryOperator::GtEq
-        );
         let is = |typed: Typed| left == Some(typed) || right == Some(typed);
         if is(Typed::Zoned) {
             return zoned_operation(raw, schema, compares, both);
@@ -283,6 +315,27 @@ impl ExprPlanner for Operators {
     }
 }
 
+/// One of two sides that are compared, where the other is a timestamp. DataFusion would make nanoseconds of a text or a date, and then
+/// of the timestamp, which those of before 1677 and behind 2262 are not; and it would compare a column in nanoseconds with a
+/// literal in microseconds that it takes for nanoseconds.
+fn beside(side: Expr, kind: &Arrow, other: &Arrow) -> Result<Expr> {
+    let is_text = matches!(kind, Arrow::Utf8 | Arrow::Utf8View | Arrow::LargeUtf8);
+    let is_date = *kind == Arrow::Date32;
+    let to_micros = |side: Expr, scale: u8| match other {
+        Arrow::Timestamp(_, Some(_)) => casts::to(side, &DataType::TimestampLtz { scale }),
+        _ => casts::to(side, &DataType::TimestampNtz { scale }),
+    };
+    let near = |side: Expr| function(Step::Near).call(vec![side]);
+    match moments::unit(other) {
+        Some(TimeUnit::Microsecond) if is_text || is_date => to_micros(side, 6),
+        Some(TimeUnit::Nanosecond) if is_text && casts::is_far(&side) => Ok(near(to_micros(side, 9)?)),
+        Some(TimeUnit::Nanosecond) if is_date || moments::unit(kind) == Some(TimeUnit::Microsecond) => {
+            Ok(near(side))
+        }
+        _ => Ok(side),
+    }
+}
+
 /// Comparisons and differences are those of moments; what is added to a TIMESTAMP_TZ moves its clock.
 fn zoned_operation(
     raw: RawBinaryExpr,
@@ -294,9 +347,20 @@ fn zoned_operation(
     let operator = match raw.op {
         BinaryOperator::Plus if interval => datafusion::logical_expr::Operator::Plus,
         BinaryOperator::Minus if interval => datafusion::logical_expr::Operator::Minus,
-        _ if compares || raw.op == BinaryOperator::Minus => {
+        _ if compares => {
+            let kind = |side: &Expr| {
+                let kind = side.get_type(schema)?;
+                Ok::<_, DataFusionError>(Step::Moment.makes(&kind).unwrap_or(kind))
+            };
+            let (left, right) = (kind(&raw.left)?, kind(&raw.right)?);
+            let raw = RawBinaryExpr {
+                op: raw.op,
+                left: beside(raw.left, &left, &right)?,
+                right: beside(raw.right, &right, &left)?,
+            };
             return Ok(PlannerResult::Original(both(Step::Moment, raw)));
         }
+        BinaryOperator::Minus => return Ok(PlannerResult::Original(both(Step::Moment, raw))),
         _ => return plan_err!("the operator {} is none of TIMESTAMP_TZ", raw.op),
     };
     let wall = function(Step::Wall).call(vec![raw.left.clone()]);

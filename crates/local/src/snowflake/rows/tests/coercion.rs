@@ -54,16 +54,17 @@ fn becomes(data_type: &DataType, json: &str) -> Result<Option<String>, u32> {
     if cells.is_null(0) {
         return Ok(None);
     }
-    if let (Some(typed), false) = (Typed::of(cells.data_type()), *data_type == TZ) {
+    let is_zoned = matches!(data_type, DataType::TimestampTz { .. });
+    if let (Some(typed), false) = (Typed::of(cells.data_type()), is_zoned) {
         return Ok(Some(typed.texts(cells, Form::Shown).value(0).to_owned()));
     }
     let shown = |cells: &ArrayRef| {
         let format = ArrayFormatter::try_new(cells, &FormatOptions::default()).expect("a format");
         format.value(0).to_string()
     };
-    Ok(Some(match *data_type {
-        TZ => format!("{} {}", shown(cells), shown(converted.record_batch.column(1))),
-        _ => shown(cells),
+    Ok(Some(match is_zoned {
+        true => format!("{} {}", shown(cells), shown(converted.record_batch.column(1))),
+        false => shown(cells),
     }))
 }
 
@@ -272,23 +273,27 @@ fn timestamps() {
         ("\"Mon Jan 15 13:45:30 +0000 2024\"", Is("2024-01-15T13:45:30")),
         ("1705312800", Is("2024-01-15T10:00:00")),
         ("\"2024-06-30T23:59:60\"", No(CAST)),
+        ("\"0001-01-01T00:00:00\"", Is("0001-01-01T00:00:00")),
+        ("\"9999-12-31T23:59:59.999999\"", Is("9999-12-31T23:59:59.999999")),
+        ("253402300799", Is("9999-12-31T23:59:59")),
+        ("253402300800", No(CAST)),
+        ("\"0000-12-31T23:59:59\"", No(CAST)),
         ("\"10000-01-01T00:00:00\"", No(CAST)),
         ("\"soon\"", No(CAST)),
         ("true", No(CAST)),
         ("{}", No(CAST)),
         ("null", Null),
     ];
-    // The unit of a number in a text, on both sides of each bound. What is right below one would be the year 2969, which a
-    // timestamp here does not reach.
+    // The unit of a number in a text, on both sides of each bound.
     let units = [
         ("\"9000000000\"", Is("2255-03-14T16:00:00")),
-        ("\"31535999999\"", No(CAST)),
+        ("\"31535999999\"", Is("2969-05-02T23:59:59")),
         ("\"31536000000\"", Is("1971-01-01T00:00:00")),
         ("\"9000000000000\"", Is("2255-03-14T16:00:00")),
-        ("\"31535999999999\"", No(CAST)),
+        ("\"31535999999999\"", Is("2969-05-02T23:59:59.999")),
         ("\"31536000000000\"", Is("1971-01-01T00:00:00")),
         ("\"9000000000000000\"", Is("2255-03-14T16:00:00")),
-        ("\"31535999999999999\"", No(CAST)),
+        ("\"31535999999999999\"", Is("2969-05-02T23:59:59.999999")),
         ("\"31536000000000000\"", Is("1971-01-01T00:00:00")),
         ("\"1705312800\"", Is("2024-01-15T10:00:00")),
         ("\"1705312800123\"", Is("2024-01-15T10:00:00.123")),
@@ -299,6 +304,8 @@ fn timestamps() {
         ("\"2024-01-15T13:45:30\"", Is("2024-01-15T13:45:30Z")),
         ("1705312800", Is("2024-01-15T10:00:00Z")),
         ("\"1705312800123\"", Is("2024-01-15T10:00:00.123Z")),
+        ("\"9999-12-31T23:59:59+05:00\"", Is("9999-12-31T18:59:59Z")),
+        ("\"9999-12-31T23:59:59-05:00\"", No(CAST)),
         ("\"soon\"", No(CAST)),
         ("[]", No(CAST)),
         ("null", Null),
@@ -325,13 +332,53 @@ fn timestamps() {
         ("\"1705312800123\"", Is("2024-01-15T10:00:00.123Z 0")),
         ("\"2024-06-30T23:59:60Z\"", No(CAST)),
         ("\"2024-01-15T13:45:30+24:00\"", No(CAST)),
+        ("\"0001-01-01T00:00:00-01:00\"", Is("0001-01-01T01:00:00Z -60")),
         ("\"soon\"", No(CAST)),
         ("true", No(CAST)),
         ("[]", No(CAST)),
         ("null", Null),
     ];
     let count = check(&NTZ, &ntz) + check(&NTZ, &units) + check(&LTZ, &zoned) + check(&TZ, &with_offset);
-    assert_eq!(count, 49);
+    assert_eq!(count, 57);
+}
+
+#[test]
+fn digits_of_a_second_behind_the_scale_are_cut() {
+    let text = "\"2024-01-15T13:45:30.987654321\"";
+    let times = "\"13:45:30.987654321\"";
+    let mut count = 0;
+    for (scale, moment, zoned, with_offset, time) in [
+        (
+            0,
+            "2024-01-15T13:45:30",
+            "2024-01-15T13:45:30Z",
+            "2024-01-15T13:45:30Z 0",
+            "13:45:30",
+        ),
+        (
+            3,
+            "2024-01-15T13:45:30.987",
+            "2024-01-15T13:45:30.987Z",
+            "2024-01-15T13:45:30.987Z 0",
+            "13:45:30.987",
+        ),
+        (
+            9,
+            "2024-01-15T13:45:30.987654321",
+            "2024-01-15T13:45:30.987654321Z",
+            "2024-01-15T13:45:30.987654321Z 0",
+            "13:45:30.987654321",
+        ),
+    ] {
+        count += check(&DataType::TimestampNtz { scale }, &[(text, Is(moment))])
+            + check(&DataType::TimestampLtz { scale }, &[(text, Is(zoned))])
+            + check(&DataType::TimestampTz { scale }, &[(text, Is(with_offset))])
+            + check(&DataType::Time { scale }, &[(times, Is(time))]);
+    }
+    assert_eq!(count, 12);
+    // Before 1970 they are cut, too, not rounded towards it.
+    let before = [("\"1969-12-31T23:59:59.9\"", Is("1969-12-31T23:59:59"))];
+    check(&DataType::TimestampNtz { scale: 0 }, &before);
 }
 
 #[test]

@@ -363,3 +363,47 @@ async fn a_thousand_small_commits_leave_few_files_and_every_row() {
     assert_eq!(current["summary"]["total-records"], "1000");
     assert_eq!(current["summary"]["total-data-files"], live.to_string());
 }
+
+#[tokio::test]
+async fn the_years_1_to_9999_are_kept_in_microseconds_and_those_of_nanoseconds_end_in_2262() {
+    let mut bench = Bench::new();
+    bench.run("CREATE DATABASE D").await;
+    bench
+        .run(&format!(
+            "CREATE ICEBERG TABLE t (id INT, v TIMESTAMP_NTZ, w TIMESTAMP_LTZ) {PLACE} BASE_LOCATION = 'x'"
+        ))
+        .await;
+    bench.load(
+        "T",
+        r#"{"id":1,"v":"2026-01-02T03:04:05.123456","w":"2026-01-02T03:04:05Z"}"#,
+    );
+    bench.load(
+        "T",
+        r#"{"id":2,"v":"9999-12-31T23:59:59.999999","w":"0001-01-01T00:00:00Z"}"#,
+    );
+    let read = bench.run("SELECT v, w FROM t ORDER BY id").await;
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        read,
+        [
+            [text("1767323045.123456000"), text("1767323045.000000000")],
+            [text("253402300799.999999000"), text("-62135596800.000000000")]
+        ]
+    );
+    assert_eq!(
+        bench.cell("SELECT COUNT(*) FROM t WHERE v < '9999-12-31'").await,
+        "1"
+    );
+    bench
+        .run(&format!(
+            "CREATE ICEBERG TABLE n (v TIMESTAMP_NTZ(9)) {PLACE} BASE_LOCATION = 'y' ICEBERG_VERSION = 3"
+        ))
+        .await;
+    bench
+        .run("INSERT INTO n VALUES ('2262-04-11 23:47:16.854775807')")
+        .await;
+    let far = bench.try_run("INSERT INTO n VALUES ('9999-12-31')").await;
+    let message = far.expect_err("no place for it").message;
+    assert!(message.contains("9999-12-31"), "{message}");
+    assert_eq!(bench.cell("SELECT COUNT(*) FROM n").await, "1");
+}

@@ -379,6 +379,10 @@ async fn a_timestamp_is_cast_to_text_as_its_output_format_says() {
         ),
         ("SELECT A::VARCHAR FROM L", "2024-02-03 03:05:06.000 +0000"),
         (
+            "SELECT '2024-02-03T04:05:06Z'::TIMESTAMP_LTZ::VARCHAR",
+            "2024-02-03 04:05:06.000 +0000",
+        ),
+        (
             "SELECT CAST('2024-02-03 04:05:06 +0130'::TIMESTAMP_TZ AS VARCHAR)",
             "2024-02-03 04:05:06.000 +0130",
         ),
@@ -391,4 +395,14 @@ async fn a_timestamp_is_cast_to_text_as_its_output_format_says() {
     ] {
         assert_eq!(bench.cell(statement).await, wanted, "{statement}");
     }
+    bench
+        .run("CREATE TABLE S (A VARCHAR, B VARCHAR, C VARCHAR)")
+        .await;
+    bench
+        .run("INSERT INTO S SELECT A::TIMESTAMP_NTZ, A, A::TIMESTAMP_TZ FROM L")
+        .await;
+    let inserted = bench.run("SELECT * FROM S").await;
+    let zoned = Some("2024-02-03 03:05:06.000 +0000".to_owned());
+    let expected = [Some("2024-02-03 03:05:06.000".to_owned()), zoned.clone(), zoned];
+    assert_eq!(inserted, [expected]);
 }
