@@ -92,7 +92,7 @@ pub struct Session {
     pub role: Option<String>,
     /// The warehouse that was chosen; it decides nothing.
     pub warehouse: Option<String>,
-    /// Parameters that were set, in upper case; only those that [`parameter`] knows.
+    /// Parameters that were set, by ALTER SESSION or a login, in upper case; only those that decide something here.
     pub parameters: BTreeMap<&'static str, String>,
 }
 

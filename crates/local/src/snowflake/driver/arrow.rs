@@ -2,7 +2,8 @@
 //!
 //! The cells of a result are texts (`sql/result.rs`); each column becomes one array, all of them one record batch. A result without
 //! rows is an empty text: snowflake-connector-python 4.7 reads the first row of each batch that there is, and makes no table of a
-//! stream without a batch (`CArrowChunkIterator.cpp`, `nanoarrow_arrow_iterator.pyx`). The metadata of a field say what it is in Snowflake's terms:
+//! stream without a batch (`CArrowChunkIterator.cpp`, `nanoarrow_arrow_iterator.pyx`). The metadata of a field
+//! say what it is in Snowflake's terms:
 //!
 //! | `logicalType` | array |
 //! |---|---|
@@ -11,10 +12,13 @@
 //! | TEXT, VARIANT, OBJECT, ARRAY | Utf8; the last three as JSON |
 //! | BINARY | Binary |
 //! | TIME | Int64, in units of the scale |
-//! | TIMESTAMP_NTZ, TIMESTAMP_LTZ | a struct of `epoch` (seconds, Int64) and `fraction` (nanoseconds, never negative, Int32); up to scale 7 Int64, in units of the scale |
-//! | TIMESTAMP_TZ | `epoch`, `fraction` and `timezone` (minutes, 1440 is UTC; Int32); up to scale 3 `epoch`, in units of the scale, and `timezone` |
+//! | TIMESTAMP_NTZ, TIMESTAMP_LTZ | a struct of `epoch` (seconds, Int64) and `fraction` (nanoseconds, Int32); up to scale 7 Int64 |
+//! | TIMESTAMP_TZ | `epoch`, `fraction` and `timezone` (minutes, 1440 is UTC; Int32); up to scale 3 `epoch` and `timezone` |
 //! | DECFLOAT | a struct of `exponent` (Int16) and `significand` (Binary: two's complement, the highest byte first) |
 //! | VECTOR | FixedSizeList of Float32 or Int32 |
+//!
+//! A fraction is never negative: half a second before 1970 is -1 s and half a second. A timestamp that is one number, as a whole or
+//! as `epoch` without `fraction`, is in units of its scale.
 //!
 //! Sources: results of the service that are kept in the tests of snowflake-connector-python (`test/data/test_arrow_data`), and
 //! what the drivers read: its `nanoarrow_cpp/ArrowIterator`, `converter.go` of gosnowflake 2.1 and
