@@ -2,11 +2,14 @@
 //!
 //! A session is a login with a password or a key-pair JWT; its tokens are held in memory, so after a restart a driver logs in
 //! again. A statement answers within [`AT_ONCE`], else with code 333333 and a path to ask again; `asyncExec` answers at once
-//! with 333334. Rows come as JSON in one piece, booleans as `1` and `0`.
+//! with 333334. Rows come in one piece: those of queries as Arrow where the session takes it (`format.rs`, `arrow.rs`), all
+//! others as JSON, booleans as `1` and `0`.
 //!
-//! What it does not do: transactions over several statements, PUT and GET of files, Arrow results, several statements in one
-//! request.
+//! What it does not do: transactions over several statements, PUT and GET of files, results in chunks, several statements in
+//! one request.
 
+mod arrow;
+mod format;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -25,9 +28,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use self::session::{Refused, Sessions};
+use self::session::{DriverSession, Refused, Sessions};
 use super::Snowflake;
-use super::sql::{Parameters, QueryResult, ResultColumn, SqlError, binding, result_scan};
+use super::sql::{Parameters, QUERY, QueryResult, ResultColumn, SqlError, binding, result_scan};
 use super::statements::{Done, Statement, Statements};
 
 /// How long a statement may take before its client is told to ask again (drivers expect 45 s).
@@ -121,7 +124,7 @@ async fn login(
         .map_err(|_| Refused::internal())
         .and_then(|checked| checked)
     {
-        Ok(session) => answer(api.sessions.open(session)),
+        Ok((session, client)) => answer(api.sessions.open(session, client)),
         Err(refused) => refused.into_response(),
     }
 }
@@ -200,9 +203,14 @@ async fn query(
         let error = SqlError::unsupported("several statements in one request");
         return sql_failure(&error, "");
     }
+    let takes_arrow = session
+        .client
+        .takes_arrow(&session.sql, request.parameters.as_ref());
     if let Some(handle) = result_scan(&request.sql_text) {
-        return match find(&api, &headers, &handle) {
-            Ok(statement) => finish(&api, &headers, &statement).await,
+        // A query of its own, whatever the statement was whose rows it reads.
+        let arrow = if takes_arrow { Arrow::Any } else { Arrow::Never };
+        return match find(&api, &session, &handle) {
+            Ok(statement) => finish(&api, &headers, &session, &statement, arrow).await,
             Err(refused) => refused.into_response(),
         };
     }
@@ -211,24 +219,50 @@ async fn query(
         describe_only: request.describe_only,
     };
     let statement = api.statements.begin(
-        session.sql,
+        session.sql.clone(),
         request.sql_text,
         parameters_of_it,
         &parameters.request_id,
+        takes_arrow && !request.describe_only,
     );
     if request.async_exec {
         return in_progress("333334", &statement);
     }
-    finish(&api, &headers, &statement).await
+    finish(&api, &headers, &session, &statement, Arrow::of(&statement)).await
+}
+
+/// Which rows go out as Arrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrow {
+    Never,
+    /// Those of a query; what SHOW, DESC, DML and definitions answer is JSON at the real service, too.
+    OfQueries,
+    Any,
+}
+
+impl Arrow {
+    fn of(statement: &Statement) -> Self {
+        if statement.takes_arrow {
+            Self::OfQueries
+        } else {
+            Self::Never
+        }
+    }
 }
 
 /// The statement's answer, or where to ask for it.
-async fn finish(api: &Api, headers: &HeaderMap, statement: &Statement) -> Response {
+async fn finish(
+    api: &Api,
+    headers: &HeaderMap,
+    session: &DriverSession,
+    statement: &Statement,
+    arrow: Arrow,
+) -> Response {
     match statement.within(AT_ONCE).await {
         None => in_progress("333333", statement),
         Some(done) => {
             api.sessions.moved(headers, &done.session);
-            finished(statement, &done)
+            finished(session, statement, done, arrow).await
         }
     }
 }
@@ -254,26 +288,48 @@ fn sql_failure(error: &SqlError, handle: &str) -> Response {
     failed(error.code, &error.message, data)
 }
 
-fn finished(statement: &Statement, done: &Done) -> Response {
+async fn finished(session: &DriverSession, statement: &Statement, done: Arc<Done>, arrow: Arrow) -> Response {
     let result = match &done.result {
         Ok(result) => result,
         Err(error) => return sql_failure(error, &statement.handle),
     };
-    answer(json!({
+    let mut data = json!({
         "queryId": statement.handle,
         "rowtype": result.columns.iter().map(ResultColumn::described).collect::<Vec<_>>(),
-        "rowset": rows(result),
         "total": result.rows.len(),
         "returned": result.rows.len(),
-        "queryResultFormat": "json",
         "statementTypeId": result.statement_type,
         "finalDatabaseName": done.session.database,
         "finalSchemaName": done.session.schema,
         "finalRoleName": done.session.role,
         "numberOfBinds": 0,
         "version": 1,
-        "parameters": session::parameters(),
-    }))
+        "parameters": session::parameters(session.client, &done.session),
+    });
+    let is_arrow = match arrow {
+        Arrow::Never => false,
+        Arrow::OfQueries => result.statement_type == QUERY,
+        Arrow::Any => true,
+    };
+    let stream = if is_arrow { arrow_stream(&done).await } else { None };
+    if let Some(stream) = stream {
+        data["queryResultFormat"] = "arrow".into();
+        data["rowsetBase64"] = stream.into();
+    } else {
+        data["queryResultFormat"] = "json".into();
+        data["rowset"] = rows(result);
+    }
+    answer(data)
+}
+
+/// The rows as Arrow, made on a thread that may be busy for long; nothing, if they have to go out as JSON.
+async fn arrow_stream(done: &Arc<Done>) -> Option<String> {
+    let done = Arc::clone(done);
+    let encode = move || done.result.as_ref().ok().map(arrow::encode);
+    let encoded = tokio::task::spawn_blocking(encode).await.ok()??;
+    encoded
+        .inspect_err(|reason| tracing::debug!(%reason, "a result goes out as JSON instead of Arrow"))
+        .ok()
 }
 
 /// Rows as they are, but for booleans.
@@ -300,14 +356,25 @@ fn rows(result: &QueryResult) -> Value {
 }
 
 async fn fetch(State(api): State<Arc<Api>>, Path(handle): Path<String>, headers: HeaderMap) -> Response {
-    match find(&api, &headers, &handle) {
-        Ok(statement) => finish(&api, &headers, &statement).await,
+    let found = found(&api, &headers, &handle);
+    match found {
+        // A session that asks for JSON gets it, whoever began the statement.
+        Ok((session, statement)) if session.client.takes_arrow(&session.sql, None) => {
+            finish(&api, &headers, &session, &statement, Arrow::of(&statement)).await
+        }
+        Ok((session, statement)) => finish(&api, &headers, &session, &statement, Arrow::Never).await,
         Err(refused) => refused.into_response(),
     }
 }
 
-fn find(api: &Api, headers: &HeaderMap, handle: &str) -> Result<Statement, Refused> {
+/// The session of a call, and a statement of its user.
+fn found(api: &Api, headers: &HeaderMap, handle: &str) -> Result<(DriverSession, Statement), Refused> {
     let session = api.sessions.of(headers)?;
+    let statement = find(api, &session, handle)?;
+    Ok((session, statement))
+}
+
+fn find(api: &Api, session: &DriverSession, handle: &str) -> Result<Statement, Refused> {
     let found = api.statements.find(handle, &session.sql.user);
     found.ok_or_else(|| Refused {
         code: "000709",
@@ -316,8 +383,8 @@ fn find(api: &Api, headers: &HeaderMap, handle: &str) -> Result<Statement, Refus
 }
 
 async fn monitor(State(api): State<Arc<Api>>, Path(handle): Path<String>, headers: HeaderMap) -> Response {
-    let statement = match find(&api, &headers, &handle) {
-        Ok(statement) => statement,
+    let statement = match found(&api, &headers, &handle) {
+        Ok((_, statement)) => statement,
         Err(refused) => return refused.into_response(),
     };
     let (status, error) = match statement.within(Duration::ZERO).await.as_deref() {
@@ -359,8 +426,8 @@ async fn abort(State(api): State<Arc<Api>>, headers: HeaderMap, body: Bytes) -> 
 }
 
 async fn abort_one(State(api): State<Arc<Api>>, Path(handle): Path<String>, headers: HeaderMap) -> Response {
-    match find(&api, &headers, &handle) {
-        Ok(statement) => {
+    match found(&api, &headers, &handle) {
+        Ok((_, statement)) => {
             statement.cancel();
             answer(Value::Null)
         }

@@ -57,6 +57,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -71,10 +72,11 @@ use crate::disk::Disk;
 
 use self::access::Access;
 use self::files::Files;
+pub(crate) use self::result::LARGEST_RESULT;
 pub use self::result::{QueryResult, ResultColumn};
 pub(crate) use self::select::{Prepared, Scope};
 pub(crate) use self::sequences::numbers;
-pub(crate) use self::statement::result_scan;
+pub(crate) use self::statement::{QUERY, parameter, result_scan};
 use self::statement::{bound, pipe_statement, statement_type, transaction};
 use self::words::Words;
 
@@ -92,6 +94,8 @@ pub struct Session {
     pub role: Option<String>,
     /// The warehouse that was chosen; it decides nothing.
     pub warehouse: Option<String>,
+    /// Parameters that were set, by ALTER SESSION or a login, in upper case; only those that decide something here.
+    pub parameters: BTreeMap<&'static str, String>,
 }
 
 /// What comes with a statement.
@@ -450,7 +454,7 @@ impl Engine {
         if words.are(0, &["TRUNCATE"]) {
             return define::truncate(&self.catalog, session, words).map(Some);
         }
-        if let Some(done) = transaction(words)? {
+        if let Some(done) = transaction(session, words)? {
             return Ok(Some(done));
         }
         show::run(&self.catalog, session, words)

@@ -117,6 +117,7 @@ async fn run(
         role,
         warehouse: named(request.warehouse),
         user: login.user,
+        ..Session::default()
     };
     let parameters = Parameters {
         bindings: request.bindings.unwrap_or_default(),
@@ -124,7 +125,7 @@ async fn run(
     };
     let statement = api
         .statements
-        .begin(session, request.statement, parameters, &asked.request_id);
+        .begin(session, request.statement, parameters, &asked.request_id, false);
     if asked.detached == Some(true) {
         return in_progress(&statement);
     }

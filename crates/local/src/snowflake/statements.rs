@@ -46,6 +46,8 @@ impl Done {
 #[derive(Debug, Clone)]
 pub(crate) struct Statement {
     pub(crate) handle: String,
+    /// Whether its client asked for Arrow when it began.
+    pub(crate) takes_arrow: bool,
     request_id: String,
     user: String,
     cancel: CancellationToken,
@@ -92,6 +94,7 @@ impl Statements {
         sql: String,
         parameters: Parameters,
         request_id: &str,
+        takes_arrow: bool,
     ) -> Statement {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let again = |one: &&Statement| {
@@ -103,6 +106,7 @@ impl Statements {
         let (sender, done) = watch::channel(None);
         let statement = Statement {
             handle: Uuid::new_v4().to_string(),
+            takes_arrow,
             request_id: request_id.to_owned(),
             user: session.user.clone(),
             cancel: CancellationToken::new(),

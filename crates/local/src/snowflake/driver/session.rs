@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::super::Snowflake;
 use super::super::auth::{AuthFailure, Login};
 use super::super::catalog::now_ms;
-use super::super::sql::{ROLE_REFUSED, SERVER_VERSION, Session, folded, role_refused};
+use super::super::sql::{ROLE_REFUSED, SERVER_VERSION, Session, folded, parameter, role_refused};
+use super::format::Client;
 
 /// Sessions at once; the one that was idle longest goes first.
 const MOST_SESSIONS: usize = 1000;
@@ -78,12 +79,17 @@ struct LoginData {
     authenticator: Option<String>,
     #[serde(default)]
     token: Option<String>,
+    #[serde(default)]
+    client_app_id: Option<String>,
+    #[serde(default)]
+    session_parameters: Option<serde_json::Map<String, Value>>,
 }
 
 /// One session.
 #[derive(Debug, Clone)]
 pub(super) struct DriverSession {
     pub(super) sql: Session,
+    pub(super) client: Client,
     id: i64,
     master: String,
     valid_until_ms: i64,
@@ -95,7 +101,7 @@ pub(super) fn check(
     snowflake: &Snowflake,
     request: &LoginRequest,
     wanted: &Wanted,
-) -> Result<Session, Refused> {
+) -> Result<(Session, Client), Refused> {
     let data = &request.data;
     let account = data.account_name.split('.').next().unwrap_or_default();
     if !account.is_empty() && !account.eq_ignore_ascii_case(&snowflake.account) {
@@ -129,13 +135,18 @@ pub(super) fn check(
             .first_role(&user)
             .map_err(|_| Refused::internal())?,
     };
-    Ok(Session {
+    let client = Client::named(data.client_app_id.as_deref().unwrap_or_default());
+    let set = data.session_parameters.iter().flatten();
+    let set = set.filter_map(|(name, value)| Some((parameter(name)?, value.as_str()?.to_uppercase())));
+    let session = Session {
         database: named(&wanted.database_name),
         schema: named(&wanted.schema_name),
         role: Some(role),
         warehouse: named(&wanted.warehouse),
         user,
-    })
+        parameters: set.collect(),
+    };
+    Ok((session, client))
 }
 
 fn refused(failure: AuthFailure) -> Refused {
@@ -183,7 +194,7 @@ fn proved(snowflake: &Snowflake, data: &LoginData) -> Result<Login, Refused> {
 }
 
 /// Parameters that drivers read.
-pub(super) fn parameters() -> Value {
+pub(super) fn parameters(client: Client, session: &Session) -> Value {
     let parameters = [
         ("TIMEZONE", json!("UTC")),
         ("AUTOCOMMIT", json!(true)),
@@ -191,10 +202,11 @@ pub(super) fn parameters() -> Value {
         ("CLIENT_TELEMETRY_ENABLED", json!(false)),
         // Bound rows come inline: there is no stage.
         ("CLIENT_STAGE_ARRAY_BINDING_THRESHOLD", json!(0)),
-        ("PYTHON_CONNECTOR_QUERY_RESULT_FORMAT", json!("JSON")),
     ];
+    let format = client.format(session).map(|(name, format)| (name, json!(format)));
     parameters
         .into_iter()
+        .chain(format)
         .map(|(name, value)| json!({ "name": name, "value": value }))
         .collect()
 }
@@ -223,7 +235,7 @@ impl Sessions {
     }
 
     /// Opens a session; what the login answers.
-    pub(super) fn open(&self, sql: Session) -> Value {
+    pub(super) fn open(&self, sql: Session, client: Client) -> Value {
         let now = now_ms();
         let (token, master) = (secret(), secret());
         let mut sessions = self.lock();
@@ -237,6 +249,7 @@ impl Sessions {
         let id = now.saturating_mul(1000) + i64::try_from(sessions.len()).unwrap_or_default();
         let session = DriverSession {
             sql,
+            client,
             id,
             master: master.clone(),
             valid_until_ms: now + VALID_S * 1000,
@@ -253,7 +266,7 @@ impl Sessions {
             "displayUserName": sql.user,
             "serverVersion": SERVER_VERSION,
             "firstLogin": false,
-            "parameters": parameters(),
+            "parameters": parameters(client, &sql),
             "sessionInfo": {
                 "databaseName": sql.database,
                 "schemaName": sql.schema,

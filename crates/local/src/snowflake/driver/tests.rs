@@ -45,6 +45,13 @@ impl Driver {
         serde_json::from_str(&answer.text().await.unwrap()).unwrap()
     }
 
+    async fn get(&self, path: &str) -> Value {
+        let url = format!("{}{path}", self.local.addresses().snowflake_http_url);
+        let token = format!("Snowflake Token=\"{}\"", self.token);
+        let request = self.http.get(url).header("authorization", token);
+        serde_json::from_str(&request.send().await.unwrap().text().await.unwrap()).unwrap()
+    }
+
     async fn login(&mut self, data: Value) -> Value {
         let path = "/session/v1/login-request?databaseName=demo&schemaName=public&roleName=ann";
         let answer = self.post(path, &json!({ "data": data })).await;
@@ -276,4 +283,109 @@ async fn users_are_made_changed_and_dropped_by_sql() {
         assert_eq!(answer["code"].as_str(), code, "{sql}: {answer}");
     }
     assert_eq!(driver.login(ada()).await["code"], "390100", "the old password");
+}
+
+#[tokio::test]
+async fn queries_of_sessions_that_take_arrow_are_arrow_and_all_else_is_json() {
+    let mut driver = Driver::start().await;
+    let with = |more: Value| {
+        let mut data = ada();
+        for (name, value) in more.as_object().unwrap() {
+            data[name] = value.clone();
+        }
+        data
+    };
+    let form = |answer: &Value| {
+        assert_eq!(answer["success"], true, "{answer}");
+        let data = &answer["data"];
+        let has = (data.get("rowset").is_some(), data.get("rowsetBase64").is_some());
+        let form = data["queryResultFormat"].as_str().unwrap().to_owned();
+        assert_eq!(has, (form == "json", form == "arrow"), "{answer}");
+        form
+    };
+    let told = |answer: &Value, name: &str| {
+        let parameters = answer["data"]["parameters"].as_array().unwrap().iter();
+        let mut named = parameters.filter(|parameter| parameter["name"] == name);
+        named
+            .next()
+            .map(|parameter| parameter["value"].as_str().unwrap().to_owned())
+    };
+    let parameter = "PYTHON_CONNECTOR_QUERY_RESULT_FORMAT";
+    let opened = driver
+        .login(with(json!({ "CLIENT_APP_ID": "PythonConnector" })))
+        .await;
+    assert_eq!(told(&opened, parameter).as_deref(), Some("ARROW"));
+    let mut ids = Vec::new();
+    for (number, (sql, expected)) in [
+        ("CREATE TABLE R (A INT)", "json"),
+        ("INSERT INTO R VALUES (1)", "json"),
+        ("SELECT * FROM R", "arrow"),
+        ("SELECT * FROM R WHERE FALSE", "arrow"),
+        ("WITH X AS (SELECT * FROM R) SELECT A, NULL FROM X", "arrow"),
+        ("SHOW TABLES", "json"),
+        ("DESC TABLE R", "json"),
+        ("ALTER SESSION SET GO_QUERY_RESULT_FORMAT = JSON", "json"),
+        ("SELECT 1", "arrow"),
+        (
+            "ALTER SESSION SET TIMEZONE = 'UTC' PYTHON_CONNECTOR_QUERY_RESULT_FORMAT = 'json'",
+            "json",
+        ),
+        ("SELECT 1", "json"),
+        (
+            "ALTER SESSION SET PYTHON_CONNECTOR_QUERY_RESULT_FORMAT = ARROW",
+            "json",
+        ),
+        ("SELECT 1", "arrow"),
+        ("ALTER SESSION UNSET PYTHON_CONNECTOR_QUERY_RESULT_FORMAT", "json"),
+        ("SELECT 1", "arrow"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = driver.query(&format!("a{number}"), sql).await;
+        assert_eq!(form(&answer), expected, "{sql}");
+        ids.push(answer["data"]["queryId"].as_str().unwrap().to_owned());
+    }
+    // A scan of what SHOW answered is a query; the statement's own result stays what it was.
+    let scan = format!("SELECT * FROM TABLE(RESULT_SCAN('{}'))", ids[5]);
+    assert_eq!(form(&driver.query("scan", &scan).await), "arrow");
+    for (id, expected) in [(&ids[5], "json"), (&ids[2], "arrow"), (&ids[10], "json")] {
+        assert_eq!(
+            form(&driver.get(&format!("/queries/{id}/result")).await),
+            expected
+        );
+    }
+    let one = |number: &str, more: Value| {
+        let mut body = json!({ "sqlText": "SELECT 1" });
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        (format!("/queries/v1/query-request?requestId={number}"), body)
+    };
+    let (path, body) = one("p", json!({ "parameters": { parameter: "JSON" } }));
+    assert_eq!(form(&driver.post(&path, &body).await), "json");
+    let (path, body) = one("d", json!({ "describeOnly": true }));
+    assert_eq!(form(&driver.post(&path, &body).await), "json");
+
+    let json = json!({ "CLIENT_APP_ID": "PythonConnector", "SESSION_PARAMETERS": { parameter: "JSON" } });
+    let opened = driver.login(with(json)).await;
+    assert_eq!(told(&opened, parameter).as_deref(), Some("JSON"));
+    assert_eq!(form(&driver.query("b", "SELECT 1").await), "json");
+    assert_eq!(
+        form(&driver.get(&format!("/queries/{}/result", ids[2])).await),
+        "json"
+    );
+    for (client, expected) in [
+        ("Go", "arrow"),
+        ("JDBC", "arrow"),
+        ("JavaScript", "json"),
+        ("ODBC", "json"),
+    ] {
+        driver.login(with(json!({ "CLIENT_APP_ID": client }))).await;
+        assert_eq!(
+            form(&driver.query(client, "SELECT 1").await),
+            expected,
+            "{client}"
+        );
+    }
 }

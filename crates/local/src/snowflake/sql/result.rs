@@ -19,7 +19,7 @@ use crate::snowflake::model::{DataType, VectorElement};
 use crate::snowflake::rows::{Form, TYPE_KEY, Typed, moments, zoned};
 
 /// The most bytes of a result's cells.
-const LARGEST_RESULT: usize = 256 * 1024 * 1024;
+pub(crate) const LARGEST_RESULT: usize = 256 * 1024 * 1024;
 
 /// A column of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
