@@ -53,7 +53,7 @@ fn draw(seed: &mut u64) -> u64 {
     *seed
 }
 
-fn events(first: usize) -> Vec<u8> {
+pub(in crate::snowflake) fn events(first: usize) -> Vec<u8> {
     let mut seed = 88_172_645_463_325_252 ^ (first as u64 + 1);
     let mut lines = Vec::new();
     for number in first..first + ROWS {

@@ -6,6 +6,7 @@ mod evolution;
 mod faults;
 mod files;
 mod limits;
+mod pace;
 mod pipes;
 mod rights;
 mod tokens;

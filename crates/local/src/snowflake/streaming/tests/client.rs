@@ -445,7 +445,7 @@ impl Client {
                 commits.changed().await.unwrap();
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(30), waiting)
+        tokio::time::timeout(std::time::Duration::from_secs(120), waiting)
             .await
             .expect("the commit comes")
     }

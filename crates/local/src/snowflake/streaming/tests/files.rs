@@ -13,8 +13,8 @@ use crate::snowflake::catalog::now_ms;
 const IV: [u8; 16] = [9; 16];
 
 /// A client that uploads to one location.
-struct Uploader {
-    client: Client,
+pub(super) struct Uploader {
+    pub(super) client: Client,
     location: String,
     token: String,
     key: Vec<u8>,
@@ -26,7 +26,7 @@ impl Uploader {
         Self::of(Client::start_with(|options| options.faults = faults).await).await
     }
 
-    async fn of(client: Client) -> Self {
+    pub(super) async fn of(client: Client) -> Self {
         let info = client.pipe_info().await.json();
         let stage = &info["rowset_stage_location"];
         let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -41,7 +41,7 @@ impl Uploader {
     }
 
     /// The file of some rows; encrypting and decrypting are the same in CTR.
-    fn file(&self, rows: &str) -> Vec<u8> {
+    pub(super) fn file(&self, rows: &str) -> Vec<u8> {
         let mut bytes = zstd(rows.as_bytes());
         let key = UnboundCipherKey::new(&AES_256, &self.key).unwrap();
         let context = DecryptionContext::Iv128(FixedLength::from(IV));
@@ -53,9 +53,13 @@ impl Uploader {
     }
 
     async fn put(&self, name: &str, file: &[u8]) -> Answer {
+        self.put_framed(name, framed(file)).await
+    }
+
+    pub(super) async fn put_framed(&self, name: &str, body: Vec<u8>) -> Answer {
         let path = format!("/{}{name}?x-id=PutObject", self.location);
         let headers = [("x-amz-security-token", self.token.as_str())];
-        self.client.put_file(&path, &headers, framed(file)).await.unwrap()
+        self.client.put_file(&path, &headers, body).await.unwrap()
     }
 
     /// Uploads rows; gives the registration of the file.
@@ -63,14 +67,26 @@ impl Uploader {
         let file = self.file(rows);
         let answer = self.put(name, &file).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
-        let etag = answer.etag.unwrap();
+        self.entry(name, &answer, file.len(), rows, end)
+    }
+
+    /// How an uploaded file of so many bytes is registered.
+    pub(super) fn entry(
+        &self,
+        name: &str,
+        uploaded: &Answer,
+        length: usize,
+        rows: &str,
+        end: Option<&str>,
+    ) -> Value {
+        let etag = uploaded.etag.as_deref().unwrap();
         let etag = etag.strip_prefix('"').and_then(|etag| etag.strip_suffix('"'));
         json!({
             "file_path": format!("{}{name}", self.location),
             "content_type": "application/x-ndjson",
             "file_etag": etag.expect("the ETag is quoted"),
-            "file_length_bytes": file.len(),
-            "fragment_length_bytes": file.len(),
+            "file_length_bytes": length,
+            "fragment_length_bytes": length,
             "fragment_start_byte_offset": 0,
             // The SDK (1.9.1) counts other bytes here than it sends where many rows were appended at once.
             "fragment_length_uncompressed_bytes": rows.len() + 1,
@@ -82,7 +98,13 @@ impl Uploader {
         })
     }
 
-    async fn register(&self, channel: &str, token: Option<&str>, request: &str, files: &[Value]) -> Answer {
+    pub(super) async fn register(
+        &self,
+        channel: &str,
+        token: Option<&str>,
+        request: &str,
+        files: &[Value],
+    ) -> Answer {
         let body = json!(files).to_string();
         self.client
             .file_buffer(channel, token, request, body)
@@ -96,7 +118,7 @@ impl Uploader {
 }
 
 /// As `aws-chunked` sends it: two chunks and a trailer.
-fn framed(file: &[u8]) -> Vec<u8> {
+pub(super) fn framed(file: &[u8]) -> Vec<u8> {
     let mut crc = flate2::Crc::new();
     crc.update(file);
     let (one, two) = file.split_at(file.len() / 3);
