@@ -9,7 +9,9 @@
 //! of Snowflake's SQL; what it does not know is refused with a code, never guessed. Queries share 1 GiB of memory.
 
 mod access;
+mod aggregates;
 mod alter;
+mod arithmetic;
 pub(crate) mod binding;
 mod casts;
 mod clone;

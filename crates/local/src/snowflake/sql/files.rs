@@ -19,7 +19,7 @@ use datafusion::object_store::path::Path as Location;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::query::run_error;
-use super::{Result, Session, SqlError, casts, dates, sequences, texts, typed, variant};
+use super::{Result, Session, SqlError, arithmetic, casts, dates, sequences, texts, typed, variant};
 use crate::snowflake::catalog::Catalog;
 
 /// Memory of all queries together.
@@ -54,6 +54,8 @@ impl Files {
         // Names were folded by Snowflake's rules before.
         options.sql_parser.enable_ident_normalization = false;
         options.sql_parser.map_string_types_to_utf8view = false;
+        // Literals are exact.
+        options.sql_parser.parse_float_as_decimal = true;
         options.execution.parquet.schema_force_view_types = false;
         options.execution.parquet.skip_metadata = false;
         // It leaves out the group of NULL (DataFusion 53.1: DISTINCT or GROUP BY with ORDER BY of the key and LIMIT).
@@ -63,6 +65,7 @@ impl Files {
         casts::register(&context);
         texts::register(&context);
         dates::register(&context);
+        arithmetic::register(&context);
         sequences::register(&context, catalog);
         typed::register(&mut context).expect("functions of other names than all others register");
         Self {

@@ -12,12 +12,12 @@ use sqlparser::ast::{
 };
 
 use super::rewrite::{call, cast, is_variant, literal, text, wrap};
-use super::{Result, SERVER_VERSION, Session, SqlError, dates};
+use super::{Result, SERVER_VERSION, Session, SqlError, aggregates, dates};
 use crate::snowflake::model::DataType;
 use crate::snowflake::rows::MAX_VARCHAR;
 
 /// Names of the same function in DataFusion or of ours.
-const NAMES: [(&str, &str); 20] = [
+const NAMES: [(&str, &str); 19] = [
     ("GETDATE", "now"),
     ("ENDSWITH", "ends_with"),
     ("STARTSWITH", "starts_with"),
@@ -25,7 +25,6 @@ const NAMES: [(&str, &str); 20] = [
     ("CHAR", "chr"),
     ("LENGTH", "character_length"),
     ("LEN", "character_length"),
-    ("SUBSTRING", "substr"),
     ("UUID_STRING", "uuid"),
     ("UNICODE", "ascii"),
     ("PARSE_JSON", "frazil_parse"),
@@ -91,6 +90,9 @@ pub(super) fn rewrite(function: &Function, variants: &HashSet<String>) -> Result
     let name = function.name.to_string();
     if name.starts_with("frazil_") {
         return Ok(None);
+    }
+    if let Some(rewritten) = aggregates::rewrite(&name, function, variants)? {
+        return Ok(Some(rewritten));
     }
     let Some(arguments) = arguments(function) else {
         return Ok(None);
@@ -181,6 +183,44 @@ fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result
             }],
             else_result: Some(Box::new(otherwise.clone())),
         },
+        ("DIV0", [one, other]) => call("frazil_divide_or_zero", vec![one.clone(), other.clone()]),
+        ("DIV0NULL", [one, other]) => call("frazil_divide_or_zero_of_null", vec![one.clone(), other.clone()]),
+        ("ZEROIFNULL", [value]) => call("coalesce", vec![value.clone(), number("0")]),
+        ("NULLIFZERO", [value]) => call("nullif", vec![value.clone(), number("0")]),
+        // NULL beside anything is NULL.
+        ("GREATEST" | "LEAST", [_, ..]) => Expr::Case {
+            case_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+            end_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+            operand: None,
+            conditions: vec![CaseWhen {
+                condition: any_is_null(arguments),
+                result: Expr::Value(Value::Null.into()),
+            }],
+            else_result: Some(Box::new(call(&name.to_lowercase(), arguments.to_vec()))),
+        },
+        ("CONCAT", [_, _, ..]) => joined(arguments.iter().map(|argument| plain(argument, variants))),
+        ("CONCAT_WS", [between, _, ..]) => {
+            let between = plain(between, variants);
+            let parts = arguments[1..].iter().map(|argument| plain(argument, variants));
+            let mut all = Vec::new();
+            for part in parts {
+                if !all.is_empty() {
+                    all.push(between.clone());
+                }
+                all.push(part);
+            }
+            joined(all.into_iter())
+        }
+        ("SPLIT_PART", [value, between, place]) if matches!(literal(place), Some(Value::Number(zero, _)) if zero == "0") =>
+        {
+            let first = vec![plain(value, variants), between.clone(), number("1")];
+            call("split_part", first)
+        }
+        ("SYSDATE", []) => cast(
+            call("now", Vec::new()),
+            &DataType::TimestampNtz { scale: 9 },
+            false,
+        )?,
         ("MOD", [one, other]) => Expr::Nested(Box::new(Expr::BinaryOp {
             left: Box::new(one.clone()),
             op: BinaryOperator::Modulo,
@@ -254,6 +294,15 @@ fn of_texts(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Optio
         ("SHA2" | "SHA2_HEX", 1 | 2) => "frazil_sha2",
         ("REGEXP_SUBSTR" | "REGEXP_EXTRACT", 2..=6) => "frazil_regexp_substr",
         ("REGEXP_REPLACE", 2..=6) => "frazil_regexp_replace",
+        ("SUBSTR" | "SUBSTRING", 2 | 3) => "frazil_substr",
+        ("STRTOK", 1..=3) => "frazil_strtok",
+        ("RLIKE" | "REGEXP_LIKE", 2 | 3) => {
+            let all = arguments.iter().map(|argument| plain(argument, variants));
+            return Some(compare(call("frazil_rlike", all.collect()), "true"));
+        }
+        ("CHARINDEX" | "POSITION", 2 | 3) => return counted("frazil_charindex", arguments, variants),
+        ("REGEXP_COUNT", 2..=4) => return counted("frazil_regexp_count", arguments, variants),
+        ("REGEXP_INSTR", 2..=6) => return counted("frazil_regexp_instr", arguments, variants),
         ("PARSE_URL", 1 | 2) => "frazil_parse_url",
         ("PARSE_IP", 2 | 3) => "frazil_parse_ip",
         ("CHECK_XML", 1) => "frazil_check_xml",
@@ -278,9 +327,42 @@ fn of_texts(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Optio
     Some(call(other, plain))
 }
 
+/// A call whose answer is a number.
+fn counted(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Option<Expr> {
+    let all = arguments.iter().map(|argument| plain(argument, variants));
+    let whole = DataType::Number {
+        precision: 38,
+        scale: 0,
+    };
+    cast(call(name, all.collect()), &whole, false).ok()
+}
+
+fn number(digits: &str) -> Expr {
+    Expr::Value(Value::Number(digits.to_owned(), false).into())
+}
+
+fn any_is_null(values: &[Expr]) -> Expr {
+    let each = values.iter().map(|value| Expr::IsNull(Box::new(value.clone())));
+    let any = each.reduce(|one, other| Expr::BinaryOp {
+        left: Box::new(one),
+        op: BinaryOperator::Or,
+        right: Box::new(other),
+    });
+    any.unwrap_or(Expr::Value(Value::Boolean(false).into()))
+}
+
+/// Texts one behind the other; NULL if one of them is.
+fn joined(parts: impl Iterator<Item = Expr>) -> Expr {
+    let all = parts.reduce(|one, other| Expr::BinaryOp {
+        left: Box::new(one),
+        op: BinaryOperator::StringConcat,
+        right: Box::new(other),
+    });
+    Expr::Nested(Box::new(all.unwrap_or_else(|| text(""))))
+}
+
 /// A whole number of 64 bits, as RANDOM gives; a seed changes nothing.
 fn random() -> Expr {
-    let number = |text: &str| Expr::Value(Value::Number(text.to_owned(), false).into());
     let operation = |left: Expr, op: BinaryOperator, right: Expr| {
         Expr::Nested(Box::new(Expr::BinaryOp {
             left: Box::new(left),

@@ -1,4 +1,5 @@
-//! Names of result columns that have no alias: the text of their expression in upper case.
+//! Names of result columns that have no alias: the text of their expression in upper case. Also TOP and MINUS, which are other words
+//! for LIMIT and EXCEPT.
 //!
 //! Without them a column would be called as the plan writes it, casts left out and functions of ours named. Of two columns of one
 //! name the plan would make an error, where the service has both: the later ones are told apart by a number behind [`AGAIN`], which
@@ -7,7 +8,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Ident, OrderByKind, Query, SelectItem, SetExpr, Statement, VisitMut as _, VisitorMut,
+    Expr, Ident, LimitClause, OrderByKind, Query, SelectItem, SetExpr, SetOperator, Statement, Top,
+    TopQuantity, Value, VisitMut as _, VisitorMut,
 };
 
 /// What stands between the name of a column and the number that makes it another one.
@@ -24,6 +26,7 @@ impl VisitorMut for Labels {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        limited(query);
         let given = body(&mut query.body);
         let Some(OrderByKind::Expressions(order)) = query.order_by.as_mut().map(|order| &mut order.kind)
         else {
@@ -39,12 +42,40 @@ impl VisitorMut for Labels {
     }
 }
 
+/// `SELECT TOP n` is a limit.
+fn limited(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return;
+    };
+    let is_plain = |top: &Top| !top.with_ties && !top.percent;
+    let count = match select
+        .top
+        .as_ref()
+        .filter(|top| is_plain(top) && query.limit_clause.is_none())
+    {
+        Some(Top {
+            quantity: Some(TopQuantity::Constant(count)),
+            ..
+        }) => *count,
+        _ => return,
+    };
+    select.top = None;
+    query.limit_clause = Some(LimitClause::LimitOffset {
+        limit: Some(Expr::Value(Value::Number(count.to_string(), false).into())),
+        offset: None,
+        limit_by: Vec::new(),
+    });
+}
+
 /// The expressions that got a name. Of several SELECTs the first one says the names.
 fn body(of: &mut SetExpr) -> Vec<(Expr, Ident)> {
     let mut given = Vec::new();
     let select = match of {
         SetExpr::Select(select) => select,
-        SetExpr::SetOperation { left, right, .. } => {
+        SetExpr::SetOperation { left, right, op, .. } => {
+            if *op == SetOperator::Minus {
+                *op = SetOperator::Except;
+            }
             body(left);
             body(right);
             return given;

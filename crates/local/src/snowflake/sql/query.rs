@@ -22,8 +22,8 @@ use super::files::Files;
 use super::values;
 use super::words::error_table_of;
 use super::{
-    Name, QueryResult, Result, ResultColumn, Session, SqlError, information, naming, result, rewrite,
-    structured, timed, travel, udf, view,
+    Name, QueryResult, Result, ResultColumn, Session, SqlError, arithmetic, information, naming, result,
+    rewrite, structured, timed, travel, udf, view,
 };
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::error_table;
@@ -234,7 +234,16 @@ pub(super) fn compile_error(error: DataFusionError) -> SqlError {
 }
 
 pub(super) fn run_error(error: DataFusionError) -> SqlError {
-    SqlError::running(first_line(&error))
+    let text = first_line(&error);
+    // The remainder is DataFusion's own.
+    if text.contains(arithmetic::BY_ZERO) || text.contains("Divide by zero") {
+        return SqlError {
+            code: "100051",
+            sql_state: "22012",
+            message: arithmetic::BY_ZERO.to_owned(),
+        };
+    }
+    SqlError::running(text)
 }
 
 fn first_line(error: &DataFusionError) -> String {

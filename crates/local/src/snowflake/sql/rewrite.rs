@@ -113,6 +113,7 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
         }
         Expr::Like { expr, .. }
         | Expr::ILike { expr, .. }
+        | Expr::RLike { expr, .. }
         | Expr::Substring { expr, .. }
         | Expr::Trim { expr, .. }
             if is_variant(expr, variants) =>
@@ -165,6 +166,35 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
         }
         Expr::Extract { field, expr, .. } => {
             *expression = dates::extract(&field.to_string(), (**expr).clone())?;
+        }
+        // Without a start and a length it is a function call.
+        Expr::Substring {
+            expr,
+            substring_from: Some(from),
+            substring_for,
+            ..
+        } => {
+            let mut arguments = vec![(**expr).clone(), (**from).clone()];
+            arguments.extend(substring_for.as_deref().cloned());
+            *expression = call("frazil_substr", arguments);
+        }
+        Expr::RLike {
+            negated,
+            expr,
+            pattern,
+            ..
+        } => {
+            let matches = call("frazil_rlike", vec![(**expr).clone(), (**pattern).clone()]);
+            let truth = binary(matches, BinaryOperator::Eq, text("true"));
+            *expression = either(Expr::Nested(Box::new(truth)), *negated);
+        }
+        Expr::Position { expr, r#in } => {
+            let place = call("frazil_charindex", vec![(**expr).clone(), (**r#in).clone()]);
+            let whole = DataType::Number {
+                precision: 38,
+                scale: 0,
+            };
+            *expression = cast(place, &whole, false)?;
         }
         Expr::Array(array) if !array.elem.is_empty() => {
             *expression = call("frazil_array", std::mem::take(&mut array.elem));

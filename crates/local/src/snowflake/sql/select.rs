@@ -21,7 +21,8 @@ use sqlparser::ast::ExprWithAlias;
 
 use super::pipe::{Copy, Source};
 use super::{
-    Result, Session, SqlError, casts, dates, naming, query, rewrite, sequences, texts, typed, variant,
+    Result, Session, SqlError, arithmetic, casts, dates, naming, query, rewrite, sequences, texts, typed,
+    variant,
 };
 use crate::snowflake::catalog::grants::Object;
 use crate::snowflake::catalog::{Catalog, now_ms};
@@ -211,11 +212,14 @@ fn context(catalog: &Arc<Catalog>) -> std::result::Result<SessionContext, DataFu
     let options = config.options_mut();
     options.sql_parser.enable_ident_normalization = false;
     options.sql_parser.map_string_types_to_utf8view = false;
+    // Literals are exact.
+    options.sql_parser.parse_float_as_decimal = true;
     let mut context = SessionContext::new_with_config(config);
     variant::register(&context);
     casts::register(&context);
     texts::register(&context);
     dates::register(&context);
+    arithmetic::register(&context);
     sequences::register(&context, catalog);
     typed::register(&mut context)?;
     Ok(context)

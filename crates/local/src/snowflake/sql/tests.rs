@@ -16,6 +16,7 @@ mod information;
 mod interactive;
 mod moments;
 mod network;
+mod numbers;
 mod rights;
 mod sequences;
 mod structured;

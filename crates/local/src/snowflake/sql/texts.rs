@@ -7,6 +7,7 @@
 
 mod addresses;
 mod formats;
+mod pieces;
 mod xml;
 
 use std::collections::HashMap;
@@ -45,7 +46,7 @@ type Answer = std::result::Result<Option<String>, String>;
 type Work = fn(&[Given<'_>]) -> Answer;
 
 /// Name, whether it answers an OBJECT, and what it does.
-const FUNCTIONS: [(&str, bool, Work); 18] = [
+const FUNCTIONS: [(&str, bool, Work); 24] = [
     ("frazil_md5", false, |given| {
         Ok(Some(hex(&Md5::digest(first(given)?))))
     }),
@@ -55,6 +56,12 @@ const FUNCTIONS: [(&str, bool, Work); 18] = [
     ("frazil_sha2", false, sha2),
     ("frazil_regexp_substr", false, regexp_substr),
     ("frazil_regexp_replace", false, regexp_replace),
+    ("frazil_rlike", false, rlike),
+    ("frazil_regexp_count", false, regexp_count),
+    ("frazil_regexp_instr", false, regexp_instr),
+    ("frazil_substr", false, pieces::substr),
+    ("frazil_charindex", false, pieces::charindex),
+    ("frazil_strtok", false, pieces::strtok),
     ("frazil_parse_url", true, addresses::parse_url),
     ("frazil_parse_ip", true, addresses::parse_ip),
     ("frazil_check_xml", false, xml::check_xml),
@@ -249,6 +256,37 @@ fn regexp_substr(given: &[Given<'_>]) -> Answer {
     let tail = subject.get(offset(subject, position)..).unwrap_or_default();
     let found = regex.captures_iter(tail).nth(occurrence.saturating_sub(1));
     Ok(found.and_then(|found| found.get(group).map(|part| part.as_str().to_owned())))
+}
+
+/// Whether a pattern takes the whole text.
+fn rlike(given: &[Given<'_>]) -> Answer {
+    let whole = format!("^(?:{})$", at(given, 1).unwrap_or_default());
+    let regex = pattern(&whole, at(given, 2).unwrap_or("c"))?;
+    Ok(Some(regex.is_match(first(given)?).to_string()))
+}
+
+/// `REGEXP_COUNT(text, pattern [, position [, parameters]])`
+fn regexp_count(given: &[Given<'_>]) -> Answer {
+    let (subject, position) = (first(given)?, whole(given, 2, 1)?);
+    let regex = pattern(at(given, 1).unwrap_or_default(), at(given, 3).unwrap_or("c"))?;
+    let tail = subject.get(offset(subject, position)..).unwrap_or_default();
+    Ok(Some(regex.find_iter(tail).count().to_string()))
+}
+
+/// `REGEXP_INSTR(text, pattern [, position [, occurrence [, option [, parameters]]]])`: where a match begins, or, with the
+/// option 1, what is behind it; 0 where there is none.
+fn regexp_instr(given: &[Given<'_>]) -> Answer {
+    let (subject, position) = (first(given)?, whole(given, 2, 1)?);
+    let (occurrence, option) = (whole(given, 3, 1)?, whole(given, 4, 0)?);
+    let regex = pattern(at(given, 1).unwrap_or_default(), at(given, 5).unwrap_or("c"))?;
+    let from = offset(subject, position);
+    let tail = subject.get(from..).unwrap_or_default();
+    let found = regex.find_iter(tail).nth(occurrence.saturating_sub(1));
+    let place = found.map_or(0, |found| {
+        let end = if option == 1 { found.end() } else { found.start() };
+        subject.get(..from + end).unwrap_or_default().chars().count() + 1
+    });
+    Ok(Some(place.to_string()))
 }
 
 fn regexp_replace(given: &[Given<'_>]) -> Answer {

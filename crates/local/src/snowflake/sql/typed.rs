@@ -34,7 +34,7 @@ use datafusion::logical_expr::{
 use datafusion::prelude::SessionContext;
 use sqlparser::ast::BinaryOperator;
 
-use super::casts;
+use super::{arithmetic, casts};
 use crate::snowflake::model::DataType;
 use crate::snowflake::rows::moments::{self, Moments};
 use crate::snowflake::rows::{Form, Typed, moment, zoned};
@@ -276,7 +276,12 @@ impl ExprPlanner for Operators {
                     right: beside(raw.right, &right, &left)?,
                 }));
             }
-            (None, None) => return Ok(PlannerResult::Original(raw)),
+            (None, None) => {
+                return Ok(match arithmetic::plan(raw, &left, &right) {
+                    Ok(planned) => PlannerResult::Planned(planned),
+                    Err(raw) => PlannerResult::Original(*raw),
+                });
+            }
             sides => sides,
         };
         let both = |step: Step, raw: RawBinaryExpr| {
