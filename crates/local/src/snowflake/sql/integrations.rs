@@ -7,6 +7,7 @@
 use sqlparser::tokenizer::Token;
 
 use super::access::Access;
+use super::options::options;
 use super::show::moment;
 use super::words::Words;
 use super::{QueryResult, Result, Session, SqlError, executed};
@@ -75,7 +76,10 @@ pub(super) fn run(catalog: &Catalog, session: &Session, words: &Words) -> Result
             done(format!("{name} successfully dropped."))
         }
         "ALTER" if words.are(at + 1, &["SET", "ENABLED"]) && words.get(at + 3) == Some(&Token::Eq) => {
-            catalog.enable_integration(name, yes(words, at + 4)?)?;
+            let [(option, enabled)] = &options(words, at + 2)?[..] else {
+                return Err(SqlError::unsupported("ENABLED beside another option"));
+            };
+            catalog.enable_integration(name, enabled.truth(option)?)?;
             Ok(Some(executed()))
         }
         "ALTER" => Err(SqlError::unsupported(
@@ -85,15 +89,7 @@ pub(super) fn run(catalog: &Catalog, session: &Session, words: &Words) -> Result
     }
 }
 
-fn yes(words: &Words, at: usize) -> Result<bool> {
-    match words.word(at).or(words.text(at)) {
-        Some(word) if word.eq_ignore_ascii_case("TRUE") => Ok(true),
-        Some(word) if word.eq_ignore_ascii_case("FALSE") => Ok(false),
-        _ => Err(SqlError::syntax("TRUE or FALSE is expected")),
-    }
-}
-
-fn read(name: &str, words: &Words, mut at: usize) -> Result<Integration> {
+fn read(name: &str, words: &Words, at: usize) -> Result<Integration> {
     let mut new = Integration {
         name: name.to_owned(),
         is_external: false,
@@ -107,48 +103,24 @@ fn read(name: &str, words: &Words, mut at: usize) -> Result<Integration> {
         created_on_ms: now_ms(),
     };
     let mut kind = None;
-    while at < words.len() {
-        let option = words.word(at).unwrap_or_default();
-        if words.get(at + 1) != Some(&Token::Eq) {
-            return Err(SqlError::syntax(format!("{option} wants a value")));
-        }
-        let text = words.text(at + 2).or(words.word(at + 2)).map(ToOwned::to_owned);
-        let is = |wanted: &str| {
-            text.as_deref()
-                .is_some_and(|text| text.eq_ignore_ascii_case(wanted))
-        };
-        match option {
-            "TYPE" => kind = text.map(|kind| kind.to_uppercase()),
-            "ENABLED" => new.is_enabled = yes(words, at + 2)?,
-            "COMMENT" => new.comment = text,
-            "EXTERNAL_OAUTH_ISSUER" => new.issuer = text,
-            "OAUTH_CLIENT" if is("CUSTOM") => {}
+    for (option, value) in options(words, at)? {
+        match option.as_str() {
+            "TYPE" => kind = Some(value.one(&option)?.to_uppercase()),
+            "ENABLED" => new.is_enabled = value.truth(&option)?,
+            "COMMENT" => new.comment = Some(value.one(&option)?),
+            "EXTERNAL_OAUTH_ISSUER" => new.issuer = Some(value.one(&option)?),
+            "OAUTH_CLIENT" if value.one(&option)?.eq_ignore_ascii_case("CUSTOM") => {}
             "OAUTH_CLIENT" => return Err(SqlError::unsupported("an OAUTH_CLIENT other than CUSTOM")),
-            "OAUTH_SINGLE_USE_REFRESH_TOKENS_REQUIRED" => new.is_single_use = yes(words, at + 2)?,
+            "OAUTH_SINGLE_USE_REFRESH_TOKENS_REQUIRED" => new.is_single_use = value.truth(&option)?,
             "OAUTH_REFRESH_TOKEN_VALIDITY" => {
-                let Some(Token::Number(number, _)) = words.get(at + 2) else {
-                    return Err(SqlError::syntax(
-                        "OAUTH_REFRESH_TOKEN_VALIDITY is a number of seconds",
-                    ));
-                };
-                let seconds = number.parse().ok();
-                new.refresh_validity_s = seconds
-                    .ok_or_else(|| SqlError::syntax("OAUTH_REFRESH_TOKEN_VALIDITY is a number of seconds"))?;
+                new.refresh_validity_s = value.whole(&option, 0..=i64::from(u32::MAX))?;
             }
-            option if UNUSED.iter().any(|unused| option.starts_with(unused)) => {
-                let end = match words.get(at + 2) {
-                    Some(Token::LParen) => words.closing(at + 2),
-                    _ => None,
-                };
-                at = end.unwrap_or(at + 2) + 1;
-                continue;
-            }
+            option if UNUSED.iter().any(|unused| option.starts_with(unused)) => {}
             other => {
                 let what = format!("the option {other} of a security integration");
                 return Err(SqlError::unsupported(&what));
             }
         }
-        at += 3;
     }
     match kind.as_deref() {
         Some("OAUTH") => {}

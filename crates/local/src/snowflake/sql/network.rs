@@ -8,7 +8,6 @@
 //! Source: Snowflake documentation, "CREATE NETWORK RULE", "CREATE NETWORK POLICY", "ALTER NETWORK POLICY", "SHOW NETWORK RULES",
 //! "CREATE EXTERNAL ACCESS INTEGRATION", "ALTER ACCOUNT". A policy of a security integration is unknown.
 
-mod options;
 mod show;
 
 use std::net::Ipv4Addr;
@@ -23,7 +22,7 @@ use crate::snowflake::catalog::made::{Made, MadeKind, NewMade, Place};
 use crate::snowflake::catalog::network::{ExternalAccess, Holder, Policy, Rule, contains, text};
 use crate::snowflake::model::CreateMode;
 
-use options::{Item, Value, options};
+use super::options::{Item, Value, options};
 
 const POLICY: &str = "NETWORK_POLICY";
 const TYPES: [&str; 8] = [

@@ -6,12 +6,11 @@
 //! told once. A role that a token is restricted to must be the user's. What is taken and not used: the minutes for which a
 //! network policy may be missing, since there are none here.
 
-use sqlparser::tokenizer::Token;
-
 use super::access::Access;
+use super::options::options;
 use super::show::moment;
 use super::words::Words;
-use super::{QueryResult, Result, Session, SqlError, executed, folded};
+use super::{QueryResult, Result, Session, SqlError, executed};
 use crate::snowflake::auth::random_text;
 use crate::snowflake::catalog::tokens::{AccessToken, digest};
 use crate::snowflake::catalog::{Catalog, now_ms};
@@ -111,41 +110,6 @@ pub(super) fn run(catalog: &Catalog, session: &Session, words: &Words) -> Result
     done.map(Some)
 }
 
-/// `NAME = value` behind each other; a value is a text, a number or a word.
-fn options(words: &Words, mut at: usize) -> Result<Vec<(String, String)>> {
-    let mut options = Vec::new();
-    while at < words.len() {
-        if words.get(at) == Some(&Token::Comma) {
-            at += 1;
-            continue;
-        }
-        let name = words.word(at).unwrap_or_default();
-        let value = match words.get(at + 2) {
-            Some(Token::Number(number, _)) => Some(number.clone()),
-            _ => words.text(at + 2).or(words.word(at + 2)).map(ToOwned::to_owned),
-        };
-        let (Some(value), Some(Token::Eq)) = (value, words.get(at + 1)) else {
-            return Err(SqlError::syntax(format!(
-                "an option and its value are expected at {name:?}"
-            )));
-        };
-        options.push((name.to_owned(), value));
-        at += 3;
-    }
-    Ok(options)
-}
-
-fn whole(name: &str, value: &str, range: std::ops::RangeInclusive<i64>) -> Result<i64> {
-    let number = value.parse().ok().filter(|number| range.contains(number));
-    number.ok_or_else(|| {
-        SqlError::syntax(format!(
-            "{name} is a whole number from {} to {}",
-            range.start(),
-            range.end()
-        ))
-    })
-}
-
 fn add(
     catalog: &Catalog,
     session: &Session,
@@ -169,10 +133,10 @@ fn add(
     };
     for (option, value) in options(words, at)? {
         match option.as_str() {
-            "ROLE_RESTRICTION" => token.role_restriction = Some(folded(&value)),
-            "DAYS_TO_EXPIRY" => token.days = whole(&option, &value, 1..=365)?,
-            "MINS_TO_BYPASS_NETWORK_POLICY_REQUIREMENT" => drop(whole(&option, &value, 1..=1440)?),
-            "COMMENT" => token.comment = Some(value),
+            "ROLE_RESTRICTION" => token.role_restriction = Some(value.folded(&option)?),
+            "DAYS_TO_EXPIRY" => token.days = value.whole(&option, 1..=365)?,
+            "MINS_TO_BYPASS_NETWORK_POLICY_REQUIREMENT" => drop(value.whole(&option, 1..=1440)?),
+            "COMMENT" => token.comment = Some(value.one(&option)?),
             other => return Err(SqlError::unsupported(&format!("the option {other} of a token"))),
         }
     }
@@ -198,7 +162,7 @@ fn rotate(
     let mut hours = 24;
     for (option, value) in options(words, at)? {
         match option.as_str() {
-            "EXPIRE_ROTATED_TOKEN_AFTER_HOURS" => hours = whole(&option, &value, 0..=i64::from(u16::MAX))?,
+            "EXPIRE_ROTATED_TOKEN_AFTER_HOURS" => hours = value.whole(&option, 0..=i64::from(u16::MAX))?,
             other => {
                 return Err(SqlError::unsupported(&format!(
                     "the option {other} of a rotation"
@@ -232,14 +196,12 @@ fn modify(catalog: &Catalog, user: &str, name: &str, words: &Words, at: usize) -
             "this form of MODIFY PROGRAMMATIC ACCESS TOKEN",
         ));
     };
-    match (option.as_str(), value.to_uppercase().as_str()) {
-        ("DISABLED", value @ ("TRUE" | "FALSE")) => catalog.disable_token(user, name, value == "TRUE")?,
-        _ => {
-            return Err(SqlError::unsupported(
-                "another change of a token than SET DISABLED",
-            ));
-        }
+    if option != "DISABLED" {
+        return Err(SqlError::unsupported(
+            "another change of a token than SET DISABLED",
+        ));
     }
+    catalog.disable_token(user, name, value.truth(option)?)?;
     Ok(executed())
 }
 

@@ -4,12 +4,10 @@
 //! TYPE = SERVICE has no password. A new user has the role PUBLIC alone; sessions begin with its DEFAULT_ROLE if it was granted
 //! that one too. The other defaults (warehouse, namespace) are taken and not used.
 
-use sqlparser::tokenizer::Token;
-
 use super::access::Access;
 use super::show::moment;
 use super::words::Words;
-use super::{QueryResult, Result, Session, SqlError, network};
+use super::{QueryResult, Result, Session, SqlError, network, options};
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::catalog::network::Holder;
 use crate::snowflake::keys;
@@ -74,7 +72,7 @@ pub(super) fn run(catalog: &Catalog, session: &Session, words: &Words) -> Result
             if there && !replaces {
                 return Err(SqlError::exists("USER", &name));
             }
-            let options = options(words, at + 1)?;
+            let options = set(words, at + 1)?;
             let stored = read(catalog, session, &options)?;
             if there {
                 catalog.drop_user(&name)?;
@@ -92,7 +90,7 @@ pub(super) fn run(catalog: &Catalog, session: &Session, words: &Words) -> Result
                 };
             }
             let options = match words.word(at + 1) {
-                Some("SET") => options(words, at + 2)?,
+                Some("SET") => set(words, at + 2)?,
                 Some("UNSET") => unset(words, at + 2)?,
                 _ => return Err(SqlError::unsupported("this form of ALTER USER")),
             };
@@ -113,56 +111,23 @@ pub(super) fn run(catalog: &Catalog, session: &Session, words: &Words) -> Result
     }
 }
 
-fn options(words: &Words, mut at: usize) -> Result<Options> {
+fn set(words: &Words, at: usize) -> Result<Options> {
     let mut options = Options::default();
-    while at < words.len() {
-        if words.get(at) == Some(&Token::Comma) {
-            at += 1;
-            continue;
-        }
-        let name = words
-            .word(at)
-            .ok_or_else(|| SqlError::syntax("an option of a user is expected"))?;
-        if words.get(at + 1) != Some(&Token::Eq) {
-            return Err(SqlError::syntax(format!("{name} wants a value")));
-        }
-        let text = words.text(at + 2).map(ToOwned::to_owned);
-        let wants_text = || SqlError::syntax(format!("{name} wants a text"));
-        match name {
-            "PASSWORD" => options.password = Some(text.ok_or_else(wants_text)?),
-            "RSA_PUBLIC_KEY" => options.keys[0] = Some(Some(text.ok_or_else(wants_text)?)),
-            "RSA_PUBLIC_KEY_2" => options.keys[1] = Some(Some(text.ok_or_else(wants_text)?)),
-            "DEFAULT_ROLE" => {
-                let role = words.word(at + 2).map(ToOwned::to_owned);
-                let role = role.or(text.map(|text| super::folded(&text)));
-                options.default_role = Some(Some(
-                    role.ok_or_else(|| SqlError::syntax("DEFAULT_ROLE wants a role"))?,
-                ));
+    for (option, value) in options::options(words, at)? {
+        match option.as_str() {
+            "PASSWORD" => options.password = Some(value.quoted(&option)?),
+            "RSA_PUBLIC_KEY" => options.keys[0] = Some(Some(value.quoted(&option)?)),
+            "RSA_PUBLIC_KEY_2" => options.keys[1] = Some(Some(value.quoted(&option)?)),
+            "DEFAULT_ROLE" => options.default_role = Some(Some(value.folded(&option)?)),
+            "NETWORK_POLICY" => options.network_policy = Some(Some(value.one(&option)?)),
+            "TYPE" => {
+                let kind = value.word(&option, &["PERSON", "SERVICE", "LEGACY_SERVICE"])?;
+                options.is_service = kind == "SERVICE";
             }
-            "NETWORK_POLICY" => {
-                let policy = words.word(at + 2).map(ToOwned::to_owned).or(text);
-                options.network_policy =
-                    Some(Some(policy.ok_or_else(|| {
-                        SqlError::syntax("NETWORK_POLICY wants a policy")
-                    })?));
-            }
-            "TYPE" => match words.word(at + 2) {
-                Some("SERVICE") => options.is_service = true,
-                Some("PERSON" | "LEGACY_SERVICE") => {}
-                _ => return Err(SqlError::syntax("TYPE is PERSON, SERVICE or LEGACY_SERVICE")),
-            },
-            name if UNUSED.contains(&name) => {
-                // A name of several parts, or a list.
-                let end = match words.get(at + 2) {
-                    Some(Token::LParen) => words.closing(at + 2),
-                    _ => words.name(at + 2).map(|(_, end)| end - 1),
-                };
-                at = end.unwrap_or(at + 2) + 1;
-                continue;
-            }
+            // A name of several parts, or a list.
+            option if UNUSED.contains(&option) => {}
             other => return Err(SqlError::unsupported(&format!("the option {other} of a user"))),
         }
-        at += 3;
     }
     if options.is_service && options.password.is_some() {
         return Err(SqlError::syntax("a user of TYPE = SERVICE has no password"));

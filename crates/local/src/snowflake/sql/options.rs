@@ -1,20 +1,22 @@
-//! Options of a statement, `NAME = value` with texts, names and lists of them.
+//! Options of a statement about users, tokens, integrations and network objects: `NAME = value` with texts, numbers, names and lists
+//! of them.
 
 use sqlparser::tokenizer::Token;
 
-use super::super::words::Words;
-use super::super::{Result, SqlError};
+use super::words::Words;
+use super::{Result, SqlError};
 
 /// A value of an option: texts and names, of a list or alone.
 pub(super) struct Value {
     is_list: bool,
-    /// A text, or the parts of a name.
     pub(super) items: Vec<Item>,
 }
 
-/// A text or a name.
+/// One text, number or name.
 pub(super) enum Item {
     Text(String),
+    Number(String),
+    /// Its parts.
     Name(Vec<String>),
 }
 
@@ -23,7 +25,7 @@ impl Item {
     pub(super) fn name(&self) -> Result<Vec<String>> {
         match self {
             Self::Name(parts) => Ok(parts.clone()),
-            Self::Text(text) => {
+            Self::Text(text) | Self::Number(text) => {
                 let words = Words::of(text)?;
                 let name = words.name(0).filter(|(_, end)| *end == words.len());
                 name.map(|(parts, _)| parts)
@@ -34,7 +36,7 @@ impl Item {
 
     fn text(&self) -> String {
         match self {
-            Self::Text(text) => text.clone(),
+            Self::Text(text) | Self::Number(text) => text.clone(),
             Self::Name(parts) => parts.join("."),
         }
     }
@@ -46,6 +48,38 @@ impl Value {
             (false, [item]) => Ok(item.text()),
             _ => Err(SqlError::syntax(format!("{option} wants one value"))),
         }
+    }
+
+    /// The one text, in quotes.
+    pub(super) fn quoted(&self, option: &str) -> Result<String> {
+        match (self.is_list, self.items.as_slice()) {
+            (false, [Item::Text(text)]) => Ok(text.clone()),
+            _ => Err(SqlError::syntax(format!("{option} wants a text"))),
+        }
+    }
+
+    /// The one object's name, which is folded where it stands in a text.
+    pub(super) fn folded(&self, option: &str) -> Result<String> {
+        match (self.is_list, self.items.as_slice()) {
+            (false, [Item::Text(text)]) => Ok(super::folded(text)),
+            _ => self.one(option),
+        }
+    }
+
+    pub(super) fn truth(&self, option: &str) -> Result<bool> {
+        Ok(self.word(option, &["TRUE", "FALSE"])? == "TRUE")
+    }
+
+    /// A whole number of a range.
+    pub(super) fn whole(&self, option: &str, range: std::ops::RangeInclusive<i64>) -> Result<i64> {
+        let number = self.one(option)?.parse().ok();
+        number.filter(|number| range.contains(number)).ok_or_else(|| {
+            SqlError::syntax(format!(
+                "{option} is a whole number from {} to {}",
+                range.start(),
+                range.end()
+            ))
+        })
     }
 
     pub(super) fn word(&self, option: &str, known: &[&str]) -> Result<String> {
@@ -90,6 +124,9 @@ pub(super) fn options(words: &Words, mut at: usize) -> Result<Vec<(String, Value
         while at < end {
             if let Some(text) = words.text(at) {
                 items.push(Item::Text(text.to_owned()));
+                at += 1;
+            } else if let Some(Token::Number(number, _)) = words.get(at) {
+                items.push(Item::Number(number.clone()));
                 at += 1;
             } else if let Some((parts, next)) = words.name(at) {
                 items.push(Item::Name(parts));
