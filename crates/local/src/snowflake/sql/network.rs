@@ -350,6 +350,14 @@ fn alter(
 
 fn put(catalog: &Catalog, found: &Made, definition: String, comment: Option<String>) -> Result<QueryResult> {
     catalog.alter_made(found.id, |made| {
+        // What is put was made of what was found.
+        if (&made.definition, &made.comment) != (&found.definition, &found.comment) {
+            let message = format!(
+                "{} was changed by another statement meanwhile; run it again",
+                made.place.name
+            );
+            return Err(SqlError::running(message));
+        }
         (made.definition, made.comment) = (definition, comment);
         Ok::<(), SqlError>(())
     })?;
