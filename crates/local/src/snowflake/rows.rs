@@ -15,6 +15,7 @@ mod column;
 pub(crate) mod decfloat;
 mod disputed;
 mod evolution;
+mod flat;
 pub(crate) mod json;
 mod keys;
 mod lines;
@@ -48,6 +49,7 @@ use super::model::{ColumnDef, DataType, TableDef, TableKind};
 
 pub(crate) use self::cell::MAX_VARCHAR;
 pub use self::column::{TYPE_KEY, field, stored_field};
+pub(crate) use self::flat::{Element, How, flatten};
 pub use self::mapping::{Mapping, Picked, Select};
 pub(crate) use self::parts::JSON_DOC;
 pub use self::parts::parts_as_json;

@@ -20,6 +20,7 @@ mod dates;
 mod ddl;
 mod define;
 mod files;
+mod flatten;
 mod formats;
 mod functions;
 mod grants;

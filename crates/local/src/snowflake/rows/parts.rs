@@ -85,7 +85,7 @@ fn part<'a>(value: &Raw<'a>, of: &FieldDef) -> Result<Cell<'a>, Misfit> {
 }
 
 /// The members of an object that was read before.
-fn members(text: &str) -> Option<Vec<(Cow<'_, str>, Raw<'_>)>> {
+pub(super) fn members(text: &str) -> Option<Vec<(Cow<'_, str>, Raw<'_>)>> {
     let mut reader = Reader::new(text);
     let mut members = Vec::new();
     reader.take(b'{').then_some(())?;

@@ -19,7 +19,7 @@ use datafusion::object_store::path::Path as Location;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::query::run_error;
-use super::{Result, Session, SqlError, arithmetic, casts, dates, sequences, texts, typed, variant};
+use super::{Result, Session, SqlError, arithmetic, casts, dates, flatten, sequences, texts, typed, variant};
 use crate::snowflake::catalog::Catalog;
 
 /// Memory of all queries together.
@@ -66,6 +66,7 @@ impl Files {
         texts::register(&context);
         dates::register(&context);
         arithmetic::register(&context);
+        flatten::register(&context);
         sequences::register(&context, catalog);
         typed::register(&mut context).expect("functions of other names than all others register");
         Self {

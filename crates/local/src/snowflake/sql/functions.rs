@@ -191,6 +191,13 @@ fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result
             let first = vec![plain(value, variants), between.clone(), number("1")];
             call("split_part", first)
         }
+        ("OBJECT_CONSTRUCT", []) => call("frazil_parse", vec![text("{}")]),
+        ("ARRAY_CONSTRUCT", []) => call("frazil_parse", vec![text("[]")]),
+        ("SQUARE", [value]) => Expr::Nested(Box::new(Expr::BinaryOp {
+            left: Box::new(value.clone()),
+            op: BinaryOperator::Multiply,
+            right: Box::new(value.clone()),
+        })),
         ("SYSDATE", []) => cast(
             call("now", Vec::new()),
             &DataType::TimestampNtz { scale: 9 },

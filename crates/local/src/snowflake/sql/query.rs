@@ -22,8 +22,8 @@ use super::files::Files;
 use super::values;
 use super::words::error_table_of;
 use super::{
-    Name, QueryResult, Result, ResultColumn, Session, SqlError, arithmetic, information, naming, result,
-    rewrite, structured, timed, travel, udf, view,
+    Name, QueryResult, Result, ResultColumn, Session, SqlError, arithmetic, flatten, information, naming,
+    result, rewrite, structured, timed, travel, udf, view,
 };
 use crate::snowflake::catalog::Catalog;
 use crate::snowflake::error_table;
@@ -78,8 +78,11 @@ pub(super) async fn start(
     values::name_columns(&mut statement);
     naming::resolve(catalog, session, &mut statement)?;
     travel::resolve(catalog, files, session, &mut statement).await?;
+    let flattened = flatten::rewrite(&mut statement)?;
     let (snapshots, described) = snapshots(catalog, files, session, &statement)?;
-    rewrite::run(&mut statement, &variants(&snapshots))?;
+    let mut variants = variants(&snapshots);
+    variants.extend(flattened);
+    rewrite::run(&mut statement, &variants)?;
     let is_timed = timed::is_named(&statement);
     if is_timed {
         let common = common_names(&statement);

@@ -14,7 +14,7 @@ use arrow::datatypes::{
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::{Result, SqlError, labels};
+use super::{Result, SqlError, flatten, labels};
 use crate::snowflake::model::{DataType, VectorElement};
 use crate::snowflake::rows::{Form, TYPE_KEY, Typed, moments, zoned};
 
@@ -152,6 +152,7 @@ fn text_column(name: &str) -> ResultColumn {
 /// The column of a field of a query.
 pub(super) fn column(field: &Field) -> ResultColumn {
     let name = field.name().split(labels::AGAIN).next().unwrap_or_default();
+    let name = name.rsplit(flatten::APART).next().unwrap_or_default();
     let mut column = text_column(name);
     column.length = None;
     match (Typed::data_type(field.data_type()), field.data_type()) {

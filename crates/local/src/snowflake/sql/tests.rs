@@ -11,6 +11,7 @@ mod clone;
 mod coercion;
 mod counting;
 mod dates;
+mod flatten;
 mod iceberg;
 mod information;
 mod interactive;

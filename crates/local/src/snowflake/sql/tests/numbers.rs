@@ -40,6 +40,9 @@ async fn quotients_products_and_literals_have_the_digits_that_the_documentation_
         ("GREATEST(1, 2.5)", "2.5"),
         ("LEAST(1, NULL)", "NULL"),
         ("ROUND(2.5)", "3"),
+        ("SQUARE(1.5)", "2.25"),
+        ("OBJECT_CONSTRUCT()", "{}"),
+        ("ARRAY_CONSTRUCT()", "[]"),
     ];
     for (expression, expected) in cases {
         let sql = format!("SELECT {expression} FROM T");
