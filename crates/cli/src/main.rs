@@ -47,7 +47,11 @@ fn main() -> Exit {
         output::error(error.to_string());
         return Exit::Usage;
     }
-    logging::exit_on_panic();
+    #[cfg(feature = "local")]
+    let spared = Some(frazil_local::STATEMENT_THREAD);
+    #[cfg(not(feature = "local"))]
+    let spared = None;
+    logging::exit_on_panic(spared);
     // Two TLS libraries may be in the tree; this one is meant wherever nobody chose. It fails only when it was chosen before.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let runtime = match tokio::runtime::Builder::new_multi_thread()

@@ -34,6 +34,10 @@ use self::standins::dynamodb::{self, DynamoDb};
 use self::standins::kinesis::limits::budget::Monotonic;
 use self::standins::kinesis::{self, Kinesis};
 
+/// The name of the threads that SQL statements run on. A panic there is an error of the statement: what a user may write is planned by a
+/// library that does not answer all of it.
+pub const STATEMENT_THREAD: &str = "frazil-statement";
+
 /// How to start the local stack. Port 0 means any free one.
 #[derive(Clone, Debug)]
 pub struct LocalOptions {

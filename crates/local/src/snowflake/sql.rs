@@ -177,6 +177,17 @@ impl SqlError {
         }
     }
 
+    /// The planner's own fault.
+    pub(crate) fn failed() -> Self {
+        let message =
+            "the local Snowflake cannot plan or run this statement; the log has the place in its planner";
+        Self {
+            code: "000603",
+            sql_state: "XX000",
+            message: message.to_owned(),
+        }
+    }
+
     fn running(message: impl std::fmt::Display) -> Self {
         Self {
             code: "100038",
@@ -328,13 +339,19 @@ impl Engine {
         let mut words = Words::of(sql)?;
         if !parameters.bindings.is_empty() {
             words = bound(&words, &parameters.bindings)?;
+        } else if parameters.describe_only {
+            words = Words::folded(binding::unbound(words.tokens()));
         }
+        let (words, limit) = show::limited(words)?;
         let kind = statement_type(&words);
         settle(&self.catalog, session)?;
         let shown = words.are(0, &["SHOW"]).then(|| words.clone());
         let mut result = self.run(session, words, sql, parameters.describe_only).await?;
         if let Some(words) = shown {
             Access::of(&self.catalog, session).leave_visible(&words, &mut result)?;
+        }
+        if let Some(limit) = limit {
+            limit.apply(&mut result);
         }
         result.statement_type = kind;
         Ok(result)

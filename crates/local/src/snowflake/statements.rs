@@ -1,6 +1,7 @@
 //! Statements under way and their results, for the SQL REST API and the drivers.
 //!
-//! Each statement runs in a task of its own, so that a client may leave and ask again by its handle, or cancel it. A request
+//! Each statement runs in a task of its own, so that a client may leave and ask again by its handle, or cancel it; and on threads of
+//! their own ([`STATEMENT_THREAD`]), so that one that computes for long, or that the planner panics on, takes nothing from the servers. A request
 //! id that was seen answers with the statement it began, because clients repeat requests whose answer was lost. Results are
 //! kept for a while: at most [`KEPT`] of them, [`KEPT_BYTES`] together; the oldest that are done go first.
 //! When a statement ran is known for longer, to time travel.
@@ -9,17 +10,61 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::catalog::now_ms;
 use super::sql::{Engine, Parameters, QueryResult, Session, SqlError};
+use crate::STATEMENT_THREAD;
 
 /// Statements that are kept.
 const KEPT: usize = 256;
 /// Bytes of cells that are kept.
 const KEPT_BYTES: usize = 256 * 1024 * 1024;
+
+/// Threads of an interface's statements.
+const THREADS: usize = 2;
+/// The stack of each, in bytes: statements nest.
+const STACK: usize = 8 * 1024 * 1024;
+
+/// The threads of one interface's statements.
+#[derive(Debug)]
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name(STATEMENT_THREAD)
+            .thread_stack_size(STACK)
+            .enable_all()
+            .build();
+        Self(
+            runtime
+                .inspect_err(|error| tracing::warn!(%error, "statements have no threads of their own"))
+                .ok(),
+        )
+    }
+
+    fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        match &self.0 {
+            Some(runtime) => runtime.spawn(work),
+            None => tokio::spawn(work),
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // It is dropped by a task, which must not wait; a statement that still computes ends with the process.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
 
 /// What a statement came to, and the session behind it.
 #[derive(Debug)]
@@ -76,6 +121,7 @@ impl Statement {
 #[derive(Debug)]
 pub(crate) struct Statements {
     engine: Engine,
+    threads: Threads,
     kept: Mutex<VecDeque<Statement>>,
 }
 
@@ -83,6 +129,7 @@ impl Statements {
     pub(crate) fn new(engine: Engine) -> Self {
         Self {
             engine,
+            threads: Threads::start(),
             kept: Mutex::default(),
         }
     }
@@ -90,7 +137,7 @@ impl Statements {
     /// Begins a statement; or answers the one that a request with this id began.
     pub(crate) fn begin(
         &self,
-        mut session: Session,
+        session: Session,
         sql: String,
         parameters: Parameters,
         request_id: &str,
@@ -117,11 +164,20 @@ impl Statements {
         drop(kept);
         let (engine, cancel) = (self.engine.clone(), statement.cancel.clone());
         let handle = statement.handle.clone();
+        let begun_ms = now_ms();
+        let (runs, before) = (engine.clone(), session.clone());
+        let mut running = self.threads.spawn(async move {
+            let mut session = session;
+            let result = runs.execute_with(&mut session, &sql, &parameters).await;
+            (result, session)
+        });
         tokio::spawn(async move {
-            let begun_ms = now_ms();
-            let result = tokio::select! {
-                result = engine.execute_with(&mut session, &sql, &parameters) => result,
-                () = cancel.cancelled() => Err(SqlError::canceled()),
+            let (result, session) = tokio::select! {
+                ended = &mut running => ended.unwrap_or_else(|_| (Err(SqlError::failed()), before)),
+                () = cancel.cancelled() => {
+                    running.abort();
+                    (Err(SqlError::canceled()), before)
+                }
             };
             engine.note(&handle, begun_ms);
             sender.send_replace(Some(Arc::new(Done::new(result, session))));

@@ -202,6 +202,17 @@ pub(super) fn parameters(client: Client, session: &Session) -> Value {
         ("CLIENT_TELEMETRY_ENABLED", json!(false)),
         // Bound rows come inline: there is no stage.
         ("CLIENT_STAGE_ARRAY_BINDING_THRESHOLD", json!(0)),
+        // The defaults of the service; the driver for Node formats by them.
+        ("DATE_OUTPUT_FORMAT", json!("YYYY-MM-DD")),
+        ("TIME_OUTPUT_FORMAT", json!("HH24:MI:SS")),
+        (
+            "TIMESTAMP_OUTPUT_FORMAT",
+            json!("YYYY-MM-DD HH24:MI:SS.FF3 TZHTZM"),
+        ),
+        ("TIMESTAMP_NTZ_OUTPUT_FORMAT", json!("YYYY-MM-DD HH24:MI:SS.FF3")),
+        ("TIMESTAMP_LTZ_OUTPUT_FORMAT", json!("")),
+        ("TIMESTAMP_TZ_OUTPUT_FORMAT", json!("")),
+        ("BINARY_OUTPUT_FORMAT", json!("HEX")),
     ];
     let format = client.format(session).map(|(name, format)| (name, json!(format)));
     parameters

@@ -389,3 +389,62 @@ async fn queries_of_sessions_that_take_arrow_are_arrow_and_all_else_is_json() {
         );
     }
 }
+
+/// The test runs on one thread: what a statement computes must not be on it.
+#[tokio::test]
+async fn a_statement_that_computes_for_long_or_makes_the_planner_panic_takes_nothing_else_along() {
+    let mut driver = Driver::start().await;
+    driver.login(ada()).await;
+    let panics = "SELECT '2024-01-01'::DATE + INTERVAL '9999999 years'";
+    let answer = driver.query("p", panics).await;
+    assert_eq!(
+        (&answer["success"], &answer["code"]),
+        (&json!(false), &json!("000603")),
+        "{answer}"
+    );
+    assert_eq!(
+        driver.query("1", "SELECT 1").await["data"]["rowset"],
+        json!([["1"]])
+    );
+    driver.query("t", "CREATE TABLE N (I INT)").await;
+    let rows: Vec<String> = (0..3000).map(|n| format!("({n})")).collect();
+    driver
+        .query("i", &format!("INSERT INTO N VALUES {}", rows.join(",")))
+        .await;
+    let heavy =
+        "SELECT COUNT(*) FROM N A, N B, N C WHERE MOD(A.I * B.I + C.I, 7) = 3 AND A.I::VARCHAR LIKE '%9%'";
+    let begun = driver
+        .post(
+            "/queries/v1/query-request?requestId=h",
+            &json!({ "sqlText": heavy, "asyncExec": true }),
+        )
+        .await;
+    let handle = begun["data"]["queryId"].as_str().unwrap().to_owned();
+    for _ in 0..20 {
+        assert_eq!(
+            driver.post("/session/heartbeat", &json!({})).await["success"],
+            true
+        );
+    }
+    assert_eq!(
+        driver.get(&format!("/monitoring/queries/{handle}")).await["data"]["queries"][0]["status"],
+        "RUNNING"
+    );
+    driver
+        .post("/queries/v1/abort-request", &json!({ "requestId": "h" }))
+        .await;
+    let ended = driver.get(&format!("/queries/{handle}/result")).await;
+    assert_eq!(ended["code"], "000604", "{ended}");
+}
+
+#[tokio::test]
+async fn a_statement_is_described_before_its_values_are_bound() {
+    let mut driver = Driver::start().await;
+    driver.login(ada()).await;
+    driver.query("t", "CREATE TABLE P (I INT, S VARCHAR)").await;
+    let body = json!({ "sqlText": "SELECT S, I + ? FROM P WHERE I = ? AND S LIKE ?", "describeOnly": true });
+    let answer = driver.post("/queries/v1/query-request?requestId=d", &body).await;
+    assert_eq!(answer["success"], true, "{answer}");
+    let columns = answer["data"]["rowtype"].as_array().unwrap();
+    assert_eq!((columns.len(), &columns[0]["name"]), (2, &json!("S")));
+}

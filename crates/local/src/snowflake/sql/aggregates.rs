@@ -1,13 +1,15 @@
-//! Aggregates that DataFusion calls or does otherwise: AVG, COUNT_IF, LISTAGG, APPROX_COUNT_DISTINCT, BOOLAND_AGG, BOOLOR_AGG; and those
-//! of numbers over VARIANT, whose values are FLOAT then.
+//! Aggregates that DataFusion calls or does otherwise: AVG, MEDIAN, COUNT_IF, LISTAGG, ARRAY_AGG, OBJECT_AGG, APPROX_COUNT_DISTINCT,
+//! BOOLAND_AGG, BOOLOR_AGG; those of numbers over VARIANT, whose values are FLOAT then; and the window of FIRST_VALUE, LAST_VALUE and
+//! NTH_VALUE, which is all of the partition where nothing else is said.
 //!
 //! Source: Snowflake documentation, the page of each function.
 
 use std::collections::HashSet;
 
 use sqlparser::ast::{
-    CaseWhen, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Value,
+    BinaryOperator, CaseWhen, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName, OrderByExpr, Value,
+    WindowFrame, WindowFrameBound, WindowFrameUnits, WindowType,
 };
 
 use super::rewrite::{call, cast, is_variant, text};
@@ -64,6 +66,16 @@ pub(super) fn rewrite(name: &str, function: &Function, variants: &HashSet<String
             }
             Some(Expr::Function(counted))
         }
+        "MEDIAN" => {
+            // Of whole numbers, too, it may lie between two.
+            for argument in arguments(&mut function) {
+                *argument = call("frazil_divide", vec![argument.clone(), number("1")]);
+            }
+            Some(Expr::Function(function))
+        }
+        "FIRST_VALUE" | "LAST_VALUE" | "NTH_VALUE" => whole_partition(function),
+        "ARRAY_AGG" | "ARRAYAGG" => Some(array(function)?),
+        "OBJECT_AGG" => Some(object(function, variants)?),
         "LISTAGG" => Some(list(function, variants)?),
         name if NUMERIC.contains(&name) => Some(Expr::Function(function)),
         _ => None,
@@ -86,6 +98,89 @@ fn arguments(function: &mut Function) -> Vec<&mut Expr> {
     plain.collect()
 }
 
+fn number(digits: &str) -> Expr {
+    Expr::Value(Value::Number(digits.to_owned(), false).into())
+}
+
+/// With the window that Snowflake gives a function of one row's value; `None` if one is said.
+fn whole_partition(mut function: Function) -> Option<Expr> {
+    let Some(WindowType::WindowSpec(window)) = &mut function.over else {
+        return None;
+    };
+    if window.window_frame.is_some() {
+        return None;
+    }
+    window.window_frame = Some(WindowFrame {
+        units: WindowFrameUnits::Rows,
+        start_bound: WindowFrameBound::Preceding(None),
+        end_bound: Some(WindowFrameBound::Following(None)),
+    });
+    Some(Expr::Function(function))
+}
+
+fn beside(one: Expr, other: Expr) -> Expr {
+    Expr::Nested(Box::new(Expr::BinaryOp {
+        left: Box::new(one),
+        op: BinaryOperator::StringConcat,
+        right: Box::new(other),
+    }))
+}
+
+/// The texts of an aggregate's values, which are JSON, as one JSON text between two brackets.
+fn joined(mut function: Function, value: Expr, brackets: [&str; 2], to: &DataType) -> Result<Expr> {
+    let order = std::mem::take(&mut function.within_group);
+    let FunctionArguments::List(list) = &mut function.args else {
+        return Err(SqlError::syntax("an aggregate wants a value"));
+    };
+    let is_distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
+    let plain = |expression| FunctionArg::Unnamed(FunctionArgExpr::Expr(expression));
+    list.args = vec![plain(value.clone()), plain(text(","))];
+    if let Some(first) = order.first() {
+        let order = match is_distinct {
+            true => vec![OrderByExpr {
+                expr: value,
+                ..first.clone()
+            }],
+            false => order,
+        };
+        list.clauses.push(FunctionArgumentClause::OrderBy(order));
+    }
+    let listed = Expr::Function(named(function, "string_agg"));
+    let [begin, end] = brackets;
+    let inner = call("coalesce", vec![listed, text("")]);
+    let all = beside(beside(text(begin), inner), text(end));
+    cast(call("frazil_parse", vec![all]), to, false)
+}
+
+/// `ARRAY_AGG(x) [WITHIN GROUP (ORDER BY y)]`, without NULLs.
+fn array(mut function: Function) -> Result<Expr> {
+    match arguments(&mut function).as_slice() {
+        [value] => {
+            let value = call("frazil_json", vec![(*value).clone()]);
+            joined(function, value, ["[", "]"], &DataType::Array)
+        }
+        _ => Err(SqlError::syntax("ARRAY_AGG takes one value")),
+    }
+}
+
+/// `OBJECT_AGG(key, value)`, without pairs of NULL.
+fn object(mut function: Function, variants: &HashSet<String>) -> Result<Expr> {
+    match arguments(&mut function).as_slice() {
+        [key, value] => {
+            let key = match is_variant(key, variants) {
+                true => call("frazil_text", vec![(*key).clone()]),
+                false => (*key).clone(),
+            };
+            let pair = beside(
+                beside(call("frazil_json", vec![key]), text(":")),
+                call("frazil_json", vec![(*value).clone()]),
+            );
+            joined(function, pair, ["{", "}"], &DataType::Object)
+        }
+        _ => Err(SqlError::syntax("OBJECT_AGG takes a key and a value")),
+    }
+}
+
 fn if_true(condition: Expr) -> Expr {
     Expr::Case {
         case_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
@@ -93,7 +188,7 @@ fn if_true(condition: Expr) -> Expr {
         operand: None,
         conditions: vec![CaseWhen {
             condition,
-            result: Expr::Value(Value::Number("1".to_owned(), false).into()),
+            result: number("1"),
         }],
         else_result: None,
     }

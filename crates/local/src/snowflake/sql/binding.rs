@@ -73,6 +73,15 @@ pub(super) fn bind(tokens: &[Token], bindings: &Bindings, row: usize) -> Result<
     Ok(bound)
 }
 
+/// The tokens with NULL for each question mark: what a statement gives is described before it has its values.
+pub(super) fn unbound(tokens: &[Token]) -> Vec<Token> {
+    let value = |token: &Token| match token {
+        Token::Placeholder(mark) if mark == "?" => word("NULL"),
+        other => other.clone(),
+    };
+    tokens.iter().map(value).collect()
+}
+
 /// Whether a colon behind this token begins a bind variable, and no path.
 fn stands_alone(before: Option<&Token>) -> bool {
     !matches!(

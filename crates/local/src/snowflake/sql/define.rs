@@ -186,6 +186,15 @@ pub(super) fn table_of(
             "this form of CREATE TABLE ... LIKE or CLONE",
         ));
     }
+    if create.temporary || create.volatile {
+        // It would stay, and take the place of another one.
+        return Err(SqlError::unsupported(
+            "temporary tables: make one that stays, and DROP it",
+        ));
+    }
+    if create.dynamic {
+        return Err(SqlError::unsupported("dynamic tables"));
+    }
     let (new, mode) = new_table(catalog, session, &create, options, column)?;
     let name = new.name.clone();
     let columns = columns(new.columns)?;

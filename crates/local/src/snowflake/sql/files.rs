@@ -56,6 +56,8 @@ impl Files {
         options.sql_parser.map_string_types_to_utf8view = false;
         // Literals are exact.
         options.sql_parser.parse_float_as_decimal = true;
+        // What CURRENT_TIMESTAMP gives is a TIMESTAMP_LTZ.
+        options.execution.time_zone = Some("UTC".to_owned());
         options.execution.parquet.schema_force_view_types = false;
         options.execution.parquet.skip_metadata = false;
         // It leaves out the group of NULL (DataFusion 53.1: DISTINCT or GROUP BY with ORDER BY of the key and LIMIT).

@@ -191,6 +191,15 @@ fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result
             let first = vec![plain(value, variants), between.clone(), number("1")];
             call("split_part", first)
         }
+        ("LEFT", [value, length]) => {
+            let begin = vec![plain(value, variants), number("1"), length.clone()];
+            call("frazil_substr", begin)
+        }
+        // A length that is none gives nothing.
+        ("RIGHT", [value, length]) => {
+            let length = call("greatest", vec![length.clone(), number("0")]);
+            call("right", vec![plain(value, variants), length])
+        }
         ("OBJECT_CONSTRUCT", []) => call("frazil_parse", vec![text("{}")]),
         ("ARRAY_CONSTRUCT", []) => call("frazil_parse", vec![text("[]")]),
         ("SQUARE", [value]) => Expr::Nested(Box::new(Expr::BinaryOp {

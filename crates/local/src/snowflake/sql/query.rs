@@ -14,7 +14,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
-use sqlparser::ast::{Query, Statement, visit_relations};
+use sqlparser::ast::{Query, Statement, TableFactor, Visit as _, Visitor, visit_relations};
 
 use super::access::Access;
 use super::define::parts;
@@ -75,6 +75,7 @@ pub(super) async fn start(
     session: &Session,
     mut statement: Statement,
 ) -> Result<Running> {
+    refuse_samples(&statement)?;
     values::name_columns(&mut statement);
     naming::resolve(catalog, session, &mut statement)?;
     travel::resolve(catalog, files, session, &mut statement).await?;
@@ -108,6 +109,27 @@ pub(super) async fn start(
         stream,
         _snapshots: snapshots,
     })
+}
+
+/// A sample would be all rows.
+fn refuse_samples(statement: &Statement) -> Result<()> {
+    struct Samples;
+    impl Visitor for Samples {
+        type Break = ();
+
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            match factor {
+                TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    match statement.visit(&mut Samples) {
+        ControlFlow::Break(()) => Err(SqlError::unsupported("SAMPLE")),
+        ControlFlow::Continue(()) => Ok(()),
+    }
 }
 
 /// A snapshot of each table that is named, and the views of INFORMATION_SCHEMA that are; names of WITH are none.
@@ -166,18 +188,21 @@ fn snapshot(catalog: &Catalog, files: &Files, name: &Name) -> Result<TableSnapsh
     Ok(found)
 }
 
+/// Names that a WITH gives, wherever it stands.
 fn common_names(statement: &Statement) -> HashSet<String> {
-    fn of(query: &Query, names: &mut HashSet<String>) {
-        for table in query.with.iter().flat_map(|with| &with.cte_tables) {
-            names.insert(table.alias.name.value.clone());
-            of(&table.query, names);
+    struct Names(HashSet<String>);
+    impl Visitor for Names {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+            self.0.extend(tables.map(|table| table.alias.name.value.clone()));
+            ControlFlow::Continue(())
         }
     }
-    let mut names = HashSet::new();
-    if let Statement::Query(query) = statement {
-        of(query, &mut names);
-    }
-    names
+    let mut names = Names(HashSet::new());
+    let _: ControlFlow<()> = statement.visit(&mut names);
+    names.0
 }
 
 /// Columns that hold JSON wherever their name stands.
@@ -249,8 +274,10 @@ pub(super) fn run_error(error: DataFusionError) -> SqlError {
     SqlError::running(text)
 }
 
-fn first_line(error: &DataFusionError) -> String {
+/// What went wrong at the root, without the rules of the planner that it went through.
+pub(super) fn first_line(error: &DataFusionError) -> String {
     error
+        .find_root()
         .strip_backtrace()
         .lines()
         .next()

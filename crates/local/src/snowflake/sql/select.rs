@@ -172,7 +172,7 @@ pub(super) fn mapping(copy: &Copy, table: &TableDef, scope: &Scope) -> Result<Pr
             .and_then(|logical| simplifier.coerce(logical, &of_schema))
             .and_then(|coerced| simplifier.simplify(coerced));
         let compiled = simplified.and_then(|simple| state.create_physical_expr(simple, &of_schema));
-        compiled.map_err(|error| SqlError::syntax(first_line(&error)))
+        compiled.map_err(|error| SqlError::syntax(query::first_line(&error)))
     };
     let expressions = expressions.iter().map(compile).collect::<Result<_>>()?;
     Ok(Prepared::Select(Selection {
@@ -225,11 +225,6 @@ fn context(catalog: &Arc<Catalog>) -> std::result::Result<SessionContext, DataFu
     Ok(context)
 }
 
-fn first_line(error: &DataFusionError) -> String {
-    let text = error.strip_backtrace();
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
 impl rows::Select for Selection {
     fn targets(&self) -> &[usize] {
         &self.targets
@@ -249,7 +244,7 @@ impl Selection {
     fn some(&self, records: &[&str], selected: &mut Vec<std::result::Result<Vec<Picked>, String>>) {
         match self.evaluate(records) {
             Ok(rows) => selected.extend(rows.into_iter().map(Ok)),
-            Err(error) if records.len() == 1 => selected.push(Err(first_line(&error))),
+            Err(error) if records.len() == 1 => selected.push(Err(query::first_line(&error))),
             Err(_) => {
                 let (first, second) = records.split_at(records.len() / 2);
                 self.some(first, selected);

@@ -61,7 +61,8 @@ impl Filter {
         if at == words.len() {
             Ok(filter)
         } else {
-            Err(SqlError::syntax("unexpected words behind the SHOW"))
+            let word = words.get(at).map(ToString::to_string).unwrap_or_default();
+            Err(SqlError::syntax(format!("unexpected '{word}' in the SHOW")))
         }
     }
 
@@ -94,6 +95,49 @@ impl Filter {
             (_, [schema]) => (session.database.clone(), Some(schema.clone())),
             _ => (session.database.clone(), session.schema.clone()),
         }
+    }
+}
+
+/// How many of its rows a SHOW answers.
+pub(super) struct Limit {
+    rows: usize,
+    /// Only names behind this one.
+    from: Option<String>,
+}
+
+impl Limit {
+    pub(super) fn apply(&self, result: &mut QueryResult) {
+        let name = result.columns.iter().position(|column| column.name == "name");
+        if let (Some(from), Some(name)) = (&self.from, name) {
+            let is_behind = |row: &Vec<Option<String>>| row.get(name).and_then(Option::as_ref) > Some(from);
+            result.rows.retain(is_behind);
+        }
+        result.rows.truncate(self.rows);
+    }
+}
+
+/// Takes `LIMIT n [FROM 'name']` from the end of a SHOW.
+pub(super) fn limited(words: Words) -> Result<(Words, Option<Limit>)> {
+    if !words.are(0, &["SHOW"]) {
+        return Ok((words, None));
+    }
+    let Some(at) = (1..words.len()).rev().find(|at| words.are(*at, &["LIMIT"])) else {
+        return Ok((words, None));
+    };
+    let rows = match words.get(at + 1) {
+        Some(Token::Number(rows, _)) => rows.parse().ok(),
+        _ => None,
+    };
+    let from = match words.are(at + 2, &["FROM"]) {
+        true => words.text(at + 3).map(ToOwned::to_owned),
+        false => None,
+    };
+    let end = at + 2 + if from.is_some() { 2 } else { 0 };
+    match rows {
+        Some(rows) if end == words.len() => Ok((words.range(0, at), Some(Limit { rows, from }))),
+        _ => Err(SqlError::syntax(
+            "LIMIT of a SHOW wants a number of rows, and then FROM and a text",
+        )),
     }
 }
 
@@ -338,7 +382,10 @@ fn describe(catalog: &Catalog, session: &Session, words: &Words) -> Result<Query
             let (name, end) = words
                 .name(at)
                 .ok_or_else(|| SqlError::syntax("a table's name is missing"))?;
-            if words.get(end).is_some_and(|token| *token != Token::SemiColon) {
+            let is_end = words.get(end).is_none_or(|token| *token == Token::SemiColon);
+            let columns =
+                words.are(end, &["TYPE"]) && words.are(end + 2, &["COLUMNS"]) && words.len() == end + 3;
+            if !is_end && !columns {
                 return Err(SqlError::syntax("unexpected words behind the table's name"));
             }
             let name = session.resolve(&name)?;

@@ -320,7 +320,7 @@ impl ExprPlanner for Operators {
     }
 }
 
-/// One of two sides that are compared, where the other is a timestamp. DataFusion would make nanoseconds of a text or a date, and then
+/// One of two sides that are compared, where the other is a number or a timestamp. DataFusion would make nanoseconds of a text or a date, and then
 /// of the timestamp, which those of before 1677 and behind 2262 are not; and it would compare a column in nanoseconds with a
 /// literal in microseconds that it takes for nanoseconds.
 fn beside(side: Expr, kind: &Arrow, other: &Arrow) -> Result<Expr> {
@@ -331,6 +331,17 @@ fn beside(side: Expr, kind: &Arrow, other: &Arrow) -> Result<Expr> {
         _ => casts::to(side, &DataType::TimestampNtz { scale }),
     };
     let near = |side: Expr| function(Step::Near).call(vec![side]);
+    // DataFusion would compare both as texts.
+    if is_text && other.is_floating() {
+        return casts::to(side, &DataType::Float);
+    }
+    if is_text && (other.is_integer() || matches!(other, Arrow::Decimal128(..))) {
+        let scale = match other {
+            Arrow::Decimal128(_, scale) => (*scale).max(9),
+            _ => 9,
+        };
+        return casts::to(side, &DataType::Number { precision: 38, scale });
+    }
     match moments::unit(other) {
         Some(TimeUnit::Microsecond) if is_text || is_date => to_micros(side, 6),
         Some(TimeUnit::Nanosecond) if is_text && casts::is_far(&side) => Ok(near(to_micros(side, 9)?)),

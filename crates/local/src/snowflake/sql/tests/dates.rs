@@ -21,7 +21,7 @@ async fn functions_of_dates_and_times_give_what_the_documentation_shows() {
         (format!("MONTH({tz})"), "3"),
         (format!("DAY({ts})"), "29"),
         (format!("DAYOFWEEK({ts})"), "4"),
-        (format!("DAYOFWEEKISO('2024-03-03'::DATE)"), "7"),
+        ("DAYOFWEEKISO('2024-03-03'::DATE)".to_owned(), "7"),
         (format!("DAYOFYEAR({ts})"), "60"),
         (format!("WEEK({ts})"), "9"),
         ("YEAROFWEEK('2024-12-30'::DATE)".to_owned(), "2025"),

@@ -92,6 +92,16 @@ async fn aggregates_give_what_the_documentation_shows() {
         ),
         ("LISTAGG(N, ' ') WITHIN GROUP (ORDER BY N)", "1 2 2"),
         ("LISTAGG(CASE WHEN N > 9 THEN K END, ',')", ""),
+        ("MEDIAN(N)", "2.000000"),
+        ("MEDIAN(V:n)", "9"),
+        ("ARRAY_AGG(N) WITHIN GROUP (ORDER BY N DESC)", "[2,2,1]"),
+        ("ARRAY_AGG(DISTINCT K) WITHIN GROUP (ORDER BY K)", "[\"a\",\"b\"]"),
+        ("ARRAY_SIZE(ARRAY_AGG(V:n))", "3"),
+        ("ARRAY_AGG(CASE WHEN N > 9 THEN N END)", "[]"),
+        (
+            "OBJECT_AGG(K || COALESCE(N, 0), V:n)",
+            "{\"a1\":1.5,\"a2\":9,\"b2\":10}",
+        ),
         ("APPROX_COUNT_DISTINCT(K)", "2"),
         ("BOOLOR_AGG(N > 1)", "true"),
         ("BOOLAND_AGG(N > 1)", "false"),
@@ -122,6 +132,10 @@ async fn texts_are_cut_found_and_joined_as_the_documentation_shows() {
         ("SUBSTR('abc', -5, 2)", ""),
         ("SUBSTRING('üäö' FROM 2 FOR 1)", "ä"),
         ("SUBSTR('abc', 5)", ""),
+        ("LEFT('abc', 2)", "ab"),
+        ("LEFT('abc', -1)", ""),
+        ("RIGHT('abc', 2)", "bc"),
+        ("RIGHT('abc', -1)", ""),
         ("CONCAT('a', NULL)", "NULL"),
         ("CONCAT('a', 1, TRUE)", "a1true"),
         ("CONCAT_WS('-', 'a', 'b', 'c')", "a-b-c"),
@@ -146,4 +160,79 @@ async fn texts_are_cut_found_and_joined_as_the_documentation_shows() {
         let sql = format!("SELECT {expression}");
         assert_eq!(bench.cell(&sql).await, expected, "{sql}");
     }
+}
+
+#[tokio::test]
+async fn texts_beside_numbers_are_numbers_and_the_time_of_now_has_a_zone() {
+    let mut bench = Bench::new();
+    bench.run("CREATE DATABASE D").await;
+    bench.run("CREATE TABLE T (A INT, B NUMBER(10,2), F FLOAT)").await;
+    bench
+        .run("INSERT INTO T VALUES (1, 1.5, 1), (2, 2.5, 2), (10, 10.25, 10)")
+        .await;
+    for (condition, count) in [
+        ("A > '1' AND A < '10'", "1"),
+        ("A BETWEEN '1' AND '10'", "3"),
+        ("A = '1.0'", "1"),
+        ("'10' > 9", "3"),
+        ("'01' = 1", "3"),
+        ("B = '2.50'", "1"),
+        ("F >= '2'", "2"),
+    ] {
+        assert_eq!(
+            bench
+                .cell(&format!("SELECT COUNT(*) FROM T WHERE {condition}"))
+                .await,
+            count,
+            "{condition}"
+        );
+    }
+    let error = bench.try_run("SELECT COUNT(*) FROM T WHERE A = 'soon'").await;
+    let message = error.expect_err("no number").message;
+    assert!(message.contains("soon"), "{message}");
+    let sql = "SELECT CURRENT_TIMESTAMP(), SYSDATE()";
+    let kinds: Vec<_> = bench.try_run(sql).await.expect(sql).columns;
+    let kinds: Vec<&str> = kinds.iter().map(|column| column.kind).collect();
+    assert_eq!(kinds, ["timestamp_ltz", "timestamp_ntz"]);
+}
+
+#[tokio::test]
+async fn show_has_limits_and_a_with_may_stand_anywhere() {
+    let mut bench = Bench::new();
+    bench.run("CREATE DATABASE D").await;
+    for name in ["A", "B", "C"] {
+        bench.run(&format!("CREATE TABLE {name} (I INT)")).await;
+    }
+    assert_eq!(bench.run("SHOW TABLES LIMIT 2").await.len(), 2);
+    assert_eq!(
+        bench
+            .run("SHOW TABLES IN SCHEMA D.PUBLIC LIMIT 5 FROM 'A'")
+            .await
+            .len(),
+        2
+    );
+    assert_eq!(bench.code("SHOW TABLES LIMIT many").await, "001003");
+    assert_eq!(bench.run("DESC TABLE D.PUBLIC.A TYPE = COLUMNS").await.len(), 1);
+    assert_eq!(
+        bench
+            .cell("SELECT * FROM (WITH X AS (SELECT 1 I) SELECT I FROM X)")
+            .await,
+        "1"
+    );
+    assert_eq!(
+        bench
+            .cell("SELECT 2 WHERE 1 IN (WITH X AS (SELECT 1 I) SELECT I FROM X)")
+            .await,
+        "2"
+    );
+    bench
+        .run("CREATE TABLE E AS (WITH X AS (SELECT 7 I) SELECT I FROM X)")
+        .await;
+    assert_eq!(bench.cell("SELECT I FROM E").await, "7");
+    // It would take the place of the one that stays.
+    for modifiers in ["OR REPLACE TEMPORARY", "OR REPLACE TEMP", "VOLATILE", "DYNAMIC"] {
+        let sql = format!("CREATE {modifiers} TABLE E (J INT)");
+        assert!(bench.try_run(&sql).await.is_err(), "{sql}");
+    }
+    assert_eq!(bench.cell("SELECT I FROM E").await, "7");
 }
