@@ -34,7 +34,6 @@ const VARIANTS: [&str; 2] = ["VALUE", "THIS"];
 struct Found {
     /// Its alias, or a name that nobody else has.
     name: String,
-    has_alias: bool,
     input: Expr,
     path: String,
     outer: bool,
@@ -91,8 +90,8 @@ impl Rewriter {
     }
 
     /// Takes the FLATTENs out of a FROM; answers in which relation the columns of each are now.
-    fn select(&mut self, select: &mut Select) -> Result<HashMap<String, String>> {
-        let mut owners = HashMap::new();
+    fn select(&mut self, select: &mut Select) -> Result<Owners> {
+        let mut owners = Owners::default();
         let mut number = 0;
         while let Some(found) = take(select, &mut number)? {
             let mut input = found.input.clone();
@@ -102,16 +101,11 @@ impl Rewriter {
             attach(select, &owner, &found, &input)?;
             self.variants
                 .extend(VARIANTS.map(|column| format!("{}{APART}{column}", found.name)));
-            owners.insert(found.name.clone(), owner.clone());
-            if !found.has_alias || number == 1 {
-                owners.insert(String::new(), format!("{owner}\u{3}{}", found.name));
-            }
+            owners.only = (number == 1).then(|| found.name.clone());
+            owners.of.insert(found.name, owner);
         }
-        if owners.is_empty() {
+        if owners.of.is_empty() {
             return Ok(owners);
-        }
-        if number > 1 {
-            owners.remove("");
         }
         wildcards(select, &owners);
         let from = std::mem::take(&mut select.from);
@@ -121,25 +115,28 @@ impl Rewriter {
     }
 }
 
+/// Which relation has the columns of each FLATTEN.
+#[derive(Default)]
+struct Owners {
+    of: HashMap<String, String>,
+    /// The one whose columns need no name before them.
+    only: Option<String>,
+}
+
 /// The columns of a FLATTEN, where they are named, become those of the relation that has them.
-fn rename(node: &mut impl sqlparser::ast::VisitMut, owners: &HashMap<String, String>) {
+fn rename(node: &mut impl sqlparser::ast::VisitMut, owners: &Owners) {
     let _ = visit_expressions_mut(node, |expression| {
-        let (relation, name, column) = match expression {
+        let (name, column) = match &*expression {
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [name, column] => match owners.get(&name.value) {
-                    Some(owner) => (owner.clone(), name.value.clone(), column.value.clone()),
-                    None => return ControlFlow::<()>::Continue(()),
-                },
-                _ => return ControlFlow::Continue(()),
+                [name, column] => (Some(&name.value), &column.value),
+                _ => return ControlFlow::<()>::Continue(()),
             },
-            Expr::Identifier(column) => match owners.get("").and_then(|of| of.split_once('\u{3}')) {
-                Some((owner, name)) => (owner.to_owned(), name.to_owned(), column.value.clone()),
-                None => return ControlFlow::Continue(()),
-            },
+            Expr::Identifier(column) => (owners.only.as_ref(), &column.value),
             _ => return ControlFlow::Continue(()),
         };
-        if COLUMNS.contains(&column.as_str()) {
-            *expression = named(&relation, &name, &column);
+        let known = name.and_then(|name| owners.of.get_key_value(name));
+        if let Some((name, owner)) = known.filter(|_| COLUMNS.contains(&column.as_str())) {
+            *expression = named(owner, name, column);
         }
         ControlFlow::Continue(())
     });
@@ -153,7 +150,7 @@ fn named(relation: &str, name: &str, column: &str) -> Expr {
 }
 
 /// `f.*` is all columns of a FLATTEN.
-fn wildcards(select: &mut Select, owners: &HashMap<String, String>) {
+fn wildcards(select: &mut Select, owners: &Owners) {
     let items = std::mem::take(&mut select.projection).into_iter();
     let expanded = items.flat_map(|item| {
         let name = match &item {
@@ -164,7 +161,7 @@ fn wildcards(select: &mut Select, owners: &HashMap<String, String>) {
                 .map(|name| name.value.clone()),
             _ => None,
         };
-        match name.and_then(|name| owners.get_key_value(&name)) {
+        match name.and_then(|name| owners.of.get_key_value(&name)) {
             Some((name, owner)) => COLUMNS
                 .iter()
                 .map(|column| SelectItem::UnnamedExpr(named(owner, name, column)))
@@ -239,7 +236,6 @@ fn read(factor: &TableFactor, number: &mut usize) -> Result<Option<Found>> {
     *number += 1;
     let mut found = Found {
         name: alias_name(alias).unwrap_or_else(|| format!("{APART}{number}")),
-        has_alias: alias.is_some(),
         input: Expr::Value(Value::Null.into()),
         path: String::new(),
         outer: false,

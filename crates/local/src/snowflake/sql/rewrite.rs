@@ -60,6 +60,20 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
             }
             *expression = stepped;
         }
+        // One with an exponent is a FLOAT.
+        Expr::Value(value) => {
+            if let Value::Number(number, _) = &value.value
+                && number.contains(['e', 'E'])
+            {
+                *expression = Expr::Cast {
+                    kind: CastKind::Cast,
+                    expr: Box::new(text(number)),
+                    data_type: Type::DoublePrecision,
+                    array: false,
+                    format: None,
+                };
+            }
+        }
         Expr::Cast {
             expr,
             data_type: to,
@@ -73,8 +87,9 @@ fn one(expression: &mut Expr, variants: &HashSet<String>) -> Result<()> {
                 (DataType::Variant, false) => *expression = call("frazil_variant", vec![(**expr).clone()]),
                 (DataType::Varchar { .. }, true) => *expression = call("frazil_text", vec![(**expr).clone()]),
                 // A literal keeps all of its digits.
-                (DataType::Decfloat, false) if matches!(literal(expr), Some(Value::Number(..))) => {
-                    *expression = cast(text(&expr.to_string()), &wanted, lenient)?;
+                (DataType::Decfloat, false) if number_text(expr).is_some() => {
+                    let digits = number_text(expr).unwrap_or_default();
+                    *expression = cast(text(&digits), &wanted, lenient)?;
                 }
                 (wanted, variant) if variant || wanted.json_kind().is_some() || is_typed(wanted) => {
                     *expression = cast((**expr).clone(), wanted, lenient)?;
@@ -228,6 +243,25 @@ fn is_typed(data_type: &DataType) -> bool {
             | DataType::Decfloat
             | DataType::Vector { .. }
     )
+}
+
+/// The digits of a literal number, also of one with an exponent, which is a FLOAT by now.
+fn number_text(value: &Expr) -> Option<String> {
+    match value {
+        Expr::Value(value) => match &value.value {
+            Value::Number(number, _) => Some(number.clone()),
+            _ => None,
+        },
+        Expr::Cast {
+            expr,
+            data_type: Type::DoublePrecision,
+            ..
+        } => match literal(expr) {
+            Some(Value::SingleQuotedString(number)) => Some(number.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Whether these are few texts, each of which is a timestamp.
