@@ -7,12 +7,12 @@
 use std::collections::HashSet;
 
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName, OrderByExpr, Value,
-    WindowFrame, WindowFrameBound, WindowFrameUnits, WindowType,
+    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, OrderByExpr, WindowFrame, WindowFrameBound,
+    WindowFrameUnits, WindowType,
 };
 
-use super::rewrite::{call, cast, is_variant, text};
+use super::rewrite::{call, case, cast, is_variant, number, text};
 use super::{Result, SqlError};
 use crate::snowflake::model::DataType;
 
@@ -61,7 +61,7 @@ pub(super) fn rewrite(name: &str, function: &Function, variants: &HashSet<String
         "COUNT_IF" => {
             let mut counted = named(function, "count");
             match arguments(&mut counted).as_mut_slice() {
-                [condition] => **condition = if_true(condition.clone()),
+                [condition] => **condition = case(condition.clone(), number("1"), None),
                 _ => return Err(SqlError::syntax("COUNT_IF takes one condition")),
             }
             Some(Expr::Function(counted))
@@ -96,10 +96,6 @@ fn arguments(function: &mut Function) -> Vec<&mut Expr> {
         _ => None,
     });
     plain.collect()
-}
-
-fn number(digits: &str) -> Expr {
-    Expr::Value(Value::Number(digits.to_owned(), false).into())
 }
 
 /// With the window that Snowflake gives a function of one row's value; `None` if one is said.
@@ -178,19 +174,6 @@ fn object(mut function: Function, variants: &HashSet<String>) -> Result<Expr> {
             joined(function, pair, ["{", "}"], &DataType::Object)
         }
         _ => Err(SqlError::syntax("OBJECT_AGG takes a key and a value")),
-    }
-}
-
-fn if_true(condition: Expr) -> Expr {
-    Expr::Case {
-        case_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
-        end_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
-        operand: None,
-        conditions: vec![CaseWhen {
-            condition,
-            result: number("1"),
-        }],
-        else_result: None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! `frazil_cast(v, type)` and `frazil_try_cast(v, type)`: casts of VARIANT and text by the rules of the columns, and all casts to
 //! TIMESTAMP_NTZ and TIMESTAMP_LTZ.
 //!
-//! The type is a literal, as JSON; behind it may stand how many digits of a number are fractions of a second. A value that does not fit is an error, or NULL. A VARIANT number is a boolean (zero is
-//! false), which streaming into a BOOLEAN column refuses (Snowflake documentation, "TO_BOOLEAN").
+//! The type is a literal, as JSON; behind it may stand how many digits of a number are fractions of a second. A value that does not
+//! fit is an error, or NULL. A VARIANT number is a boolean (zero is false), which streaming into a BOOLEAN column refuses
+//! (Snowflake documentation, "TO_BOOLEAN").
 //!
 //! A timestamp is counted in nanoseconds, which reach from the year 1677 to 2262; in microseconds, which reach from 1 to 9999,
 //! are a literal beyond, a date, what was counted so before, and where the type has at most six digits of a second. So what this

@@ -7,11 +7,11 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, Statement, Value, visit_expressions_mut,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
+    Statement, Value, visit_expressions_mut,
 };
 
-use super::rewrite::{call, cast, is_variant, literal, text, wrap};
+use super::rewrite::{call, case, cast, is_variant, literal, number, text, wrap};
 use super::{Result, SERVER_VERSION, Session, SqlError, aggregates, conversions, dates};
 use crate::snowflake::model::DataType;
 
@@ -148,31 +148,19 @@ fn special(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Result
         return Ok(Some(cast));
     }
     Ok(Some(match (name, arguments) {
-        ("IFF", [condition, then, otherwise]) => Expr::Case {
-            case_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
-            end_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
-            operand: None,
-            conditions: vec![CaseWhen {
-                condition: condition.clone(),
-                result: then.clone(),
-            }],
-            else_result: Some(Box::new(otherwise.clone())),
-        },
+        ("IFF", [condition, then, otherwise]) => {
+            case(condition.clone(), then.clone(), Some(otherwise.clone()))
+        }
         ("DIV0", [one, other]) => call("frazil_divide_or_zero", vec![one.clone(), other.clone()]),
         ("DIV0NULL", [one, other]) => call("frazil_divide_or_zero_of_null", vec![one.clone(), other.clone()]),
         ("ZEROIFNULL", [value]) => call("coalesce", vec![value.clone(), number("0")]),
         ("NULLIFZERO", [value]) => call("nullif", vec![value.clone(), number("0")]),
         // NULL beside anything is NULL.
-        ("GREATEST" | "LEAST", [_, ..]) => Expr::Case {
-            case_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
-            end_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
-            operand: None,
-            conditions: vec![CaseWhen {
-                condition: any_is_null(arguments),
-                result: Expr::Value(Value::Null.into()),
-            }],
-            else_result: Some(Box::new(call(&name.to_lowercase(), arguments.to_vec()))),
-        },
+        ("GREATEST" | "LEAST", [_, ..]) => case(
+            any_is_null(arguments),
+            Expr::Value(Value::Null.into()),
+            Some(call(&name.to_lowercase(), arguments.to_vec())),
+        ),
         ("CONCAT", [_, _, ..]) => joined(arguments.iter().map(|argument| plain(argument, variants))),
         ("CONCAT_WS", [between, _, ..]) => {
             let between = plain(between, variants);
@@ -309,10 +297,6 @@ fn counted(name: &str, arguments: &[Expr], variants: &HashSet<String>) -> Option
     cast(call(name, all.collect()), &whole, false).ok()
 }
 
-fn number(digits: &str) -> Expr {
-    Expr::Value(Value::Number(digits.to_owned(), false).into())
-}
-
 fn any_is_null(values: &[Expr]) -> Expr {
     let each = values.iter().map(|value| Expr::IsNull(Box::new(value.clone())));
     let any = each.reduce(|one, other| Expr::BinaryOp {
@@ -368,16 +352,7 @@ fn check_json(value: &Expr) -> Expr {
         op: BinaryOperator::And,
         right: Box::new(Expr::IsNotNull(Box::new(value.clone()))),
     };
-    Expr::Case {
-        case_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
-        end_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
-        operand: None,
-        conditions: vec![CaseWhen {
-            condition: broken,
-            result: text("the text is no JSON"),
-        }],
-        else_result: None,
-    }
+    case(broken, text("the text is no JSON"), None)
 }
 
 /// `GET_PATH(v, 'a.b[0]')` as its steps.

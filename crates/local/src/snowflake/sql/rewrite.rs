@@ -9,10 +9,11 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, DataType as Type, ExactNumberInfo, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, JsonPathElem, ObjectName, Statement,
-    Subscript, TimezoneInfo, UnaryOperator, Value, VisitMut, visit_expressions_mut,
+    AccessExpr, BinaryOperator, CaseWhen, CastKind, DataType as Type, ExactNumberInfo, Expr, Function,
+    FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, JsonPathElem, ObjectName,
+    Statement, Subscript, TimezoneInfo, UnaryOperator, Value, VisitMut, visit_expressions_mut,
 };
 
 use super::types::data_type;
@@ -388,6 +389,25 @@ pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
         over: None,
         within_group: Vec::new(),
     })
+}
+
+/// A literal number.
+pub(super) fn number(digits: &str) -> Expr {
+    Expr::Value(Value::Number(digits.to_owned(), false).into())
+}
+
+/// `CASE WHEN condition THEN then ELSE otherwise END`
+pub(super) fn case(condition: Expr, then: Expr, otherwise: Option<Expr>) -> Expr {
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen {
+            condition,
+            result: then,
+        }],
+        else_result: otherwise.map(Box::new),
+    }
 }
 
 /// The type of DataFusion's SQL that holds it.
